@@ -1,0 +1,111 @@
+# Everything that is needed is built from Go modules into $(CACHE), once: see hack/build-servers.sh and hack/build-tools.sh.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+export SISKIN_CACHE ?= $(HOME)/.cache/siskin
+CACHE := $(SISKIN_CACHE)
+export GOFLAGS += -buildvcs=false
+
+VERSION ?= v0.1.0-dev
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# The number of random worlds of `make worlds`.
+WORLDS ?= 20000
+# ONCE=1: the demo ends by itself and fails if the release did not go as told.
+ONCE ?=
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v gcc),-race)
+SUITE = go run ./hack/testsum run -dir bin/tests -name
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run and test
+
+.PHONY: demo
+demo: setup servers build ## Release podinfo on a local cluster, good and bad versions (ONCE=1: end by itself).
+	ONCE="$(ONCE)" SISKIN_LOCALCLUSTER="$(CURDIR)/bin/localcluster" bin/demo
+
+.PHONY: test
+test: ## Run everything that must pass: fmt, vet, lint, verify, unit, worlds, e2e.
+	@hack/test.sh
+
+.PHONY: unit
+unit: servers ## Run unit tests, and API tests on the real API server.
+	@$(if $(RACE),,echo "WARNING: no gcc: WITHOUT the race detector")
+	@KUBEBUILDER_ASSETS="$(CACHE)/bin" SISKIN_PROMETHEUS="$(CACHE)/bin/prometheus" \
+		$(SUITE) unit -- go test -json $(RACE) -timeout 20m ./api/... ./cmd/... ./pkg/... ./hack/...
+
+.PHONY: worlds
+worlds: ## Run the planner in WORLDS random worlds.
+	@WORLDS=$(WORLDS) $(SUITE) worlds -- go test -json -count=1 -timeout 30m -run 'World' ./pkg/canary/plan/...
+
+.PHONY: mutants
+mutants: ## Check that the random worlds notice broken planners.
+	go test -count=1 -timeout 60m -run 'Mutant' -v ./pkg/canary/plan/...
+
+.PHONY: e2e
+e2e: servers ## Run the stories on a local cluster.
+	@$(SUITE) e2e -- go test -json -count=1 -p 1 -timeout 30m ./e2e/...
+
+.PHONY: bench
+bench: servers build ## Measure the controller at scale; ends in one line "bench: ...".
+	go run ./e2e/bench
+
+##@ Code
+
+.PHONY: build
+build: ## Build the binaries into bin/.
+	@echo "building bin/siskin, bin/localcluster, bin/demo (about 2 min the first time, then cached)"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/siskin ./cmd/siskin
+	@CGO_ENABLED=0 go build -trimpath -o bin/localcluster ./e2e/cluster/localcluster
+	@CGO_ENABLED=0 go build -trimpath -o bin/demo ./e2e/demo
+
+.PHONY: generate
+generate: ## Generate deepcopy methods.
+	@hack/generate.sh "$(CURDIR)" code
+
+.PHONY: manifests
+manifests: ## Generate CRDs, RBAC and docs/api.md.
+	@hack/generate.sh "$(CURDIR)" manifests
+
+.PHONY: verify
+verify: ## Check that generated files are up to date.
+	@hack/verify.sh
+
+.PHONY: fmt
+fmt: lint-tool ## Format the code.
+	@$(CACHE)/bin/golangci-lint fmt
+
+.PHONY: fmt-check
+fmt-check: lint-tool
+	@$(CACHE)/bin/golangci-lint fmt --diff
+
+.PHONY: vet
+vet:
+	@go vet ./...
+
+.PHONY: lint
+lint: lint-tool ## Lint the code.
+	@$(CACHE)/bin/golangci-lint config verify
+	@$(CACHE)/bin/golangci-lint run --timeout 20m ./...
+
+##@ Parts
+
+.PHONY: setup
+setup:
+	@hack/setup.sh
+
+.PHONY: servers
+servers: ## Build the servers of the local cluster.
+	@hack/build-servers.sh
+
+.PHONY: lint-tool
+lint-tool:
+	@hack/build-tools.sh golangci-lint
+
+.PHONY: clean
+clean: ## Remove bin/ (the cache outside the tree stays).
+	rm -rf bin

@@ -1,0 +1,399 @@
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// CanaryAnalysis tells how a new version is released and judged. Weights (stepWeight or stepWeights) select a canary
+// release, iterations a blue/green release.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.iterations), has(self.stepWeight), has(self.stepWeights)].filter(x, x).size() <= 1",message="give one of iterations, stepWeight, stepWeights"
+// +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.all(i, self.stepWeights.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
+// +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.isSorted()",message="stepWeights must rise"
+// +kubebuilder:validation:XValidation:rule="!has(self.stepWeight) || !has(self.maxWeight) || self.stepWeight <= self.maxWeight",message="stepWeight must not be larger than maxWeight"
+type CanaryAnalysis struct {
+	// interval is the least time that a step lasts; its checks run at the end of it. At least 1s. Default 1m.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +kubebuilder:default="1m"
+	// +optional
+	Interval string `json:"interval,omitempty"`
+
+	// threshold is the number of failed checks, counted over the whole rollout, at which it is rolled back. Default 1.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	// +optional
+	Threshold int32 `json:"threshold,omitempty"`
+
+	// maxWeight is the canary's largest share in percent. Default 100.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	MaxWeight *int32 `json:"maxWeight,omitempty"`
+
+	// stepWeight is what each step adds to the canary's share, in percent.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	StepWeight *int32 `json:"stepWeight,omitempty"`
+
+	// stepWeights are the canary's shares step by step, in percent, rising.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=100
+	// +listType=atomic
+	// +optional
+	StepWeights []int32 `json:"stepWeights,omitempty"`
+
+	// stepWeightPromotion is what each step of the promotion gives back to the primary, in percent; 0 gives all back at
+	// once. Default 0.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	StepWeightPromotion int32 `json:"stepWeightPromotion,omitempty"`
+
+	// iterations is the number of checks that the new version passes before all traffic is switched to it (blue/green).
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	// +optional
+	Iterations *int32 `json:"iterations,omitempty"`
+
+	// canaryReplicas sizes the canary: a number, or a percentage of the primary's size (rounded up). Default 100%.
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+%$`
+	// +optional
+	CanaryReplicas *intstr.IntOrString `json:"canaryReplicas,omitempty"`
+
+	// primaryReadyThreshold is the percentage of the primary's pods that must be available. Default 100.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	PrimaryReadyThreshold *int32 `json:"primaryReadyThreshold,omitempty"`
+
+	// canaryReadyThreshold is the percentage of the canary's pods that must be available. Default 100.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	CanaryReadyThreshold *int32 `json:"canaryReadyThreshold,omitempty"`
+
+	// gateDeadlineSeconds bounds the wait for a gate (confirm-rollout, confirm-traffic-increase, confirm-promotion). When it
+	// passes, the rollout is taken back. Default 604800, a week.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	// +optional
+	GateDeadlineSeconds *int32 `json:"gateDeadlineSeconds,omitempty"`
+
+	// noData tells what a check without data means: Hold waits for data until progressDeadlineSeconds has passed, Fail counts
+	// a failed check, Pass takes it as passed. Default Hold.
+	// +kubebuilder:validation:Enum=Hold;Fail;Pass
+	// +kubebuilder:default=Hold
+	// +optional
+	NoData NoDataPolicy `json:"noData,omitempty"`
+
+	// metrics are judged at the end of each step.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Metrics []CanaryMetric `json:"metrics,omitempty"`
+
+	// webhooks are gates and checks outside of the cluster's metrics.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Webhooks []CanaryWebhook `json:"webhooks,omitempty"`
+
+	// alerts tell people.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	Alerts []CanaryAlert `json:"alerts,omitempty"`
+}
+
+// NoDataPolicy tells what a check without data means.
+type NoDataPolicy string
+
+const (
+	// NoDataHold waits for data until the deadline.
+	NoDataHold NoDataPolicy = "Hold"
+	// NoDataFail counts a failed check.
+	NoDataFail NoDataPolicy = "Fail"
+	// NoDataPass takes the check as passed.
+	NoDataPass NoDataPolicy = "Pass"
+)
+
+// CanaryMetric is one metric with its limits: one of the built-in "request-success-rate" (percent) and "request-duration"
+// (p99 in milliseconds), an inline query, or a MetricTemplate.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.thresholdRange) || has(self.threshold)",message="give thresholdRange with min, max or both"
+type CanaryMetric struct {
+	// name of the metric.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// interval is the window of the query. It never reaches back before the rollout's first traffic. Default 1m.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +optional
+	Interval string `json:"interval,omitempty"`
+	// thresholdRange is the range in which the value is good, limits included.
+	// +optional
+	ThresholdRange *ThresholdRange `json:"thresholdRange,omitempty"`
+	// threshold is the older form of thresholdRange: the least value for request-success-rate, the largest for others.
+	// Deprecated: use thresholdRange.
+	// +optional
+	Threshold *float64 `json:"threshold,omitempty"`
+	// query is an inline PromQL query. Deprecated: use templateRef.
+	// +kubebuilder:validation:MaxLength=10000
+	// +optional
+	Query string `json:"query,omitempty"`
+	// templateRef names a MetricTemplate.
+	// +optional
+	TemplateRef *NamespacedRef `json:"templateRef,omitempty"`
+	// templateVariables are available in the template as {{ variables.<key> }}.
+	// +kubebuilder:validation:MaxProperties=50
+	// +optional
+	TemplateVariables map[string]string `json:"templateVariables,omitempty"`
+}
+
+// ThresholdRange is the range in which a value is good, limits included.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="give min, max or both"
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || self.min <= self.max",message="min must not be larger than max"
+type ThresholdRange struct {
+	// min is the least good value.
+	// +optional
+	Min *float64 `json:"min,omitempty"`
+	// max is the largest good value.
+	// +optional
+	Max *float64 `json:"max,omitempty"`
+}
+
+// NamespacedRef names an object. Default namespace: the Canary's.
+type NamespacedRef struct {
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+	// namespace of the object.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// HookType tells when a webhook is called and what its answer means.
+type HookType string
+
+const (
+	// HookConfirmRollout is asked before the canary is scaled up; until it agrees the rollout waits.
+	HookConfirmRollout HookType = "confirm-rollout"
+	// HookPreRollout is asked before the canary gets traffic; a refusal is a failed check.
+	HookPreRollout HookType = "pre-rollout"
+	// HookRollout is asked in each check; a refusal is a failed check.
+	HookRollout HookType = "rollout"
+	// HookConfirmTrafficIncrease is asked before each rise of the canary's weight; until it agrees the step holds.
+	HookConfirmTrafficIncrease HookType = "confirm-traffic-increase"
+	// HookConfirmPromotion is asked before the promotion; until it agrees the rollout waits and goes on being judged.
+	HookConfirmPromotion HookType = "confirm-promotion"
+	// HookRollback is asked all the time; when it agrees the rollout is rolled back.
+	HookRollback HookType = "rollback"
+	// HookPostRollout is told the end of a rollout.
+	HookPostRollout HookType = "post-rollout"
+	// HookEvent is told every event.
+	HookEvent HookType = "event"
+)
+
+// CanaryWebhook is an HTTP endpoint: POST with a JSON body; any 2xx answer means yes.
+type CanaryWebhook struct {
+	// name of the webhook.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// type tells when it is called. Default rollout.
+	// +kubebuilder:validation:Enum="";confirm-rollout;pre-rollout;rollout;confirm-traffic-increase;confirm-promotion;rollback;post-rollout;event
+	// +optional
+	Type HookType `json:"type,omitempty"`
+	// url that is called.
+	// +kubebuilder:validation:Pattern=`^https?://.+`
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	URL string `json:"url"`
+	// timeout of one attempt. Default 10s.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s|ms)){1,4}$`
+	// +optional
+	Timeout string `json:"timeout,omitempty"`
+	// retries after a failed attempt: connection errors, 429 and 5xx. Default 0.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Retries int32 `json:"retries,omitempty"`
+	// disableTLS skips the verification of the server's certificate. Default false.
+	// +optional
+	DisableTLS bool `json:"disableTLS,omitempty"`
+	// muteAlert keeps this hook's refusals out of alerts. Default false.
+	// +optional
+	MuteAlert bool `json:"muteAlert,omitempty"`
+	// secretRef names a Secret: "hmacKey" signs each call (header X-Siskin-Signature), "token" is sent as bearer token.
+	// +optional
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+	// metadata is sent along.
+	// +kubebuilder:validation:MaxProperties=50
+	// +optional
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// SecretRef names a Secret in the same namespace.
+type SecretRef struct {
+	// name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+}
+
+// AlertSeverity filters alerts.
+type AlertSeverity string
+
+const (
+	// SeverityInfo lets everything pass.
+	SeverityInfo AlertSeverity = "info"
+	// SeverityWarn lets warnings and errors pass.
+	SeverityWarn AlertSeverity = "warn"
+	// SeverityError lets errors pass.
+	SeverityError AlertSeverity = "error"
+)
+
+// CanaryAlert sends notices to an AlertProvider.
+type CanaryAlert struct {
+	// name of the alert.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// severity is the least severity that is sent: info, warn or error. Default info.
+	// +kubebuilder:validation:Enum="";info;warn;error
+	// +optional
+	Severity AlertSeverity `json:"severity,omitempty"`
+	// providerRef names the AlertProvider.
+	// +required
+	ProviderRef NamespacedRef `json:"providerRef"`
+}
+
+// MetricTemplate is a query for a metrics provider, shared by Canaries.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:categories=siskin
+// +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider.type`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type MetricTemplate struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the query and who answers it.
+	// +required
+	Spec MetricTemplateSpec `json:"spec"`
+}
+
+// MetricTemplateList is a list of MetricTemplates.
+//
+// +kubebuilder:object:root=true
+type MetricTemplateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []MetricTemplate `json:"items"`
+}
+
+// MetricTemplateSpec is a query and who answers it.
+type MetricTemplateSpec struct {
+	// provider answers the query.
+	// +required
+	Provider MetricProvider `json:"provider"`
+	// query is a Go template over name, namespace, target, service, ingress, route, interval and variables.<key>,
+	// for example {{ namespace }}.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=10000
+	// +required
+	Query string `json:"query"`
+}
+
+// MetricProvider is a metrics server and how to reach it.
+type MetricProvider struct {
+	// type of the provider.
+	// +kubebuilder:validation:Enum=prometheus
+	// +required
+	Type string `json:"type"`
+	// address of the server. Default: the controller's --metrics-server.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Address string `json:"address,omitempty"`
+	// headers to send.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	Headers map[string][]string `json:"headers,omitempty"`
+	// secretRef names a Secret with "token", or "username" and "password", and optionally "ca.crt".
+	// +optional
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+	// insecureSkipVerify skips the verification of the server's certificate. Default false.
+	// +optional
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
+}
+
+// AlertProvider is a place to which notices go.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:categories=siskin
+// +kubebuilder:printcolumn:name="Type",type=string,JSONPath=`.spec.type`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AlertProvider struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the place and how to reach it.
+	// +required
+	Spec AlertProviderSpec `json:"spec"`
+}
+
+// AlertProviderList is a list of AlertProviders.
+//
+// +kubebuilder:object:root=true
+type AlertProviderList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []AlertProvider `json:"items"`
+}
+
+// AlertProviderSpec is a place for notices and how to reach it.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.address) || has(self.secretRef)",message="give address or secretRef"
+type AlertProviderSpec struct {
+	// type of the provider.
+	// +kubebuilder:validation:Enum=slack
+	// +required
+	Type string `json:"type"`
+	// channel for the notices. Default "general"; an incoming webhook has a channel of its own.
+	// +kubebuilder:validation:MaxLength=200
+	// +optional
+	Channel string `json:"channel,omitempty"`
+	// username shown with the notices. Default "siskin".
+	// +kubebuilder:validation:MaxLength=200
+	// +optional
+	Username string `json:"username,omitempty"`
+	// address of the incoming webhook, or of the Web API when the Secret holds a bot token. Default for a token:
+	// https://slack.com/api/.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Address string `json:"address,omitempty"`
+	// proxy for the connection, as an URL.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Proxy string `json:"proxy,omitempty"`
+	// secretRef names a Secret with "address" (incoming webhook) or "token" (bot token), or both.
+	// +optional
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+}

@@ -1,0 +1,45 @@
+package v1
+
+// Labels and annotations that Siskin reads or writes. All live under the prefix siskin.dev/.
+const (
+	// RoleLabel tells primary from canary pods; it is part of the clones' selectors. Values: RolePrimary, RoleCanary.
+	RoleLabel = "siskin.dev/role"
+	// RolePrimary marks the pods that serve.
+	RolePrimary = "primary"
+	// RoleCanary marks the pods on trial.
+	RoleCanary = "canary"
+
+	// CanaryLabel names, on every object that Siskin generates, the Canary that it belongs to.
+	CanaryLabel = "siskin.dev/canary"
+
+	// RevisionAnnotation names, on clones, the snapshot (ControllerRevision) whose pod template they run.
+	RevisionAnnotation = "siskin.dev/revision"
+	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.
+	AppliedAnnotation = "siskin.dev/applied"
+
+	// HeldAnnotation marks a target that Siskin holds at zero replicas; its value is the name of the Canary.
+	HeldAnnotation = "siskin.dev/held"
+	// ReplicasAnnotation records, on a held target, the number of replicas that git or a person asked for.
+	ReplicasAnnotation = "siskin.dev/replicas"
+
+	// ServingAnnotation marks an adopted Service; its value is the role that the Service selects.
+	ServingAnnotation = "siskin.dev/serving"
+	// SelectorAnnotation keeps, as JSON, the selector that an adopted Service had before.
+	SelectorAnnotation = "siskin.dev/selector"
+	// AdoptAnnotation set to "disabled" on a Service keeps Siskin from adopting it.
+	AdoptAnnotation = "siskin.dev/adopt"
+
+	// GitRevisionAnnotation is the git revision (branch@sha1:…) that an object was applied from.
+	GitRevisionAnnotation = "siskin.dev/git-revision"
+	// GitAuthorAnnotation is the author of that commit.
+	GitAuthorAnnotation = "siskin.dev/git-author"
+	// GitMessageAnnotation is the first line of that commit's message.
+	GitMessageAnnotation = "siskin.dev/git-message"
+	// GitURLAnnotation is the repository.
+	GitURLAnnotation = "siskin.dev/git-url"
+
+	// Finalizer lets Siskin give traffic and replicas back before a Canary goes away.
+	Finalizer = "siskin.dev/canary"
+	// FieldManager is the field manager of all that Siskin's Canary controller applies.
+	FieldManager = "siskin"
+)

@@ -1,0 +1,251 @@
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Phase is where a Canary stands.
+type Phase string
+
+const (
+	// PhaseInitializing : clones, Services and routes are being made; the target still serves.
+	PhaseInitializing Phase = "Initializing"
+	// PhaseInitialized : the primary serves and the target is held; no rollout has run yet.
+	PhaseInitialized Phase = "Initialized"
+	// PhaseWaiting : a new revision waits for its confirm-rollout gates.
+	PhaseWaiting Phase = "Waiting"
+	// PhaseProgressing : a new revision is on trial.
+	PhaseProgressing Phase = "Progressing"
+	// PhaseWaitingPromotion : all steps passed; the promotion waits for its confirm-promotion gates.
+	PhaseWaitingPromotion Phase = "WaitingPromotion"
+	// PhasePromoting : the primary is being brought to the revision that passed; the canary goes on serving its share.
+	PhasePromoting Phase = "Promoting"
+	// PhaseFinalising : traffic is being given back to the primary.
+	PhaseFinalising Phase = "Finalising"
+	// PhaseSucceeded : the revision was promoted.
+	PhaseSucceeded Phase = "Succeeded"
+	// PhaseRollingBack : traffic is being taken away from the canary.
+	PhaseRollingBack Phase = "RollingBack"
+	// PhaseFailed : the revision was taken back.
+	PhaseFailed Phase = "Failed"
+	// PhaseCancelled : the target returned to the promoted revision before the rollout ended.
+	PhaseCancelled Phase = "Cancelled"
+	// PhaseTerminating : the Canary is being deleted; the target is being restored.
+	PhaseTerminating Phase = "Terminating"
+)
+
+// Condition types of a Canary.
+const (
+	// ConditionReady is True when the primary serves the promoted revision and no rollout is going on or stuck.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while a rollout, an initialisation or a deletion is going on.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when a person must act: the spec is wrong or something that it names is missing.
+	ConditionStalled = "Stalled"
+	// ConditionPromoted tells the outcome of the last rollout: True promoted, False taken back, Unknown going on.
+	ConditionPromoted = "Promoted"
+)
+
+// CanaryStatus is what Siskin observed and decided.
+type CanaryStatus struct {
+	// observedGeneration is the generation of the spec that this status answers.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// phase is where the Canary stands.
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+	// message tells in one sentence what goes on or what is waited for.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// canaryWeight is the canary's share of the traffic in percent, as decided.
+	// +optional
+	CanaryWeight int32 `json:"canaryWeight"`
+	// failedChecks counts the failed checks of this rollout.
+	// +optional
+	FailedChecks int32 `json:"failedChecks"`
+	// iterations counts the passed iterations of a blue/green rollout.
+	// +optional
+	Iterations int32 `json:"iterations,omitempty"`
+	// lastTransitionTime is when phase last changed.
+	// +optional
+	LastTransitionTime *metav1.MicroTime `json:"lastTransitionTime,omitempty"`
+
+	// stable is the promoted revision, which the primary runs.
+	// +optional
+	Stable *RevisionStatus `json:"stable,omitempty"`
+	// canary is the revision on trial, or the last one that was.
+	// +optional
+	Canary *RevisionStatus `json:"canary,omitempty"`
+	// rejected is the revision that was taken back last; it is not tried again until the target changes.
+	// +optional
+	Rejected string `json:"rejected,omitempty"`
+	// split is the traffic as decided and as confirmed.
+	// +optional
+	Split *SplitStatus `json:"split,omitempty"`
+	// step is the step that the rollout is in.
+	// +optional
+	Step *StepStatus `json:"step,omitempty"`
+	// rollout is the running or last rollout.
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// checks are the results of the last check.
+	// +listType=atomic
+	// +optional
+	Checks []CheckStatus `json:"checks,omitempty"`
+	// waitingFor lists what the rollout waits for: gates, pods, routes, data.
+	// +listType=atomic
+	// +optional
+	WaitingFor []string `json:"waitingFor,omitempty"`
+	// history lists the last rollouts, newest first.
+	// +listType=atomic
+	// +optional
+	History []HistoryEntry `json:"history,omitempty"`
+	// replicas is the number of pods that the user asked for the target.
+	// +optional
+	Replicas *int32 `json:"replicas,omitempty"`
+	// drainUntil is when the canary, no longer routed to, may be scaled down.
+	// +optional
+	DrainUntil *metav1.MicroTime `json:"drainUntil,omitempty"`
+
+	// conditions: Ready, Reconciling, Stalled (kstatus) and Promoted.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RevisionStatus is one revision of the target.
+type RevisionStatus struct {
+	// revision is the name of the snapshot (a ControllerRevision).
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// image lists the images of the containers.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// commit is the git revision that it came from, if git-sync applied it.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// author of that commit.
+	// +optional
+	Author string `json:"author,omitempty"`
+	// commitMessage is the first line of its message.
+	// +optional
+	CommitMessage string `json:"commitMessage,omitempty"`
+}
+
+// SplitStatus is the traffic in percent.
+type SplitStatus struct {
+	// primary's share.
+	Primary int32 `json:"primary"`
+	// canary's share.
+	Canary int32 `json:"canary"`
+	// evidence tells how far the split is confirmed: None, Written, Accepted, Programmed or Served.
+	// +optional
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// StepStatus is one step of a rollout.
+type StepStatus struct {
+	// index of the step, from 1; 0 before the first.
+	Index int32 `json:"index"`
+	// total number of steps.
+	Total int32 `json:"total"`
+	// summary is "index/total".
+	Summary string `json:"summary"`
+	// attempt counts the checks within the step, from 1.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// startedAt is when the step was decided.
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// effectiveAt is when its split was confirmed, if that took longer than a moment; the step's clock runs from then.
+	// +optional
+	EffectiveAt *metav1.MicroTime `json:"effectiveAt,omitempty"`
+	// late tells that the split was not confirmed in time; the step's clock waits for it.
+	// +optional
+	Late bool `json:"late,omitempty"`
+	// halted tells that a gate holds the step.
+	// +optional
+	Halted bool `json:"halted,omitempty"`
+	// endsAt is when its checks are due.
+	// +optional
+	EndsAt *metav1.MicroTime `json:"endsAt,omitempty"`
+	// deadline is when the rollout is rolled back if it is still waiting.
+	// +optional
+	Deadline *metav1.MicroTime `json:"deadline,omitempty"`
+	// overdue tells that the deadline passed where nothing can be taken back, and that this was told.
+	// +optional
+	Overdue bool `json:"overdue,omitempty"`
+}
+
+// RolloutStatus is one attempt to bring one revision to the primary.
+type RolloutStatus struct {
+	// id counts the rollouts of this Canary.
+	ID int64 `json:"id"`
+	// startedAt is when it began.
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// trafficAt is when the canary first got traffic; queries never reach back before it.
+	// +optional
+	TrafficAt *metav1.MicroTime `json:"trafficAt,omitempty"`
+	// gatesPassed are the gates that agreed, by type and name.
+	// +listType=atomic
+	// +optional
+	GatesPassed []string `json:"gatesPassed,omitempty"`
+	// cause tells why it was taken back or cancelled: check, value, limit.
+	// +optional
+	Cause string `json:"cause,omitempty"`
+	// previous is the revision that was stable when the rollout began.
+	// +optional
+	Previous string `json:"previous,omitempty"`
+	// outcome is Failed or Cancelled once the rollout is being taken back.
+	// +optional
+	Outcome Phase `json:"outcome,omitempty"`
+	// reverting tells that the primary is being brought back to the stable revision after a promotion that failed.
+	// +optional
+	Reverting bool `json:"reverting,omitempty"`
+}
+
+// CheckStatus is the result of one metric or hook.
+type CheckStatus struct {
+	// name of the metric or webhook.
+	Name string `json:"name"`
+	// type is metric or webhook.
+	Type string `json:"type"`
+	// value measured.
+	// +optional
+	Value string `json:"value,omitempty"`
+	// limit it was held against.
+	// +optional
+	Limit string `json:"limit,omitempty"`
+	// verdict is pass, fail or inconclusive.
+	Verdict string `json:"verdict"`
+	// message explains a verdict that is not pass.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// invalid tells that only an edit of the Canary or of what it names helps.
+	// +optional
+	Invalid bool `json:"invalid,omitempty"`
+}
+
+// HistoryEntry is one rollout that ended.
+type HistoryEntry struct {
+	// revision that was tried.
+	Revision string `json:"revision"`
+	// image of it.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// commit of it.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// outcome is Succeeded, Failed or Cancelled.
+	Outcome string `json:"outcome"`
+	// cause of a Failed or Cancelled rollout.
+	// +optional
+	Cause string `json:"cause,omitempty"`
+	// startedAt is when it began.
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// endedAt is when it ended.
+	EndedAt metav1.MicroTime `json:"endedAt"`
+}

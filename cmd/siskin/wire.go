@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary"
+	"github.com/siskin-dev/siskin/pkg/canary/act"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/hook"
+	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/prometheus"
+	"github.com/siskin-dev/siskin/pkg/notifier"
+	"github.com/siskin-dev/siskin/pkg/notifier/slack"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
+	"github.com/siskin-dev/siskin/pkg/router/service"
+)
+
+// routers are the providers by name.
+func routers() router.Registry {
+	return router.Registry{
+		"gatewayapi": gatewayapi.Registration(), "gatewayapi:v1": gatewayapi.Registration(),
+		"kubernetes": kubernetes.Registration(),
+	}
+}
+
+// run builds the manager, wires everything and runs until ctx ends.
+func run(ctx context.Context, o *options) error {
+	setLogger(o)
+	mgr, err := manager(o)
+	if err != nil {
+		return err
+	}
+	if err := wireCanary(ctx, mgr, o); err != nil {
+		return err
+	}
+	if err := wireGitSync(mgr, o); err != nil {
+		return err
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding the checks: %w", err)
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	return nil
+}
+
+func setLogger(o *options) {
+	level, _ := o.level() // validated
+	opts := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewJSONHandler(os.Stderr, opts)
+	if o.logFormat == "text" {
+		h = slog.NewTextHandler(os.Stderr, opts)
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(h))
+}
+
+func manager(o *options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, gatewayv1.Install, siskinv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("building the scheme: %w", err)
+		}
+	}
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server: %w", err)
+	}
+	cfg.QPS, cfg.Burst, cfg.UserAgent = o.qps, o.burst, "siskin/"+version
+	opts := ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.probeAddr,
+		LeaderElection: o.leaderElection, LeaderElectionID: "siskin.dev", LeaderElectionNamespace: o.leaderNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		// What was written is seen by the next read: no decision is made on a cache that is behind one's own writes.
+		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	}
+	if o.namespace != "" {
+		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
+	}
+	mgr, err := ctrl.NewManager(cfg, opts)
+	if err != nil {
+		return nil, fmt.Errorf("building the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
+	clk, c, reg := clock.RealClock{}, mgr.GetClient(), ctrlmetrics.Registry
+	recorder := mgr.GetEventRecorder("siskin")
+	wakes := make(chan event.GenericEvent, 1024)
+	pool := canary.NewPool(o.questions, func(who types.NamespacedName) {
+		obj := &siskinv1.Canary{}
+		obj.Namespace, obj.Name = who.Namespace, who.Name
+		wakes <- event.GenericEvent{Object: obj}
+	})
+	dispatcher := notifier.NewDispatcher(notifier.DispatcherConfig{
+		Providers: c, Secrets: mgr.GetAPIReader(), Registry: notifier.Registry{"slack": slack.Constructor}, Registerer: reg,
+		OnError: alertFailed(ctx, mgr), NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
+	})
+	asker := &canary.Asker{
+		Pool: pool, Hooks: hook.NewClient(hook.Options{Version: version, Registerer: reg}), Secrets: mgr.GetAPIReader(),
+		Metrics: metrics.NewEvaluator(metrics.EvaluatorConfig{
+			Templates: c, Secrets: mgr.GetAPIReader(), MetricsServer: o.metricsServer, NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
+			Providers: metrics.NewFactory(metrics.Registry{"prometheus": prometheus.Constructor}, metrics.NewInstruments(reg, clk)),
+		}),
+	}
+	made, owns := build(c, mgr)
+	memo := act.NewServiceMemo()
+	r := &canary.Reconciler{
+		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain,
+		Observer: &observe.Observer{Client: c, Routers: made, Default: o.defaultProvider, ServicesKnown: memo.Known},
+		Actor:    &act.Actor{Client: c, Services: service.New(c), Memo: memo},
+		Teller:   &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
+	}
+	if err := mgr.Add(pool); err != nil {
+		return fmt.Errorf("adding the pool: %w", err)
+	}
+	if err := mgr.Add(dispatcher); err != nil {
+		return fmt.Errorf("adding the dispatcher: %w", err)
+	}
+	return r.SetupWithManager(ctx, mgr, canary.Options{Workers: o.workers, Owns: owns, Wakes: wakes})
+}
+
+// build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and
+// "gatewayapi" is an unknown provider.
+func build(c client.Client, mgr ctrl.Manager) (map[string]router.Router, []client.Object) {
+	made, owns := map[string]router.Router{}, []client.Object{}
+	seen := map[string]bool{}
+	for name, reg := range routers() {
+		served := true
+		for _, obj := range reg.Owns {
+			gvk, err := c.GroupVersionKindFor(obj)
+			if err == nil {
+				_, err = mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+			}
+			served = served && err == nil
+			if err == nil && !seen[gvk.String()] {
+				seen[gvk.String()] = true
+				owns = append(owns, obj)
+			}
+		}
+		if served {
+			made[name] = reg.New(c)
+		} else {
+			ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
+		}
+	}
+	return made, owns
+}
+
+// alertFailed tells on the Canary that an alert could not be sent.
+func alertFailed(ctx context.Context, mgr ctrl.Manager) func(types.NamespacedName, string, error) {
+	recorder := mgr.GetEventRecorder("siskin")
+	return func(who types.NamespacedName, alert string, err error) {
+		var c siskinv1.Canary
+		if mgr.GetClient().Get(ctx, who, &c) == nil {
+			recorder.Eventf(&c, nil, "Warning", "AlertFailed", "Notify", "alert %s could not be sent: %v; check its AlertProvider and Secret", alert, err)
+		}
+	}
+}

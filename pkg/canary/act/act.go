@@ -1,0 +1,231 @@
+// Package act carries the plan's effects out. It is the only writer of clones, Services, routes and targets, and it decides
+// nothing.
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/ssa"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/service"
+)
+
+// SnapshotLimit is how many snapshots a Canary keeps besides those in use.
+const SnapshotLimit = 10
+
+// Actor writes.
+type Actor struct {
+	// Client writes to the API server and reads from the caches.
+	Client client.Client
+	// Services writes Services.
+	Services *service.Applier
+	// Memo remembers which Services were found as desired.
+	Memo *ServiceMemo
+}
+
+// Outcome is what Run found worth telling.
+type Outcome struct {
+	// Adopted are the user's Services that were adopted just now.
+	Adopted []string
+	// Shared are Services that cannot be adopted because they select other workloads too.
+	Shared []string
+}
+
+// Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
+// but what cannot be taken back (Abandon, Finish) is done only if all before it succeeded.
+func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect) (Outcome, error) {
+	var out Outcome
+	var errs []error
+	for _, e := range effects {
+		switch e.(type) {
+		case plan.Abandon, plan.Finish:
+			if len(errs) > 0 {
+				return out, errors.Join(errs...)
+			}
+		}
+		if err := a.run(ctx, w, e, &out); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, out *Outcome) error {
+	switch e := effect.(type) {
+	case plan.TakeSnapshot:
+		return a.snapshot(ctx, w, e.Revision)
+	case plan.ApplyPrimary:
+		return a.clone(ctx, w, siskinv1.RolePrimary, e.Revision, e.Replicas)
+	case plan.ApplyCanary:
+		return a.clone(ctx, w, siskinv1.RoleCanary, e.Revision, e.Replicas)
+	case plan.ApplyServices:
+		return a.services(ctx, w, e, out)
+	case plan.ApplySplit:
+		return a.split(ctx, w, router.Split(e.Split))
+	case plan.HoldTarget:
+		return a.hold(ctx, w, e.Replicas)
+	case plan.ReleaseTarget:
+		return a.release(ctx, w, e.Replicas)
+	case plan.RestoreServices:
+		return a.restore(ctx, w)
+	case plan.Abandon:
+		return a.abandon(ctx, w)
+	case plan.Finish:
+		return a.finish(ctx, w)
+	}
+	return fmt.Errorf("unknown effect %T", effect)
+}
+
+// content returns the content of a revision: from its snapshot, or from the target while that still has it.
+func content(w *observe.World, name string) (target.Revision, error) {
+	if s, ok := w.Snapshots[name]; ok {
+		return target.Read(s)
+	}
+	if w.Target != nil && w.RevisionName == name {
+		return w.Revision, nil
+	}
+	return target.Revision{}, fmt.Errorf("revision %s: its snapshot does not exist", name)
+}
+
+// snapshot stores the target's present content, and drops the oldest snapshots that nothing needs.
+func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) error {
+	if w.Target == nil || w.RevisionName != name {
+		return fmt.Errorf("taking snapshot %s: the target has changed meanwhile", name)
+	}
+	var number int64
+	for _, s := range w.Snapshots {
+		number = max(number, s.Revision)
+	}
+	cr, err := target.Snapshot(w.Canary, name, number+1, w.Revision)
+	if err != nil {
+		return err
+	}
+	if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating snapshot %s: %w", name, err)
+	}
+	w.Snapshots[name] = cr
+	return a.collect(ctx, w, name)
+}
+
+// collect deletes the oldest snapshots over the limit that no clone and no status names.
+func (a *Actor) collect(ctx context.Context, w *observe.World, fresh string) error {
+	st := w.Canary.Status
+	used := []string{fresh, st.Rejected}
+	for _, r := range []*siskinv1.RevisionStatus{st.Stable, st.Canary} {
+		if r != nil {
+			used = append(used, r.Revision)
+		}
+	}
+	for _, d := range []*appsv1.Deployment{w.Primary, w.Trial} {
+		if d != nil {
+			used = append(used, d.Annotations[siskinv1.RevisionAnnotation])
+		}
+	}
+	var spare []*appsv1.ControllerRevision
+	for name, s := range w.Snapshots {
+		if !slices.Contains(used, name) {
+			spare = append(spare, s)
+		}
+	}
+	slices.SortFunc(spare, func(x, y *appsv1.ControllerRevision) int { return int(x.Revision - y.Revision) })
+	for len(spare) > SnapshotLimit {
+		if err := a.Client.Delete(ctx, spare[0]); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting snapshot %s: %w", spare[0].Name, err)
+		}
+		spare = spare[1:]
+	}
+	return nil
+}
+
+func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, replicas int32) error {
+	r, err := content(w, name)
+	if err != nil {
+		return err
+	}
+	want := target.Clone(w.Canary, role, name, r, replicas)
+	live := w.Primary
+	if role == siskinv1.RoleCanary {
+		live = w.Trial
+	}
+	if live != nil && !metav1.IsControlledBy(live, w.Canary) && live.Labels[siskinv1.CanaryLabel] != w.Canary.Name {
+		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
+			"Deployment %s exists and is not Siskin's: rename or delete it", want.Name)}
+	}
+	return ssa.Apply(ctx, a.Client, want, &appsv1.Deployment{})
+}
+
+func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServices, out *Outcome) error {
+	in := a.serviceInput(w)
+	if w.Target == nil && w.Primary == nil {
+		return nil
+	}
+	if e.Serving && w.Router != nil {
+		in.Serving = service.ServingRole(w.Router.Capabilities(), router.Split(e.Split))
+	}
+	res, err := a.Services.Apply(ctx, in)
+	out.Adopted, out.Shared = append(out.Adopted, res.Adopted...), append(out.Shared, res.Shared...)
+	if err != nil {
+		return fmt.Errorf("applying the Services: %w", err)
+	}
+	w.Intent.Port = res.Port
+	a.Memo.remember(w, e.Serving)
+	return nil
+}
+
+// serviceInput describes the pods: those of the target, or of the primary's snapshot when the target is gone.
+func (a *Actor) serviceInput(w *observe.World) service.In {
+	in := service.In{Canary: w.Canary, Apex: w.Apex, PrimaryName: w.PrimaryService, CanaryName: w.CanaryService}
+	r := w.Revision
+	if w.Target == nil && w.Primary != nil {
+		if stored, err := content(w, w.Primary.Annotations[siskinv1.RevisionAnnotation]); err == nil {
+			r = stored
+		}
+	}
+	in.PodLabels, in.Template = r.Template.Labels, r.Template
+	if r.Workload.Selector != nil {
+		in.Selector = r.Workload.Selector.MatchLabels
+	}
+	return in
+}
+
+func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split) error {
+	if w.Router == nil {
+		return w.Problem
+	}
+	in := w.Intent
+	in.Split = split
+	if err := w.Router.Apply(ctx, in); err != nil {
+		return fmt.Errorf("moving traffic to %d/%d: %w", split.Primary, split.Canary, err)
+	}
+	return nil
+}
+
+func (a *Actor) finish(ctx context.Context, w *observe.World) error {
+	if w.Canary.Spec.DeletionPolicy != siskinv1.DeletionPolicyOrphan {
+		if err := a.Services.Release(ctx, a.serviceInput(w)); err != nil {
+			return fmt.Errorf("giving the Services back: %w", err)
+		}
+	}
+	c := w.Canary.DeepCopy()
+	if !controllerutil.RemoveFinalizer(c, siskinv1.Finalizer) {
+		return nil
+	}
+	err := a.Client.Patch(ctx, c, client.MergeFromWithOptions(w.Canary, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	return nil
+}

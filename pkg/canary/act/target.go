@@ -1,0 +1,164 @@
+package act
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+)
+
+// hold marks the target, records the number of pods that the user wants and scales it to zero.
+func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32) error {
+	return a.scale(ctx, w, 0, map[string]string{
+		siskinv1.HeldAnnotation: w.Canary.Name, siskinv1.ReplicasAnnotation: strconv.Itoa(int(replicas)),
+	})
+}
+
+// release gives the target its pods back. Siskin goes on owning the number: a field without an owner would fall back to one.
+func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32) error {
+	return a.scale(ctx, w, replicas, nil)
+}
+
+// scale applies only the number and Siskin's annotations. The uid keeps it from creating half a Deployment when the target was
+// deleted meanwhile.
+func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, annotations map[string]string) error {
+	if w.Target == nil {
+		return nil
+	}
+	patch := map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": w.Target.Name, "namespace": w.Target.Namespace, "uid": w.Target.UID, "annotations": annotations},
+		"spec":     map[string]any{"replicas": replicas},
+	}
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return fmt.Errorf("encoding the scale of %s: %w", w.Target.Name, err)
+	}
+	live := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: w.Target.Name, Namespace: w.Target.Namespace}}
+	err = a.Client.Patch(ctx, live, client.RawPatch(types.ApplyPatchType, data), client.FieldOwner(siskinv1.FieldManager), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("scaling target %s to %d: %w", w.Target.Name, replicas, err)
+	}
+	return nil
+}
+
+// restore gives apex and route back; the Services of primary and canary stay until the finalizer goes.
+func (a *Actor) restore(ctx context.Context, w *observe.World) error {
+	in := a.serviceInput(w)
+	if err := a.Services.ReleaseApex(ctx, in); err != nil {
+		return fmt.Errorf("giving Service %s back: %w", w.Apex, err)
+	}
+	a.Memo.forget(w)
+	if w.Router == nil {
+		return nil
+	}
+	if err := w.Router.Release(ctx, w.Intent); err != nil {
+		return fmt.Errorf("giving the route back: %w", err)
+	}
+	return nil
+}
+
+// abandon takes the owner off everything that would go with the Canary.
+func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
+	var objs []client.Object
+	for _, d := range []*appsv1.Deployment{w.Primary, w.Trial} {
+		if d != nil {
+			objs = append(objs, d)
+		}
+	}
+	for _, svc := range w.Live {
+		objs = append(objs, svc)
+	}
+	for _, s := range w.Snapshots {
+		objs = append(objs, s)
+	}
+	var routes gatewayv1.HTTPRouteList
+	err := a.Client.List(ctx, &routes, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name})
+	if err == nil { // without the Gateway API there are none
+		for i := range routes.Items {
+			objs = append(objs, &routes.Items[i])
+		}
+	}
+	for _, obj := range objs {
+		if err := a.disown(ctx, w.Canary, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disown takes the Canary out of an object's owners.
+func (a *Actor) disown(ctx context.Context, canary *siskinv1.Canary, obj client.Object) error {
+	if !metav1.IsControlledBy(obj, canary) {
+		return nil
+	}
+	before, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", obj, obj.GetName())
+	}
+	var keep []metav1.OwnerReference
+	for _, o := range obj.GetOwnerReferences() {
+		if o.UID != canary.UID {
+			keep = append(keep, o)
+		}
+	}
+	obj.SetOwnerReferences(keep)
+	if err := a.Client.Patch(ctx, obj, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("releasing %T %s: %w", obj, obj.GetName(), err)
+	}
+	return nil
+}
+
+// ServiceMemo remembers, per Canary, for which versions of its objects the Services were found as desired, so that they are
+// compared only when something has changed. It is lost with the process, which costs one comparison.
+type ServiceMemo struct{ known sync.Map }
+
+// NewServiceMemo returns an empty memo.
+func NewServiceMemo() *ServiceMemo { return &ServiceMemo{} }
+
+// Known tells whether the Services were found as desired and nothing that they depend on has changed since.
+func (m *ServiceMemo) Known(w *observe.World) bool {
+	have, ok := m.known.Load(w.Canary.UID)
+	return ok && have == digest(w, serving(w))
+}
+
+func (m *ServiceMemo) remember(w *observe.World, serves bool) {
+	m.known.Store(w.Canary.UID, digest(w, serves))
+}
+
+func (m *ServiceMemo) forget(w *observe.World) { m.known.Delete(w.Canary.UID) }
+
+// Drop forgets a Canary that is gone.
+func (m *ServiceMemo) Drop(uid types.UID) { m.known.Delete(uid) }
+
+func serving(w *observe.World) bool {
+	svc := w.Live[w.Apex]
+	return svc != nil && svc.Spec.Selector[siskinv1.RoleLabel] != ""
+}
+
+// digest names what the Services depend on: the Canary's spec, the revision, the phase, and the Services themselves.
+func digest(w *observe.World, serves bool) string {
+	key := fmt.Sprintf("%d/%s/%s/%t", w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves)
+	for _, name := range []string{w.Apex, w.PrimaryService, w.CanaryService} {
+		key += "/" + specOf(w.Live[name])
+	}
+	return key
+}
+
+func specOf(svc *corev1.Service) string {
+	if svc == nil {
+		return "-"
+	}
+	return svc.ResourceVersion
+}

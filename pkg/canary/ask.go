@@ -1,0 +1,157 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/hook"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
+	"github.com/siskin-dev/siskin/pkg/metrics"
+)
+
+const (
+	// metricDeadline bounds one metric: reading template and Secret, and the query.
+	metricDeadline = 15 * time.Second
+	// hookTimeout is the default timeout of one attempt of a webhook; hookBackoff is what the pauses between attempts may take.
+	hookTimeout = 10 * time.Second
+	hookBackoff = 30 * time.Second
+	// rounds bounds how often new questions may follow from answers within one pass.
+	rounds = 4
+)
+
+// Pool answers questions outside of the reconcile.
+type Pool = async.Pool[string, plan.Answer]
+
+// NewPool makes a pool of workers; wake is told whose answer is there.
+func NewPool(workers int, wake func(types.NamespacedName)) *Pool {
+	return async.New[string, plan.Answer](workers, wake, func(recovered any) plan.Answer {
+		return plan.Answer{Verdict: plan.Inconclusive, Message: fmt.Sprintf("internal error: %v", recovered)}
+	})
+}
+
+// Asker has the plan's questions answered outside of the reconcile: nothing that is slow holds a worker.
+type Asker struct {
+	// Pool runs the questions and wakes the Canary when an answer is there.
+	Pool *Pool
+	// Hooks calls webhooks; Secrets reads their keys, live and by name.
+	Hooks   *hook.Client
+	Secrets client.Reader
+	// Metrics asks metrics providers.
+	Metrics *metrics.Evaluator
+}
+
+// Forget drops the answers that keep does not want.
+func (a *Asker) Forget(who types.NamespacedName, keep func(string) bool) { a.Pool.Forget(who, keep) }
+
+// Answer fills in the answers that are there and has the others found out. It returns the questions that are open.
+func (a *Asker) Answer(ctx context.Context, w *observe.World, s *plan.Snapshot) []string {
+	who := client.ObjectKeyFromObject(w.Canary)
+	asked := map[string]bool{}
+	var open []string
+	for range rounds {
+		news := false
+		for _, q := range plan.Ask(*s) {
+			if asked[q.Key] {
+				continue
+			}
+			asked[q.Key], news = true, true
+			answer, done := a.ask(ctx, who, w, s, q)
+			if !done {
+				open = append(open, fmt.Sprintf("an answer of %s %s", q.Kind, q.Name))
+				continue
+			}
+			s.Answers[q.Key] = answer
+		}
+		if !news {
+			break
+		}
+	}
+	a.Pool.Forget(who, func(key string) bool { return asked[key] || isEvent(key) })
+	return open
+}
+
+func (a *Asker) ask(ctx context.Context, who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question) (plan.Answer, bool) {
+	c := w.Canary
+	switch q.Kind {
+	case plan.AskMetric:
+		for _, m := range c.Spec.Analysis.Metrics {
+			if m.Name == q.Name {
+				in := metrics.Input{Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
+					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now}
+				return a.Pool.Ask(who, q.Key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
+			}
+		}
+	case plan.AskHook:
+		for _, h := range c.Spec.Analysis.Webhooks {
+			if h.Name == q.Name {
+				c := c.DeepCopy()
+				return a.Pool.Ask(who, q.Key, hookDeadline(h), func(ctx context.Context) plan.Answer { return a.hook(ctx, c, h) })
+			}
+		}
+	}
+	return plan.Answer{Verdict: plan.Inconclusive, Message: fmt.Sprintf("%s %s is not in the spec any more", q.Kind, q.Name)}, true
+}
+
+func (a *Asker) metric(ctx context.Context, in metrics.Input) plan.Answer {
+	r := a.Metrics.Evaluate(ctx, in)
+	answer := plan.Answer{Verdict: plan.Verdict(r.Verdict), Value: r.Value, Limit: r.Limit, Invalid: r.Invalid}
+	if r.Verdict != metrics.Pass && r.Reason != metrics.ReasonOutOfRange {
+		answer.Message = r.Message
+	}
+	return answer
+}
+
+func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryWebhook) plan.Answer {
+	req, err := hook.Resolve(ctx, a.Secrets, c, h)
+	if err != nil {
+		var invalid *hook.InvalidError
+		return plan.Answer{Verdict: plan.Fail, Message: err.Error(), Invalid: errors.As(err, &invalid)}
+	}
+	res := a.Hooks.Call(ctx, req)
+	if res.OK {
+		return plan.Answer{Verdict: plan.Pass}
+	}
+	return plan.Answer{Verdict: plan.Fail, Message: res.Message, Invalid: res.Kind == hook.KindInvalid}
+}
+
+// hookDeadline bounds all attempts of a hook.
+func hookDeadline(h siskinv1.CanaryWebhook) time.Duration {
+	each, err := time.ParseDuration(h.Timeout)
+	if err != nil || each <= 0 {
+		each = hookTimeout
+	}
+	return time.Duration(h.Retries+1)*each + time.Duration(h.Retries)*hookBackoff
+}
+
+// Event tells an event to the Canary's event hooks; nobody waits for it.
+func (a *Asker) Event(c *siskinv1.Canary, kind, message string, at time.Time) {
+	for _, h := range c.Spec.Analysis.Webhooks {
+		if h.Type != siskinv1.HookEvent {
+			continue
+		}
+		c := c.DeepCopy()
+		key := fmt.Sprintf("%s%s/%d/%s", eventPrefix, h.Name, at.UnixNano(), message)
+		a.Pool.Ask(client.ObjectKeyFromObject(c), key, hookDeadline(h), func(ctx context.Context) plan.Answer {
+			req, err := hook.Resolve(ctx, a.Secrets, c, h)
+			if err != nil {
+				return plan.Answer{Verdict: plan.Fail, Message: err.Error()}
+			}
+			res := a.Hooks.Call(ctx, req.WithEvent(kind, message, at))
+			return plan.Answer{Verdict: plan.Pass, Message: res.Message}
+		})
+	}
+}
+
+const eventPrefix = "event/"
+
+func isEvent(key string) bool {
+	return len(key) > len(eventPrefix) && key[:len(eventPrefix)] == eventPrefix
+}

@@ -1,0 +1,143 @@
+package observe
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/router"
+)
+
+// Defaults of what the spec leaves out.
+const (
+	DefaultInterval         = time.Minute
+	DefaultProgressDeadline = 10 * time.Minute
+	DefaultGateDeadline     = 7 * 24 * time.Hour
+	DefaultIterations       = 10
+	minInterval             = time.Second
+)
+
+// InvalidSpecError : the spec cannot be used; only an edit helps.
+type InvalidSpecError struct{ Field, Message string }
+
+func (e *InvalidSpecError) Error() string { return e.Field + ": " + e.Message }
+
+// Spec fills in defaults and checks what the schema cannot; drain is how long a side without traffic keeps running. Errors:
+// *InvalidSpecError.
+func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (plan.Spec, error) {
+	a := c.Spec.Analysis
+	z := plan.Spec{
+		Threshold: max(a.Threshold, 1), PromotionStep: a.StepWeightPromotion, NoData: plan.Policy(a.NoData),
+		Deadline: seconds(c.Spec.ProgressDeadlineSeconds, DefaultProgressDeadline), GateDeadline: seconds(a.GateDeadlineSeconds, DefaultGateDeadline),
+		PrimaryReady: percent(a.PrimaryReadyThreshold), CanaryReady: percent(a.CanaryReadyThreshold), Drain: drain,
+		SkipAnalysis: c.Spec.SkipAnalysis, Suspend: c.Spec.Suspend, Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan,
+	}
+	if z.NoData == "" {
+		z.NoData = plan.PolicyHold
+	}
+	var err error
+	if z.Interval, err = interval(a.Interval); err != nil {
+		return z, err
+	}
+	if z.CanarySize, err = size(a.CanaryReplicas); err != nil {
+		return z, err
+	}
+	if z.Steps, err = steps(a, z.Interval, caps); err != nil {
+		return z, err
+	}
+	if !caps.Weighted && z.PromotionStep > 0 {
+		return z, &InvalidSpecError{"spec.analysis.stepWeightPromotion", "this provider cannot split traffic by weight: leave it out"}
+	}
+	for _, w := range a.Webhooks {
+		t := plan.HookType(w.Type)
+		if t == "" {
+			t = plan.RolloutHook
+		}
+		if w.Type != siskinv1.HookEvent {
+			z.Hooks = append(z.Hooks, plan.Hook{Name: w.Name, Type: t})
+		}
+	}
+	for _, m := range a.Metrics {
+		z.Metrics = append(z.Metrics, m.Name)
+	}
+	return z, nil
+}
+
+func steps(a siskinv1.CanaryAnalysis, every time.Duration, caps router.Capabilities) ([]plan.Step, error) {
+	if a.Iterations != nil {
+		return plan.BlueGreen(*a.Iterations, every), nil
+	}
+	if !caps.Weighted {
+		if a.StepWeight != nil || len(a.StepWeights) > 0 {
+			return nil, &InvalidSpecError{"spec.analysis", "this provider cannot split traffic by weight: use iterations (blue/green) or provider gatewayapi"}
+		}
+		return plan.BlueGreen(DefaultIterations, every), nil
+	}
+	if len(a.StepWeights) > 0 {
+		var out []plan.Step
+		for _, w := range a.StepWeights {
+			out = append(out, plan.Step{Weight: w, Interval: every})
+		}
+		return out, nil
+	}
+	most := int32(100)
+	if a.MaxWeight != nil {
+		most = *a.MaxWeight
+	}
+	if a.StepWeight == nil {
+		return nil, &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights or iterations"}
+	}
+	return plan.Ladder(*a.StepWeight, most, every), nil
+}
+
+func interval(text string) (time.Duration, error) {
+	if text == "" {
+		return DefaultInterval, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < minInterval {
+		return 0, &InvalidSpecError{"spec.analysis.interval", fmt.Sprintf("%q is not a duration of at least %s, for example 1m", text, minInterval)}
+	}
+	return d, nil
+}
+
+func size(v *intstr.IntOrString) (plan.Size, error) {
+	if v == nil {
+		return plan.Size{Percent: 100}, nil
+	}
+	if v.Type == intstr.Int && v.IntVal > 0 {
+		return plan.Size{Count: v.IntVal}, nil
+	}
+	p, err := strconv.ParseInt(strings.TrimSuffix(v.StrVal, "%"), 10, 16)
+	if err != nil || p <= 0 || p > 1000 {
+		return plan.Size{}, &InvalidSpecError{"spec.analysis.canaryReplicas", fmt.Sprintf("%q is neither a positive number nor a percentage from 1%% to 1000%%", v.String())}
+	}
+	return plan.Size{Percent: int32(p)}, nil
+}
+
+func seconds(v *int32, def time.Duration) time.Duration {
+	if v == nil {
+		return def
+	}
+	return time.Duration(*v) * time.Second
+}
+
+func percent(v *int32) int32 {
+	if v == nil {
+		return 100
+	}
+	return *v
+}
+
+func parseReplicas(text string) (int32, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("annotation %s: %q is no number of replicas", siskinv1.ReplicasAnnotation, text)
+	}
+	return int32(n), nil
+}

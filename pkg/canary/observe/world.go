@@ -1,0 +1,308 @@
+// Package observe reads the world of one Canary from the caches and makes the plan's Snapshot of it. It never writes.
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/service"
+)
+
+// World is what was read.
+type World struct {
+	Canary *siskinv1.Canary
+	// Names of the three Services.
+	Apex, PrimaryService, CanaryService string
+	// Target is nil if it does not exist; Revision is its present content, RevisionName its name.
+	Target       *appsv1.Deployment
+	Revision     target.Revision
+	RevisionName string
+	// Primary and Trial are the clones, nil if they do not exist.
+	Primary, Trial *appsv1.Deployment
+	// Snapshots by name.
+	Snapshots map[string]*appsv1.ControllerRevision
+	// Router of the Canary, Intent for the stored split, and what was seen of it.
+	Router      router.Router
+	Intent      router.Intent
+	Observation router.Observation
+	// Problem is what of the routing only an edit can mend, or what failed to be read; it never hides the rest of the world.
+	Problem error
+	// Live are the three Services that exist, by name.
+	Live map[string]*corev1.Service
+	// Endpoints are the ready endpoints of the Services of primary and canary.
+	PrimaryEndpoints, CanaryEndpoints int32
+}
+
+// Observer reads worlds.
+type Observer struct {
+	// Client reads from the caches.
+	Client client.Reader
+	// Routers by provider; Default is the provider of a Canary that names none.
+	Routers map[string]router.Router
+	Default string
+	// Normalize asks the API server how it would write a stored revision today; nil: never asked.
+	Normalize func(ctx context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error)
+	// ServicesKnown tells whether the Services were already found to be as desired.
+	ServicesKnown func(w *World) bool
+}
+
+// RouterOf returns the router of a Canary. Errors: *router.InvalidError.
+func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
+	name := c.Spec.Provider
+	if name == "" {
+		name = o.Default
+	}
+	r, ok := o.Routers[name]
+	if !ok {
+		known := router.Registry{}
+		for n := range o.Routers {
+			known[n] = router.Registration{}
+		}
+		return nil, &router.InvalidError{Router: name, Field: "spec.provider",
+			Message: fmt.Sprintf("unknown provider %q: use one of %v", name, known.Names())}
+	}
+	return r, nil
+}
+
+// World reads the world of c.
+func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Router) (*World, error) {
+	apex := service.ApexName(c)
+	w := &World{Canary: c, Router: r, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
+		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}}
+	name := c.Spec.TargetRef.Name
+	var err error
+	if w.Target, err = o.deployment(ctx, c.Namespace, name); err != nil {
+		return nil, err
+	}
+	if w.Primary, err = o.deployment(ctx, c.Namespace, target.CloneName(name, siskinv1.RolePrimary)); err != nil {
+		return nil, err
+	}
+	if w.Trial, err = o.deployment(ctx, c.Namespace, target.CloneName(name, siskinv1.RoleCanary)); err != nil {
+		return nil, err
+	}
+	var list appsv1.ControllerRevisionList
+	if err := o.Client.List(ctx, &list, client.InNamespace(c.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: c.Name}); err != nil {
+		return nil, fmt.Errorf("listing snapshots: %w", err)
+	}
+	for i := range list.Items {
+		w.Snapshots[list.Items[i].Name] = &list.Items[i]
+	}
+	if err := o.revision(ctx, w); err != nil {
+		return nil, err
+	}
+	return w, o.traffic(ctx, w)
+}
+
+// traffic reads Services, endpoints and route.
+func (o *Observer) traffic(ctx context.Context, w *World) error {
+	for _, name := range []string{w.Apex, w.PrimaryService, w.CanaryService} {
+		var svc corev1.Service
+		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: name}, &svc)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return fmt.Errorf("reading Service %s: %w", name, err)
+		default:
+			w.Live[name] = &svc
+		}
+	}
+	var err error
+	if w.PrimaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.PrimaryService); err != nil {
+		return err
+	}
+	if w.CanaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.CanaryService); err != nil {
+		return err
+	}
+	split := report.State(&w.Canary.Status).Split
+	if split == (plan.Split{}) {
+		split = plan.AllPrimary()
+	}
+	w.Intent = router.Intent{Owner: w.Canary, Apex: w.Apex, Primary: w.PrimaryService, Canary: w.CanaryService, Split: router.Split(split)}
+	if svc := w.Live[w.PrimaryService]; svc != nil {
+		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
+	}
+	if w.Router == nil || w.Problem != nil {
+		return nil
+	}
+	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
+	return nil
+}
+
+func (o *Observer) deployment(ctx context.Context, namespace, name string) (*appsv1.Deployment, error) {
+	var d appsv1.Deployment
+	err := o.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &d)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // that it does not exist is an answer here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Deployment %s: %w", name, err)
+	}
+	return &d, nil
+}
+
+func (o *Observer) endpoints(ctx context.Context, namespace, svc string) (int32, error) {
+	var list discoveryv1.EndpointSliceList
+	err := o.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc},
+		client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return 0, fmt.Errorf("listing the endpoints of Service %s: %w", svc, err)
+	}
+	var n int32
+	for i := range list.Items {
+		for _, e := range list.Items[i].Endpoints {
+			if ptr.Deref(e.Conditions.Ready, true) && !ptr.Deref(e.Conditions.Terminating, false) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// revision finds the name of the target's present content. Content that a snapshot has is no new revision, whatever its name
+// would be today; what differs only because the API server writes it differently today is none either.
+func (o *Observer) revision(ctx context.Context, w *World) error {
+	if w.Target == nil {
+		return nil
+	}
+	w.Revision = target.FromDeployment(w.Target)
+	canonical, err := w.Revision.Canonical()
+	if err != nil {
+		return err
+	}
+	w.RevisionName = target.Name(w.Canary.Name, canonical)
+	if _, known := w.Snapshots[w.RevisionName]; known || w.Canary.Status.Stable == nil {
+		return nil
+	}
+	stored, ok := w.Snapshots[w.Canary.Status.Stable.Revision]
+	if !ok {
+		return nil
+	}
+	r, err := target.Read(stored)
+	if err != nil {
+		return nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+	}
+	same, err := equal(r, canonical)
+	if err == nil && !same && o.Normalize != nil {
+		if r, err = o.Normalize(ctx, w.Target, r); err == nil {
+			same, err = equal(r, canonical)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("comparing the target with snapshot %s: %w", stored.Name, err)
+	}
+	if same {
+		w.RevisionName = stored.Name
+	}
+	return nil
+}
+
+func equal(r target.Revision, canonical []byte) (bool, error) {
+	c, err := r.Canonical()
+	return string(c) == string(canonical), err
+}
+
+// Snapshot makes the plan's input of the world. since is when this controller began to watch.
+func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan.Snapshot {
+	s := plan.Snapshot{
+		Now: now, Since: since, Spec: spec, State: report.State(&w.Canary.Status), Deleting: w.Canary.DeletionTimestamp != nil,
+		Primary: o.workload(w, w.Primary, siskinv1.RolePrimary, w.PrimaryEndpoints),
+		Canary:  o.workload(w, w.Trial, siskinv1.RoleCanary, w.CanaryEndpoints),
+		Answers: map[string]plan.Answer{},
+	}
+	if w.Target != nil {
+		s.Target = targetOf(w)
+	}
+	s.Route = routeOf(w)
+	s.Services = o.servicesOf(w)
+	return s
+}
+
+// targetOf reads what the user wants of the target. A number that git or a person wrote over the held zero is the new wish.
+func targetOf(w *World) plan.Target {
+	replicas := ptr.Deref(w.Target.Spec.Replicas, 1)
+	_, marked := w.Target.Annotations[siskinv1.HeldAnnotation]
+	recorded, err := parseReplicas(w.Target.Annotations[siskinv1.ReplicasAnnotation])
+	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: replicas, Available: w.Target.Status.AvailableReplicas}
+	if marked && replicas == 0 && err == nil {
+		t.Replicas, t.Held = recorded, true
+	}
+	if t.Available > 0 && w.Target.Status.ObservedGeneration < w.Target.Generation {
+		t.Available = 0
+	}
+	t.Released = !marked
+	_, t.Stored = w.Snapshots[w.RevisionName]
+	return t
+}
+
+func routeOf(w *World) plan.Route {
+	obs := w.Observation
+	r := plan.Route{
+		Known: obs.Known, Current: plan.Split(obs.Current), Rejected: obs.Rejected, Message: obs.Message,
+		Drifted: obs.Known && obs.Evidence == router.EvidenceNone && obs.Current == w.Intent.Split,
+	}
+	if w.Router != nil {
+		r.Confirmed = obs.Known && obs.Evidence >= max(w.Router.Capabilities().Ceiling, router.EvidenceWritten)
+	}
+	var invalid *router.InvalidError
+	if errors.As(w.Problem, &invalid) {
+		r.Rejected = true
+	}
+	if w.Problem != nil {
+		r.Confirmed, r.Message = false, w.Problem.Error()
+	}
+	return r
+}
+
+func (o *Observer) servicesOf(w *World) plan.Services {
+	var s plan.Services
+	apex := w.Live[w.Apex]
+	if apex != nil {
+		_, role := apex.Spec.Selector[siskinv1.RoleLabel]
+		s.Serving, s.Restored = role, !role
+	}
+	if apex == nil {
+		s.Restored = true
+	}
+	s.Complete = apex != nil && w.Live[w.PrimaryService] != nil && w.Live[w.CanaryService] != nil && o.ServicesKnown != nil && o.ServicesKnown(w)
+	return s
+}
+
+func (o *Observer) workload(w *World, d *appsv1.Deployment, role string, endpoints int32) plan.Workload {
+	if d == nil {
+		return plan.Workload{}
+	}
+	out := plan.Workload{
+		Found: true, Revision: d.Annotations[siskinv1.RevisionAnnotation], Replicas: ptr.Deref(d.Spec.Replicas, 1),
+		Pods: d.Status.Replicas, Updated: d.Status.UpdatedReplicas, Available: d.Status.AvailableReplicas, Endpoints: endpoints,
+		Current: d.Status.ObservedGeneration >= d.Generation,
+	}
+	for _, c := range d.Status.Conditions {
+		switch {
+		case c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded":
+			out.Stuck, out.Message = out.Current, "("+c.Message+")"
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			out.Message = "(" + c.Message + ")"
+		}
+	}
+	if snapshot, ok := w.Snapshots[out.Revision]; ok && d.DeletionTimestamp == nil {
+		if r, err := target.Read(snapshot); err == nil {
+			out.Drifted = !target.Runs(d, target.Clone(w.Canary, role, out.Revision, r, out.Replicas))
+		}
+	}
+	return out
+}

@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Decision is what to do.
+type Decision struct {
+	// Next is stored before any effect is carried out.
+	Next State
+	// Effects are ordered and idempotent; the first that fails ends the pass.
+	Effects []Effect
+	// Notices are told after Next is stored and the effects are done.
+	Notices []Notice
+	// Why is one sentence for people.
+	Why string
+	// WaitingFor lists what is waited for.
+	WaitingFor []string
+	// Stalled is a CamelCase reason when a person must act.
+	Stalled string
+	// Wake is when to look again; zero means only when something changes.
+	Wake time.Duration
+}
+
+// Severity of a notice.
+type Severity string
+
+// The severities.
+const (
+	Info    Severity = "info"
+	Warning Severity = "warn"
+	Error   Severity = "error"
+)
+
+// Notice tells one transition.
+type Notice struct {
+	// Reason in CamelCase; the event's reason.
+	Reason   string
+	Severity Severity
+	// Message in one line: what, why, what next.
+	Message string
+	// Alert tells that it goes to people's channels, not only into an event.
+	Alert bool
+	// Revision that it is about.
+	Revision string
+	// Result that led to it, if one did.
+	Result *Result
+}
+
+// Effect is one idempotent change of the world.
+type Effect interface{ effect() }
+
+// The effects.
+type (
+	// TakeSnapshot stores the target's present content as Revision.
+	TakeSnapshot struct{ Revision string }
+	// ApplyPrimary makes the primary run Revision with Replicas.
+	ApplyPrimary struct {
+		Revision string
+		Replicas int32
+	}
+	// ApplyCanary makes the canary run Revision with Replicas.
+	ApplyCanary struct {
+		Revision string
+		Replicas int32
+	}
+	// ApplyServices makes the Services; Serving tells that the apex leaves the target's pods for the role of Split.
+	ApplyServices struct {
+		Serving bool
+		Split   Split
+	}
+	// ApplySplit makes the route state Split.
+	ApplySplit struct{ Split Split }
+	// HoldTarget marks the target, records Replicas and scales it to zero.
+	HoldTarget struct{ Replicas int32 }
+	// ReleaseTarget scales the target to Replicas and takes the mark away.
+	ReleaseTarget struct{ Replicas int32 }
+	// RestoreServices gives Services and routes back.
+	RestoreServices struct{}
+	// Abandon leaves all objects without an owner, so that they outlive the Canary.
+	Abandon struct{}
+	// Finish lets the Canary go.
+	Finish struct{}
+)
+
+func (TakeSnapshot) effect()    {}
+func (ApplyPrimary) effect()    {}
+func (ApplyCanary) effect()     {}
+func (ApplyServices) effect()   {}
+func (ApplySplit) effect()      {}
+func (HoldTarget) effect()      {}
+func (ReleaseTarget) effect()   {}
+func (RestoreServices) effect() {}
+func (Abandon) effect()         {}
+func (Finish) effect()          {}
+
+// enter moves to another phase.
+func (d *Decision) enter(p Phase, now time.Time) {
+	if d.Next.Phase != p {
+		d.Next.Phase, d.Next.Since = p, now
+	}
+}
+
+// wake asks to be looked at again after w, or earlier if somebody else asked so.
+func (d *Decision) wake(w time.Duration) {
+	w = max(w, time.Millisecond)
+	if d.Wake == 0 || w < d.Wake {
+		d.Wake = w
+	}
+}
+
+// wakeAt asks to be looked at again at t, unless t has passed.
+func (d *Decision) wakeAt(now, t time.Time) {
+	if t.After(now) {
+		d.wake(t.Sub(now))
+	}
+}
+
+// wait says what is waited for.
+func (d *Decision) wait(what string, args ...any) {
+	d.WaitingFor = append(d.WaitingFor, fmt.Sprintf(what, args...))
+}
+
+func (d *Decision) because(why string, args ...any) { d.Why = fmt.Sprintf(why, args...) }
+
+func (d *Decision) notify(n Notice) { d.Notices = append(d.Notices, n) }
+
+func (d *Decision) pass(qs ...Question) {
+	for _, q := range qs {
+		if name := passedName(q); !slices.Contains(d.Next.Passed, name) {
+			d.Next.Passed = append(slices.Clone(d.Next.Passed), name)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package plan
+
+import "time"
+
+// world returns the effects that make the world as Next says, in an order that never leaves traffic without a server. What is
+// already so has no effect, so that repeating a decision repeats only what did not land.
+func world(s Snapshot, d *Decision) []Effect {
+	z := d.Next
+	if z.Stable == "" {
+		return nil
+	}
+	// The target's pods are not the apex's to go back to when there are none, as where an earlier Canary left everything in place.
+	serving := z.Phase != Initializing || s.Primary.Ready(z.Stable, s.Spec.PrimaryReady) || (s.Services.Serving && s.Target.Available == 0)
+	split := serving && (!s.Route.Known || s.Route.Current != z.Split || s.Route.Drifted)
+	leave := split && s.Route.Known && s.Route.Current.Canary > z.Split.Canary
+	var es []Effect
+	if leave { // first of all: no other error may keep traffic at a canary that must not have it
+		es = append(es, ApplySplit{z.Split})
+	}
+	if !s.Target.Stored && s.Target.Found && (s.Target.Revision == z.Stable || (s.Target.Revision == z.Candidate && !z.Phase.Idle())) {
+		es = append(es, TakeSnapshot{s.Target.Revision})
+	}
+	if rev, n, ok := s.primaryWanted(z); ok {
+		es = append(es, ApplyPrimary{rev, n})
+	}
+	if !s.Services.Complete || s.Services.Serving != serving {
+		es = append(es, ApplyServices{Serving: serving, Split: z.Split})
+	}
+	if split && !leave {
+		es = append(es, ApplySplit{z.Split})
+	}
+	if rev, n, ok := s.canaryWanted(z); ok {
+		es = append(es, ApplyCanary{rev, n})
+	}
+	if z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil) {
+		es = append(es, HoldTarget{z.Replicas})
+	}
+	return es
+}
+
+// primaryWanted returns what the primary should run, if it does not.
+func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
+	rev := z.Stable
+	if z.Phase == Promoting || z.Phase == Finalising {
+		rev = z.Candidate
+	}
+	p := s.Primary
+	same := p.Found && p.Revision == rev && p.Replicas == z.Replicas && !p.Drifted
+	return rev, z.Replicas, !same
+}
+
+// canaryWanted returns what the canary should run, if it does not. Pods are replaced or taken away only when the data plane has
+// confirmed that no traffic reaches them, and they had time to drain (invariants 2 and 5).
+func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
+	c := s.Canary
+	free := z.Split == AllPrimary() && s.State.Split == z.Split && s.settled() && !z.Late && !s.Now.Before(z.DrainUntil)
+	switch {
+	case z.Phase == Progressing, z.Phase == WaitingPromotion, z.Phase == Promoting:
+		n := s.Spec.CanarySize.Of(z.Replicas)
+		if c.Found && c.Revision == z.Candidate && n < c.Replicas && !free {
+			n = c.Replicas
+		}
+		same := c.Found && c.Revision == z.Candidate && c.Replicas == n && !c.Drifted
+		allowed := !c.Found || c.Revision == z.Candidate || c.Pods == 0 && c.Replicas == 0 || free
+		return z.Candidate, n, !same && allowed && (z.Phase != Promoting || c.Found)
+	case (z.Phase.Idle() || z.Phase == Waiting) && c.Found && c.Replicas > 0 && free:
+		return c.Revision, 0, true
+	}
+	return "", 0, false
+}
+
+// terminate gives everything back before the Canary goes: traffic to the primary, the target to full size, Services and routes
+// to what they were. Nothing is taken away before what replaces it serves.
+func terminate(s Snapshot, d *Decision) {
+	z := &d.Next
+	if z.Phase != Terminating {
+		d.enter(Terminating, s.Now)
+		z.StepAt, z.Deadline, z.Overdue = s.Now, s.Now.Add(s.Spec.Deadline), false
+		z.DrainUntil = time.Time{}
+		d.notify(Notice{Reason: "Terminating", Severity: Info, Message: "the Canary is being deleted: the target is being restored"})
+	}
+	if s.Spec.Orphan {
+		d.because("the Canary goes, all objects stay")
+		d.Effects = []Effect{Abandon{}, Finish{}}
+		return
+	}
+	if s.Target.Found {
+		z.Replicas = s.Target.Replicas
+	}
+	switch {
+	case !s.Target.Found || z.Stable == "":
+		d.because("nothing has to be restored")
+		d.Effects = []Effect{RestoreServices{}, Finish{}}
+	case z.DrainUntil.IsZero() || !s.Services.Restored:
+		restore(s, d)
+	case s.Now.Before(z.DrainUntil):
+		d.because("the target serves; the clones are draining")
+		d.wakeAt(s.Now, z.DrainUntil)
+	default:
+		d.because("the target serves again")
+		d.Effects = []Effect{RestoreServices{}, Finish{}}
+	}
+}
+
+func restore(s Snapshot, d *Decision) {
+	z := &d.Next
+	if s.mayLeaveCanary(*z) {
+		z.Split = AllPrimary()
+	}
+	if !s.Target.Released {
+		d.Effects = append(d.Effects, ReleaseTarget{z.Replicas})
+	}
+	if !s.Target.Released || s.Target.Available < z.Replicas {
+		if s.Route.Known && s.Route.Current != z.Split { // after the release: a broken router must not keep the target down
+			d.Effects = append(d.Effects, ApplySplit{z.Split})
+		}
+		d.because("waiting for the target: %d of %d pods are available", s.Target.Available, z.Replicas)
+		d.wait("the target: %d of %d pods are available", s.Target.Available, z.Replicas)
+		overdue(s, d, "RestoreTimedOut", "the primary goes on serving; repair the target, or set deletionPolicy to Orphan")
+		d.wakeAt(s.Now, s.deadline(*z))
+		return
+	}
+	d.because("the target is at full size: Services and routes are given back")
+	d.Effects = append(d.Effects, RestoreServices{})
+	if z.DrainUntil.IsZero() {
+		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	}
+	d.wakeAt(s.Now, z.DrainUntil)
+	d.wake(Settle)
+}

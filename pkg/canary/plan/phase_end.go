@@ -1,0 +1,276 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// promote starts to bring the primary to the candidate; the canary goes on serving its share.
+func promote(s Snapshot, d *Decision, why string) {
+	z := &d.Next
+	d.enter(Promoting, s.Now)
+	z.StepAt, z.Deadline, z.Halted, z.Late = s.Now, s.Now.Add(s.Spec.Deadline), false, false
+	d.because("%s: the primary is being brought to revision %s", why, z.Candidate)
+	d.notify(Notice{Reason: "Promoting", Severity: Info, Revision: z.Candidate, Message: d.Why})
+	d.wakeAt(s.Now, z.Deadline)
+}
+
+// promoting waits for the primary. A primary that cannot come up is taken back by takenBack.
+func promoting(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.wakeAt(s.Now, s.deadline(*z))
+	if !s.Primary.Ready(z.Candidate, s.Spec.PrimaryReady) {
+		d.because("promoting revision %s", z.Candidate)
+		d.wait("the primary: %s", s.Primary.explain(z.Candidate))
+		preferReady(s, d)
+		return
+	}
+	if s.Spec.PromotionStep > 0 && z.Split.Canary > s.Spec.PromotionStep {
+		d.enter(Finalising, s.Now)
+		giveBack(s, d)
+		d.notify(Notice{Reason: "Finalising", Severity: Info, Revision: z.Candidate, Message: d.Why})
+		return
+	}
+	succeed(s, d)
+}
+
+// preferReady never leaves traffic at a side without a ready pod while the other has one. Both run what passed.
+func preferReady(s Snapshot, d *Decision) {
+	switch {
+	case s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 && s.Canary.Revision == s.State.Candidate:
+		d.Next.Split = ToCanary(100)
+	case s.Canary.Endpoints == 0 && s.Primary.Endpoints > 0:
+		withdraw(s, d)
+	}
+}
+
+// finalise gives the traffic back to the promoted primary in steps.
+func finalise(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.because("giving the traffic back to the primary")
+	d.wakeAt(s.Now, s.deadline(*z))
+	switch {
+	case s.Canary.Endpoints == 0 && s.Primary.Endpoints > 0:
+		succeed(s, d)
+	case !s.Primary.Ready(z.Candidate, s.Spec.PrimaryReady):
+		if s.expired(*z) {
+			rollback(s, d, Failed, fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate)), nil)
+			return
+		}
+		d.wait("the primary: %s", s.Primary.explain(z.Candidate))
+		preferReady(s, d)
+	case s.expired(*z):
+		succeed(s, d)
+	case !s.checkDue():
+		d.wakeAt(s.Now, z.CheckAt)
+	case z.Split.Canary > s.Spec.PromotionStep && s.Spec.PromotionStep > 0:
+		giveBack(s, d)
+	default:
+		succeed(s, d)
+	}
+}
+
+func giveBack(s Snapshot, d *Decision) {
+	z := &d.Next
+	z.Split = ToCanary(z.Split.Canary - s.Spec.PromotionStep)
+	z.StepAt, z.CheckAt, z.EffectiveAt = s.Now, s.Now.Add(Settle+s.Spec.Interval), time.Time{}
+	z.Deadline, z.Late = z.CheckAt.Add(s.Spec.Deadline), false
+	d.because("giving the traffic back to the primary: %d%% left at the canary", z.Split.Canary)
+	d.wakeAt(s.Now, z.StepAt.Add(Settle))
+}
+
+// succeed ends a rollout well: both sides run the same revision now, so that moving the traffic back cannot fail anybody.
+func succeed(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.enter(Succeeded, s.Now)
+	z.Stable, z.Rejected, z.Cause, z.Step = z.Candidate, "", "", len(s.Spec.Steps)
+	z.Halted, z.Late, z.Overdue = false, false, false
+	withdraw(s, d)
+	d.because("revision %s was promoted", z.Stable)
+	d.notify(Notice{Reason: "Promoted", Severity: Info, Alert: true, Revision: z.Stable,
+		Message: fmt.Sprintf("promotion completed: the primary serves revision %s", z.Stable)})
+	d.wakeAt(s.Now, z.DrainUntil)
+}
+
+// takenBack ends or restarts the rollout if something demands it; it returns true if it did.
+func takenBack(s Snapshot, d *Decision) bool {
+	z := &d.Next
+	if !z.Phase.OnTrial() && z.Phase != Waiting {
+		return false
+	}
+	if r, ok := s.rollbackAsked(); ok {
+		rollback(s, d, Failed, fmt.Sprintf("rollback hook %s asked for it: %s", r.Name, r.Message), &r)
+		return true
+	}
+	if len(s.Spec.hooks(RollbackHook)) > 0 {
+		d.wake(s.untilTick(z.StartedAt))
+	}
+	if z.Phase == Finalising {
+		return false
+	}
+	if s.Target.Found && s.Target.Revision == z.Stable {
+		rollback(s, d, Cancelled, fmt.Sprintf("the target returned to the promoted revision %s", z.Stable), nil)
+		return true
+	}
+	if z.Replicas == 0 && z.Split == AllPrimary() && z.Phase != Promoting {
+		rollback(s, d, Cancelled, "the target was scaled to zero: nothing can be judged", nil)
+		return true
+	}
+	if why := s.hopeless(); why != "" {
+		rollback(s, d, Failed, why, nil)
+		return true
+	}
+	if z.Phase == Promoting {
+		return false
+	}
+	if s.Target.Found && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(*z)) {
+		begin(s, d, s.Target.Revision)
+		return true
+	}
+	return lostPods(s, d)
+}
+
+// rollbackAsked returns the rollback hook that agreed, if one did.
+func (s Snapshot) rollbackAsked() (Result, bool) {
+	o := s.verdict(rollbackQuestions(s))
+	return o.first(Pass)
+}
+
+// hopeless tells why waiting longer makes no sense.
+func (s Snapshot) hopeless() string {
+	z := s.State
+	switch {
+	case z.Phase != Promoting && z.FailedChecks > 0 && z.FailedChecks >= s.Spec.Threshold:
+		return fmt.Sprintf("%d failed checks reach the threshold of %d", z.FailedChecks, s.Spec.Threshold)
+	case z.Phase == Promoting && s.Primary.gaveUp(z.Candidate):
+		return fmt.Sprintf("the primary did not become ready: %s", s.Primary.explain(z.Candidate))
+	case z.Phase != Promoting && s.Canary.gaveUp(z.Candidate):
+		return fmt.Sprintf("the canary did not become ready: %s", s.Canary.explain(z.Candidate))
+	case !s.expired(z):
+		return ""
+	case z.Phase == Waiting, z.Halted:
+		return "the gate did not agree before its deadline"
+	case z.Phase == Promoting:
+		return fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate))
+	case !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady):
+		return fmt.Sprintf("the canary was not ready before the deadline: %s", s.Canary.explain(z.Candidate))
+	case !s.settled():
+		return fmt.Sprintf("the route was not confirmed before the deadline: %s", s.routeMessage())
+	}
+	for _, r := range z.Results {
+		if r.Verdict == Inconclusive {
+			return fmt.Sprintf("no verdict before the deadline: %s", describe(r))
+		}
+	}
+	return "no verdict before the deadline: answers are missing"
+}
+
+// lostPods takes the traffic away from a canary without a ready pod: it counts as a failed check, and the steps start anew.
+func lostPods(s Snapshot, d *Decision) bool {
+	z := &d.Next
+	if z.Split.Canary == 0 || s.Canary.Endpoints > 0 {
+		return false
+	}
+	r := Result{Name: "canary pods", Kind: "pods", Answer: Answer{Verdict: Fail, Value: "0 ready", Limit: ">= 1 ready",
+		Message: s.Canary.explain(z.Candidate)}}
+	z.Results = []Result{r}
+	fail(s, d, r)
+	if z.Phase == RollingBack {
+		return true
+	}
+	withdraw(s, d)
+	d.enter(Progressing, s.Now)
+	z.Step, z.StepAt, z.Deadline, z.Halted = 0, s.Now, s.Now.Add(s.Spec.Deadline), false
+	return true
+}
+
+// rollback starts to take the candidate back, and ends it at once if it has no traffic.
+func rollback(s Snapshot, d *Decision, outcome Phase, cause string, r *Result) {
+	z := &d.Next
+	z.Reverting = z.Phase == Promoting || z.Phase == Finalising
+	d.enter(RollingBack, s.Now)
+	z.Outcome, z.Cause = outcome, cause
+	z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
+	z.Halted, z.Late, z.Overdue = false, false, false
+	d.WaitingFor = nil
+	n := Notice{Reason: "RollingBack", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
+		Message: fmt.Sprintf("rolling back revision %s: %s", z.Candidate, cause)}
+	if outcome == Cancelled {
+		n.Reason, n.Severity = "Cancelled", Info
+		n.Message = fmt.Sprintf("rollout of revision %s cancelled: %s", z.Candidate, cause)
+	}
+	d.because("%s", n.Message)
+	d.notify(n)
+	d.wakeAt(s.Now, z.Deadline)
+	leaveCanary(s, d)
+}
+
+// rollBack goes on until the primary has all the traffic.
+func rollBack(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.because("rolling back revision %s: %s", z.Candidate, z.Cause)
+	d.wakeAt(s.Now, s.deadline(*z))
+	leaveCanary(s, d)
+	if z.Reverting && z.Split != AllPrimary() {
+		preferReady(s, d)
+	}
+	late := s.expired(*z)
+	switch {
+	case z.Split != AllPrimary() && !late:
+		d.wait("the primary: %s", s.Primary.explain(z.Stable))
+	case z.Split == AllPrimary() && z.Split == s.State.Split && s.settled() && s.reverted():
+		end(s, d, "")
+	case late:
+		end(s, d, fmt.Sprintf(" (not confirmed: %s; the canary keeps running until it is)", s.routeMessage()))
+	case !s.reverted():
+		d.wait("the primary: %s", s.Primary.explain(z.Stable))
+	default:
+		d.wait("the route: %s", s.routeMessage())
+	}
+}
+
+// reverted tells that a primary whose promotion was taken back runs the stable revision again.
+func (s Snapshot) reverted() bool {
+	return !s.State.Reverting || s.Primary.Ready(s.State.Stable, s.Spec.PrimaryReady)
+}
+
+// leaveCanary moves the traffic to the primary, unless only the canary could serve it.
+func leaveCanary(s Snapshot, d *Decision) {
+	if s.mayLeaveCanary(d.Next) {
+		withdraw(s, d)
+	}
+}
+
+// mayLeaveCanary tells whether the primary can take all the traffic, or nothing is lost if it cannot. A primary that was being
+// promoted must be back on the stable revision first.
+func (s Snapshot) mayLeaveCanary(z State) bool {
+	back := s.Primary.Endpoints > 0 || z.Replicas == 0
+	if z.Reverting {
+		back = s.Primary.Ready(z.Stable, s.Spec.PrimaryReady)
+	}
+	return back || s.Canary.Endpoints == 0
+}
+
+// end of a rollout that was taken back or cancelled.
+func end(s Snapshot, d *Decision, remark string) {
+	z := &d.Next
+	outcome := z.Outcome
+	if outcome == "" {
+		outcome = Failed
+	}
+	d.enter(outcome, s.Now)
+	z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	z.EffectiveAt, z.Reverting = s.Now, z.Reverting && z.Split != AllPrimary()
+	if outcome == Failed {
+		z.Rejected = z.Candidate
+	}
+	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
+	n := Notice{Reason: "RolledBack", Severity: Warning, Revision: z.Candidate,
+		Message: fmt.Sprintf("rollback completed: the primary serves revision %s%s; commit a fix or revert", z.Stable, remark)}
+	if outcome == Cancelled {
+		n.Reason, n.Severity = "RolloutCancelled", Info
+		n.Message = fmt.Sprintf("the primary serves revision %s%s", z.Stable, remark)
+	}
+	d.notify(n)
+	d.wakeAt(s.Now, z.DrainUntil)
+}

@@ -1,0 +1,226 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// progress brings the canary up and then takes it step by step.
+func progress(s Snapshot, d *Decision) {
+	if s.State.Step > 0 {
+		check(s, d)
+		return
+	}
+	z := &d.Next
+	d.wakeAt(s.Now, s.deadline(*z))
+	switch {
+	case !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady):
+		d.because("starting the canary of revision %s", z.Candidate)
+		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
+	case !s.settled():
+		d.because("waiting for the route before revision %s gets traffic", z.Candidate)
+		d.wait("the route: %s", s.routeMessage())
+		if s.Route.Rejected {
+			d.Stalled = "RouteRejected"
+		}
+	case s.Spec.SkipAnalysis:
+		promote(s, d, "analysis is skipped")
+	case s.Now.Before(z.CheckAt):
+		d.because("pre-rollout hooks are asked again")
+		d.wakeAt(s.Now, z.CheckAt)
+	default:
+		prepare(s, d)
+	}
+}
+
+// prepare asks the pre-rollout hooks and the first gate.
+func prepare(s Snapshot, d *Decision) {
+	z := &d.Next
+	pre := s.preQuestions()
+	o := s.verdict(pre)
+	if r, failed := o.first(Fail); failed {
+		z.Results = o.results
+		fail(s, d, r)
+		return
+	}
+	if len(o.pending) > 0 {
+		d.because("pre-rollout hooks are being asked")
+		d.wait("pre-rollout %s", join(o.pending))
+		return
+	}
+	if r, unclear := o.unclear(); unclear { // traffic needs a yes, whatever the policy
+		z.Results = o.results
+		hold(s, d, r)
+		return
+	}
+	d.pass(pre...)
+	if g := s.verdict(s.increaseGates()); g.worst != Pass {
+		halt(s, d, g, ConfirmTrafficIncrease)
+		d.wake(s.untilTick(z.StepAt))
+		return
+	}
+	step(s, d)
+}
+
+// step goes to the next one.
+func step(s Snapshot, d *Decision) {
+	z := &d.Next
+	n := s.Spec.next(s.State)
+	if n == 0 {
+		promote(s, d, "all steps passed")
+		return
+	}
+	to := s.Spec.Steps[n-1]
+	if z.TrafficAt.IsZero() {
+		z.TrafficAt = s.Now
+	}
+	d.enter(Progressing, s.Now) // an edit may have added steps to one that waited for its promotion
+	z.Step, z.Attempt, z.Split = n, z.Attempt+1, ToCanary(to.Weight)
+	z.StepAt, z.EffectiveAt, z.CheckAt = s.Now, time.Time{}, s.Now.Add(Settle+to.Interval)
+	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
+	z.Late, z.Halted = false, false
+	d.because("step %d of %d: %d%% of the traffic goes to revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)
+	d.notify(Notice{Reason: "StepAdvanced", Severity: Info, Revision: z.Candidate,
+		Message: fmt.Sprintf("step %d of %d: canary weight %d for revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)})
+	d.wakeAt(s.Now, z.StepAt.Add(Settle))
+}
+
+// check judges the step when its time has come.
+func check(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.because("step %d of %d: %d%% of the traffic at revision %s", z.Step, len(s.Spec.Steps), z.Split.Canary, z.Candidate)
+	d.wakeAt(s.Now, z.CheckAt)
+	d.wakeAt(s.Now, s.deadline(*z))
+	if s.Route.Rejected {
+		d.Stalled = "RouteRejected"
+	}
+	if !s.checkDue() {
+		return
+	}
+	o := s.verdict(s.checks())
+	if r, failed := o.first(Fail); failed {
+		z.Results = o.results
+		fail(s, d, r)
+		return
+	}
+	if len(o.pending) > 0 {
+		d.wait("answers of %s", join(o.pending))
+		return
+	}
+	if !s.agree(o) {
+		inconclusive(s, d, o)
+		return
+	}
+	passed(s, d, o)
+}
+
+// passed goes on after a check that passed, as far as pods and gates let it.
+func passed(s Snapshot, d *Decision, o outcome) {
+	z := &d.Next
+	if !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady) {
+		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
+		return
+	}
+	last := s.Spec.next(s.State) == 0
+	qs, gate := s.increaseGates(), ConfirmTrafficIncrease
+	if last {
+		qs, gate = s.promotionGates(), ConfirmPromotion
+	}
+	g := s.verdict(qs)
+	_, refused := g.first(Fail)
+	switch {
+	case g.worst == Pass:
+		z.Results = o.results
+		step(s, d)
+	case !refused && len(g.pending) > 0:
+		d.wait("%s %s", gate, join(g.pending))
+	default:
+		z.Results = o.results
+		phase := Progressing
+		if last {
+			phase = WaitingPromotion
+		}
+		z.Halted = z.Halted && z.Phase == phase
+		halt(s, d, g, gate)
+		d.enter(phase, s.Now)
+		z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
+		d.wakeAt(s.Now, z.CheckAt)
+	}
+}
+
+// halt holds the step at a closed gate; it is told once, and the wait gets the gate's deadline.
+func halt(s Snapshot, d *Decision, g outcome, t HookType) {
+	z := &d.Next
+	for _, p := range g.pending {
+		d.wait("%s %s", t, p)
+	}
+	r, no := g.first(Fail)
+	if !no {
+		r, no = g.first(Inconclusive)
+	}
+	if !no {
+		return
+	}
+	d.wait("%s %s: %s", t, r.Name, r.Message)
+	d.because("gate %s holds revision %s at %d%%: %s", r.Name, z.Candidate, z.Split.Canary, r.Message)
+	if z.Halted {
+		return
+	}
+	z.Halted, z.Deadline = true, s.Now.Add(s.Spec.GateDeadline)
+	d.notify(Notice{Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: z.Candidate, Result: &r,
+		Message: fmt.Sprintf("revision %s waits at %d%% for approval by %s (%s): %s", z.Candidate, z.Split.Canary, r.Name, t, r.Message)})
+}
+
+// inconclusive applies the policy for a check that says neither yes nor no.
+func inconclusive(s Snapshot, d *Decision, o outcome) {
+	d.Next.Results = o.results
+	r, _ := o.unclear()
+	if s.Spec.NoData == PolicyFail && !r.Invalid {
+		fail(s, d, r)
+		return
+	}
+	hold(s, d, r)
+}
+
+// hold repeats a check that said neither yes nor no, until the deadline.
+func hold(s Snapshot, d *Decision, r Result) {
+	z := &d.Next
+	d.because("step %d holds: %s", z.Step, describe(r))
+	d.wait("%s", describe(r))
+	if r.Invalid {
+		d.Stalled = "AnalysisInvalid"
+	}
+	if !toldUnclear(s.State.Results, r) {
+		d.notify(Notice{Reason: "CheckInconclusive", Severity: Warning, Revision: z.Candidate, Result: &r,
+			Message: fmt.Sprintf("step %d holds at %d%%: %s; rolled back at %s if that lasts", z.Step, z.Split.Canary, describe(r),
+				s.deadline(*z).UTC().Format("15:04:05Z"))})
+	}
+	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(min(s.interval(), Recheck))
+	d.wakeAt(s.Now, z.CheckAt)
+}
+
+// toldUnclear tells whether the same was already said after the check before.
+func toldUnclear(before []Result, r Result) bool {
+	for _, b := range before {
+		if b.Name == r.Name && b.Verdict == Inconclusive {
+			return true
+		}
+	}
+	return false
+}
+
+// fail counts a failed check and rolls back at the threshold.
+func fail(s Snapshot, d *Decision, r Result) {
+	z := &d.Next
+	z.FailedChecks++
+	if z.FailedChecks >= s.Spec.Threshold {
+		rollback(s, d, Failed, describe(r), &r)
+		return
+	}
+	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
+	z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
+	d.because("check %d of at most %d failed: %s", z.FailedChecks, s.Spec.Threshold, describe(r))
+	d.notify(Notice{Reason: "CheckFailed", Severity: Warning, Revision: z.Candidate, Result: &r,
+		Message: fmt.Sprintf("check failed (%d of %d before rollback) at %d%%: %s", z.FailedChecks, s.Spec.Threshold, z.Split.Canary, describe(r))})
+	d.wakeAt(s.Now, z.CheckAt)
+}

@@ -1,0 +1,192 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// initialize brings the primary up beside the target and moves the traffic to it. The target serves until then.
+func initialize(s Snapshot, d *Decision) {
+	z := &d.Next
+	if !s.Target.Found {
+		targetMissing(d)
+		return
+	}
+	if z.Stable != s.Target.Revision || z.Deadline.IsZero() {
+		z.Stable, z.StepAt, z.Deadline, z.Overdue = s.Target.Revision, s.Now, s.Now.Add(s.Spec.Deadline), false
+	}
+	if s.Route.Rejected {
+		d.Stalled = "RouteRejected"
+	}
+	switch {
+	case !s.Primary.Ready(z.Stable, s.Spec.PrimaryReady):
+		d.wait("the primary: %s", s.Primary.explain(z.Stable))
+	case !s.Services.Complete || !s.Services.Serving:
+		d.wait("the Services")
+	case !s.settled():
+		d.wait("the route: %s", s.routeMessage())
+	default:
+		d.enter(Initialized, s.Now)
+		z.Deadline, z.Overdue = time.Time{}, false
+		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+		d.because("the primary serves revision %s", z.Stable)
+		d.notify(Notice{Reason: "Initialized", Severity: Info, Alert: true, Revision: z.Stable,
+			Message: fmt.Sprintf("initialization completed: the primary serves revision %s; the target is now only a template", z.Stable)})
+		return
+	}
+	d.because("initializing: %s", join(d.WaitingFor))
+	overdue(s, d, "InitializationTimedOut", "the target goes on serving")
+	d.wakeAt(s.Now, s.deadline(*z))
+}
+
+// overdue tells once that a deadline passed where there is nothing to take back.
+func overdue(s Snapshot, d *Decision, reason, comfort string) {
+	z := &d.Next
+	if !s.expired(*z) {
+		return
+	}
+	d.Stalled = reason
+	d.because("%s after the deadline; %s", d.Why, comfort)
+	if !z.Overdue {
+		z.Overdue = true
+		d.notify(Notice{Reason: reason, Severity: Error, Alert: true, Revision: z.Stable, Message: d.Why})
+	}
+}
+
+func targetMissing(d *Decision) {
+	d.Stalled = "TargetNotFound"
+	d.because("the target does not exist: create it, or correct spec.targetRef by re-creating the Canary")
+}
+
+// idle waits for a new revision.
+func idle(s Snapshot, d *Decision) {
+	z := &d.Next
+	stranded(s, d)
+	told(s, d)
+	rev := s.Target.Revision
+	switch {
+	case !s.Target.Found:
+		targetMissing(d)
+		d.Why += "; the primary goes on serving"
+	case rev == z.Stable && z.Phase == Failed:
+		z.Rejected = ""
+		d.enter(Initialized, s.Now)
+		d.because("the target is back at the promoted revision %s", z.Stable)
+		d.notify(Notice{Reason: "TargetReverted", Severity: Info, Revision: z.Stable,
+			Message: fmt.Sprintf("the target is back at the promoted revision %s; nothing to release", z.Stable)})
+	case rev == z.Stable:
+		d.because("%s", serving(*z))
+	case rev == z.Rejected:
+		d.because("revision %s was taken back (%s): commit a fix, or revert to %s", rev, z.Cause, z.Stable)
+	case z.Replicas == 0:
+		d.because("revision %s waits until the target has replicas", rev)
+	case z.Split.Canary == 100, z.Reverting:
+		d.because("revision %s waits until the primary serves again: only the canary does now", rev)
+	default:
+		begin(s, d, rev)
+	}
+}
+
+// stranded is a rollout that ended while only the canary could serve: the traffic leaves it as soon as the primary is back.
+func stranded(s Snapshot, d *Decision) {
+	z := &d.Next
+	if z.Split == AllPrimary() {
+		return
+	}
+	leaveCanary(s, d)
+	if z.Split == AllPrimary() {
+		z.Reverting = false
+		return
+	}
+	d.Stalled = "PrimaryNotReady"
+	d.wait("the primary: %s", s.Primary.explain(z.Stable))
+}
+
+func serving(z State) string {
+	if z.Phase == Cancelled {
+		return fmt.Sprintf("the rollout of %s was cancelled: %s", z.Candidate, z.Cause)
+	}
+	return fmt.Sprintf("the primary serves revision %s", z.Stable)
+}
+
+// told remembers which post-rollout hooks were told the end of the rollout.
+func told(s Snapshot, d *Decision) {
+	for _, q := range s.endQuestions() {
+		a, ok := s.Answers[q.Key]
+		if !ok {
+			continue
+		}
+		d.pass(q)
+		if a.Verdict != Pass {
+			d.notify(Notice{Reason: "PostRolloutHookFailed", Severity: Warning, Revision: d.Next.Candidate,
+				Message: fmt.Sprintf("post-rollout hook %s failed: %s", q.Name, a.Message)})
+		}
+	}
+}
+
+// begin starts the rollout of rev, which may replace one that goes on: its traffic goes back to the primary first, and all
+// gates ask anew.
+func begin(s Snapshot, d *Decision, rev string) {
+	z := &d.Next
+	superseded := ""
+	if !z.Phase.Idle() {
+		superseded = fmt.Sprintf("; it replaces %s", z.Candidate)
+	}
+	z.Rollout++
+	z.Previous = z.Stable
+	z.Candidate, z.StartedAt, z.StepAt, z.CheckAt = rev, s.Now, s.Now, s.Now
+	z.TrafficAt, z.EffectiveAt = time.Time{}, time.Time{}
+	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
+	z.Passed, z.Results, z.Cause, z.Rejected = nil, nil, "", ""
+	z.Late, z.Halted, z.Overdue, z.Reverting = false, false, false, false
+	withdraw(s, d)
+	if gates := s.Spec.hooks(ConfirmRollout); len(gates) > 0 {
+		d.enter(Waiting, s.Now)
+		z.Deadline = s.Now.Add(s.Spec.GateDeadline)
+		d.because("revision %s waits for approval by %s", rev, names(gates))
+		d.wait("confirm-rollout %s", names(gates))
+		d.notify(Notice{Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: rev,
+			Message: fmt.Sprintf("new revision %s%s waits for approval by %s", rev, superseded, names(gates))})
+		d.wake(s.Spec.Interval)
+		return
+	}
+	z.Deadline = s.Now.Add(s.Spec.Deadline)
+	d.enter(Progressing, s.Now)
+	d.because("new revision %s: the canary is being started", rev)
+	d.notify(Notice{Reason: "NewRevision", Severity: Info, Alert: true, Revision: rev,
+		Message: fmt.Sprintf("new revision %s detected%s: starting the canary", rev, superseded)})
+	d.wakeAt(s.Now, z.Deadline)
+}
+
+// withdraw gives all traffic to the primary. What lost its traffic keeps running until it is drained.
+func withdraw(s Snapshot, d *Decision) {
+	if d.Next.Split != AllPrimary() {
+		d.Next.Split = AllPrimary()
+		d.Next.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	}
+}
+
+// waitForRollout asks the confirm-rollout gates until all agree.
+func waitForRollout(s Snapshot, d *Decision) {
+	z := &d.Next
+	qs := s.gates(ConfirmRollout)
+	for _, q := range qs {
+		if s.Answers[q.Key].Verdict == Pass {
+			d.pass(q)
+			continue
+		}
+		d.wait("confirm-rollout %s", q.Name)
+	}
+	if len(d.WaitingFor) > 0 {
+		d.because("revision %s waits for approval: %s", z.Candidate, join(d.WaitingFor))
+		d.wake(s.untilTick(z.StepAt))
+		d.wakeAt(s.Now, s.deadline(*z))
+		return
+	}
+	d.enter(Progressing, s.Now)
+	z.StepAt, z.CheckAt, z.Deadline = s.Now, s.Now, s.Now.Add(s.Spec.Deadline)
+	d.because("revision %s was approved: the canary is being started", z.Candidate)
+	d.notify(Notice{Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
+		Message: fmt.Sprintf("revision %s was approved: starting the canary", z.Candidate)})
+	d.wakeAt(s.Now, z.Deadline)
+}

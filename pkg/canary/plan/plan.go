@@ -1,0 +1,154 @@
+package plan
+
+import "time"
+
+// Decide returns what to do next. It is total and deterministic.
+//
+// The order is law: deletion and suspension first, then whatever takes a bad version back, then what goes forward. Reads that
+// failed are not part of the Snapshot, so that no provider, webhook or route can hold a rollback up.
+func Decide(s Snapshot) Decision {
+	d := Decision{Next: s.State}
+	if s.Spec.Suspend && !s.Deleting {
+		d.because("suspended: traffic stays where it is until spec.suspend is false")
+		return d
+	}
+	if d.Next.Phase == "" {
+		d.Next.Phase, d.Next.Since, d.Next.Split = Initializing, s.Now, AllPrimary()
+	}
+	if s.Deleting {
+		terminate(s, &d)
+		return d
+	}
+	recordReplicas(s, &d)
+	if !takenBack(s, &d) {
+		forward(s, &d)
+	}
+	settle(s, &d)
+	d.wakeAt(s.Now, d.Next.DrainUntil)
+	if d.Next.Phase != s.State.Phase {
+		d.wake(time.Millisecond) // a phase that begins may be over already
+	}
+	d.Effects = append(d.Effects, world(s, &d)...)
+	return d
+}
+
+// forward goes on in the phase that is stored.
+func forward(s Snapshot, d *Decision) {
+	switch d.Next.Phase {
+	case Initializing:
+		initialize(s, d)
+	case Initialized, Succeeded, Failed, Cancelled:
+		idle(s, d)
+	case Waiting:
+		waitForRollout(s, d)
+	case Progressing:
+		progress(s, d)
+	case WaitingPromotion:
+		check(s, d)
+	case Promoting:
+		promoting(s, d)
+	case Finalising:
+		finalise(s, d)
+	case RollingBack:
+		rollBack(s, d)
+	case Terminating: // the deletion was the Canary's own; a stored phase without it cannot be, but must not be a dead end
+		d.enter(Initializing, s.Now)
+		initialize(s, d)
+	}
+}
+
+// recordReplicas keeps the number of pods that the user wants.
+func recordReplicas(s Snapshot, d *Decision) {
+	if s.Target.Found {
+		d.Next.Replicas = s.Target.Replicas
+	}
+}
+
+// settle watches whether the data plane confirms the split in time. What it confirms within Settle costs nothing to store; a
+// later confirmation moves the clock that runs on it, so that no step is shorter than its interval and no drain than its time.
+func settle(s Snapshot, d *Decision) {
+	z := &d.Next
+	var began time.Time
+	switch {
+	case z.Split != s.State.Split:
+		z.Late = false
+		return
+	case z.judging():
+		began = z.StepAt
+	case !z.DrainUntil.IsZero() && z.Split == AllPrimary():
+		began = z.DrainUntil.Add(-s.Spec.Drain - Settle)
+	default:
+		z.Late = false
+		return
+	}
+	due := began.Add(Settle)
+	unseen := s.Since.After(due) && z.EffectiveAt.Before(began) && !s.drained(*z)
+	switch {
+	case s.settled() && (z.Late || unseen):
+		effective(s, z)
+	case s.settled():
+	case s.Now.Before(due):
+		d.wakeAt(s.Now, due)
+	default:
+		z.Late = true
+		d.wait("the route: %s", s.routeMessage())
+		d.wake(Recheck)
+	}
+	if z.judging() {
+		d.wakeAt(s.Now, z.CheckAt)
+	}
+}
+
+// effective starts the clock that runs on the split, which was confirmed only now. The deadline of a step makes room for that
+// once: a route that somebody changes again and again must not keep a rollout from ending.
+func effective(s Snapshot, z *State) {
+	first := z.EffectiveAt.Before(z.StepAt)
+	z.Late, z.EffectiveAt = false, s.Now
+	if !z.judging() {
+		z.DrainUntil = s.Now.Add(s.Spec.Drain)
+		return
+	}
+	z.CheckAt = latest(z.CheckAt, s.Now.Add(s.interval()))
+	if first {
+		z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
+	}
+}
+
+// judging tells whether a step's clock runs.
+func (z State) judging() bool {
+	return (z.Phase == Progressing && z.Step > 0) || z.Phase == WaitingPromotion || z.Phase == Finalising
+}
+
+// drained tells that whatever lost its traffic had time to drain and is gone.
+func (s Snapshot) drained(z State) bool {
+	return !z.judging() && !s.Now.Before(z.DrainUntil) && s.Canary.Pods == 0 && (s.Target.Held || !s.Target.Found)
+}
+
+// deadline is when waiting ends. While nobody watched nobody could act, so that no wait ends sooner after Since than it may last.
+func (s Snapshot) deadline(z State) time.Time {
+	return latest(z.Deadline, s.Since.Add(s.Spec.Deadline))
+}
+
+func (s Snapshot) expired(z State) bool { return !s.Now.Before(s.deadline(z)) }
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// interval of the step that the rollout is in.
+func (s Snapshot) interval() time.Duration {
+	if i := s.State.Step; i > 0 && i <= len(s.Spec.Steps) {
+		return s.Spec.Steps[i-1].Interval
+	}
+	return s.Spec.Interval
+}
+
+func (s Snapshot) routeMessage() string {
+	if s.Route.Message == "" {
+		return "not confirmed yet"
+	}
+	return s.Route.Message
+}

@@ -1,0 +1,224 @@
+package plan
+
+import "time"
+
+// Phase is where a Canary stands; the values are those of the API.
+type Phase string
+
+// The phases; doc.go draws them.
+const (
+	Initializing     Phase = "Initializing"
+	Initialized      Phase = "Initialized"
+	Waiting          Phase = "Waiting"
+	Progressing      Phase = "Progressing"
+	WaitingPromotion Phase = "WaitingPromotion"
+	Promoting        Phase = "Promoting"
+	Finalising       Phase = "Finalising"
+	Succeeded        Phase = "Succeeded"
+	RollingBack      Phase = "RollingBack"
+	Failed           Phase = "Failed"
+	Cancelled        Phase = "Cancelled"
+	Terminating      Phase = "Terminating"
+)
+
+// Idle tells whether no rollout is going on.
+func (p Phase) Idle() bool {
+	return p == Initialized || p == Succeeded || p == Failed || p == Cancelled
+}
+
+// OnTrial tells whether a candidate is being judged or promoted, so that a rollback would mean something.
+func (p Phase) OnTrial() bool {
+	return p == Progressing || p == WaitingPromotion || p == Promoting || p == Finalising
+}
+
+// Split is the share of the traffic in percent; the shares are >= 0 and sum to 100.
+type Split struct{ Primary, Canary int32 }
+
+// AllPrimary is the split without a canary.
+func AllPrimary() Split { return Split{Primary: 100} }
+
+// ToCanary is the split that gives the canary w percent.
+func ToCanary(w int32) Split { return Split{Primary: 100 - w, Canary: w} }
+
+// Snapshot is all that a decision depends on.
+type Snapshot struct {
+	// Now is the time of the decision.
+	Now time.Time
+	// Since is when this controller began to watch: when it started, or when it first looked after a suspension, whichever is
+	// later. What happened before it was not seen.
+	Since time.Time
+	// Spec is what the user wants.
+	Spec Spec
+	// State is what was stored last.
+	State State
+	// Target is the user's workload.
+	Target Target
+	// Primary and Canary are the clones.
+	Primary, Canary Workload
+	// Route is the traffic as the data plane states it, held against State.Split.
+	Route Route
+	// Services tells what the apex Service selects.
+	Services Services
+	// Answers to questions, by key. A missing key means: not answered yet.
+	Answers map[string]Answer
+	// Deleting tells that the Canary is being deleted.
+	Deleting bool
+}
+
+// Target is the user's workload as observed.
+type Target struct {
+	// Found tells whether it exists.
+	Found bool
+	// Revision is the name of its present content.
+	Revision string
+	// Replicas is the number that the user wants: what git wrote, or what was recorded while the target is held.
+	Replicas int32
+	// Held tells that it is marked as held and at zero, with Replicas recorded.
+	Held bool
+	// Available is the number of its available pods.
+	Available int32
+	// Stored tells that a snapshot of Revision exists.
+	Stored bool
+	// Released tells that it is unmarked and has the user's number of replicas.
+	Released bool
+}
+
+// Workload is a clone as observed.
+type Workload struct {
+	// Found tells whether it exists.
+	Found bool
+	// Revision is the snapshot whose template it has.
+	Revision string
+	// Replicas it is told to have.
+	Replicas int32
+	// Pods, Updated and Available count its pods: all, those of the present template, those that are available.
+	Pods, Updated, Available int32
+	// Endpoints counts the ready endpoints of its Service.
+	Endpoints int32
+	// Current tells that the counts answer the present template.
+	Current bool
+	// Drifted tells that somebody changed it.
+	Drifted bool
+	// Stuck tells that its own controller gave up (ProgressDeadlineExceeded).
+	Stuck bool
+	// Message explains why it is not ready.
+	Message string
+}
+
+// Ready tells whether at least percent of the pods are available, all pods run revision, and the Service has endpoints.
+func (w Workload) Ready(revision string, percent int32) bool {
+	if !w.Found || !w.Current || w.Revision != revision || w.Updated < w.Replicas || w.Pods > w.Updated {
+		return false
+	}
+	if w.Replicas == 0 {
+		return true
+	}
+	need := max((w.Replicas*percent+99)/100, 1)
+	return w.Available >= need && w.Endpoints > 0
+}
+
+// gaveUp tells that the workload's own controller gave up on revision, and not on one before it.
+func (w Workload) gaveUp(revision string) bool {
+	return w.Stuck && w.Current && w.Revision == revision
+}
+
+// Route is the traffic as observed.
+type Route struct {
+	// Known tells whether route objects exist.
+	Known bool
+	// Current is the split that they state.
+	Current Split
+	// Confirmed tells that the data plane carries State.Split out, as far as this router can tell.
+	Confirmed bool
+	// Drifted tells that route objects differ from what is desired although Current is as decided.
+	Drifted bool
+	// Rejected tells that the data plane refused the route.
+	Rejected bool
+	// Message explains what is missing.
+	Message string
+}
+
+// Services as observed.
+type Services struct {
+	// Complete tells that the Services of primary and canary and the apex exist as desired, but for what the apex selects.
+	Complete bool
+	// Serving tells that the apex selects a role and no longer the target's pods.
+	Serving bool
+	// Restored tells that the apex selects the target's pods again.
+	Restored bool
+}
+
+// Answer to a question.
+type Answer struct {
+	Verdict Verdict
+	// Value and Limit as shown to people.
+	Value, Limit string
+	// Message explains an answer that is not a pass.
+	Message string
+	// Invalid tells that only an edit of the spec helps.
+	Invalid bool
+}
+
+// Verdict of one check.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// State is what is stored between decisions.
+type State struct {
+	Phase Phase
+	// Since is when Phase began.
+	Since time.Time
+	// Stable is the promoted revision, Candidate the one on trial, Rejected the one that failed last: it is not tried again until
+	// the target changes.
+	Stable, Candidate, Rejected string
+	// Previous is the revision that was stable when the rollout began.
+	Previous string
+	// Rollout counts rollouts.
+	Rollout int64
+	// StartedAt is when the rollout began, TrafficAt when its first step did.
+	StartedAt, TrafficAt time.Time
+	// Step is the index of the step, from 1; 0 while the canary comes up.
+	Step int
+	// Attempt counts the checks of the rollout, so that no two of them ask the same question.
+	Attempt int
+	// StepAt is when the step (or the wait) began, CheckAt when its checks are due.
+	StepAt, CheckAt time.Time
+	// Late tells that the split was not confirmed in time: the clock runs from when it is, which EffectiveAt keeps.
+	Late        bool
+	EffectiveAt time.Time
+	// Deadline is when waiting ends.
+	Deadline time.Time
+	// Overdue tells that Deadline passed where nothing can be taken back; it was told once.
+	Overdue bool
+	// Halted tells that a gate holds the step; it was told once.
+	Halted bool
+	// Split that is desired.
+	Split Split
+	// DrainUntil is when a side that lost its traffic may be scaled down.
+	DrainUntil time.Time
+	// FailedChecks counts failed checks of the rollout.
+	FailedChecks int32
+	// Passed are gates and hooks that need not be asked again in this rollout: "type/name".
+	Passed []string
+	// Cause tells why the rollout is taken back; Outcome is Failed or Cancelled, meaningful in RollingBack.
+	Cause   string
+	Outcome Phase
+	// Reverting tells that the rollback began when the primary had the candidate: it must be brought back before it gets traffic.
+	Reverting bool
+	// Replicas is the recorded size.
+	Replicas int32
+	// Results of the last check.
+	Results []Result
+}
+
+// Result is the answer to one question of a check.
+type Result struct {
+	Name, Kind string
+	Answer
+}

@@ -1,0 +1,137 @@
+package plan
+
+import "time"
+
+const (
+	// Settle is how long a data plane may take to confirm a split before that counts as late. It is added to every step, so
+	// that the confirmation of a healthy data plane need not be stored.
+	Settle = time.Second
+	// Recheck is how soon an inconclusive check is repeated, at the latest.
+	Recheck = 10 * time.Second
+)
+
+// Policy for checks without data.
+type Policy string
+
+// The policies.
+const (
+	PolicyHold Policy = "Hold"
+	PolicyFail Policy = "Fail"
+	PolicyPass Policy = "Pass"
+)
+
+// HookType is the type of a webhook; the values are those of the API.
+type HookType string
+
+// The types of hooks that a decision depends on.
+const (
+	ConfirmRollout         HookType = "confirm-rollout"
+	PreRollout             HookType = "pre-rollout"
+	RolloutHook            HookType = "rollout"
+	ConfirmTrafficIncrease HookType = "confirm-traffic-increase"
+	ConfirmPromotion       HookType = "confirm-promotion"
+	RollbackHook           HookType = "rollback"
+	PostRollout            HookType = "post-rollout"
+)
+
+// Hook is a webhook.
+type Hook struct {
+	Name string
+	Type HookType
+}
+
+// Step of a rollout: the canary's share, for at least Interval.
+type Step struct {
+	Weight   int32
+	Interval time.Duration
+}
+
+// Size of the canary: a number, or a percentage of the primary.
+type Size struct {
+	Count   int32
+	Percent int32
+}
+
+// Of returns the number of canary pods for a primary of n; at least one unless n is zero.
+func (z Size) Of(n int32) int32 {
+	if z.Percent == 0 {
+		return max(z.Count, 1)
+	}
+	if n == 0 {
+		return 0
+	}
+	return max((n*z.Percent+99)/100, 1)
+}
+
+// Spec is what the user wants, with defaults filled in.
+type Spec struct {
+	// Steps in order; the last one is before the promotion.
+	Steps []Step
+	// Interval between checks and between questions to gates.
+	Interval time.Duration
+	// Threshold of failed checks.
+	Threshold int32
+	// Deadline for everything but gates; GateDeadline for gates.
+	Deadline, GateDeadline time.Duration
+	// PromotionStep gives the canary's share back in steps of so many percent; 0 all at once.
+	PromotionStep int32
+	// NoData is the policy for inconclusive checks.
+	NoData Policy
+	// Hooks in order; Metrics by name in order.
+	Hooks   []Hook
+	Metrics []string
+	// CanarySize is the canary's size.
+	CanarySize Size
+	// PrimaryReady and CanaryReady are percentages of pods.
+	PrimaryReady, CanaryReady int32
+	// Drain is how long a side that lost its traffic keeps running.
+	Drain time.Duration
+	// SkipAnalysis promotes as soon as the pods are ready.
+	SkipAnalysis bool
+	// Suspend stops everything.
+	Suspend bool
+	// Orphan leaves everything as it is when the Canary is deleted.
+	Orphan bool
+}
+
+// Ladder returns the steps of a canary release: step, 2·step, … up to most.
+func Ladder(step, most int32, interval time.Duration) []Step {
+	var steps []Step
+	for w := step; step > 0 && w < most; w += step {
+		steps = append(steps, Step{Weight: w, Interval: interval})
+	}
+	return append(steps, Step{Weight: most, Interval: interval})
+}
+
+// BlueGreen returns n checks without user traffic and one with all of it.
+func BlueGreen(n int32, interval time.Duration) []Step {
+	steps := make([]Step, 0, n+1)
+	for range n {
+		steps = append(steps, Step{Interval: interval})
+	}
+	return append(steps, Step{Weight: 100, Interval: interval})
+}
+
+// next returns the index (from 1) of the step after the present one, or 0 after the last. It looks for the first larger weight
+// rather than the next index, so that an edit of the steps neither repeats nor skips weight by surprise. A step that repeats the
+// weight of the present one counts, as long as the present one is still where it was.
+func (z Spec) next(s State) int {
+	w := s.Split.Canary
+	same := s.Step == 0 || (s.Step <= len(z.Steps) && z.Steps[s.Step-1].Weight == w)
+	for i, step := range z.Steps {
+		if step.Weight > w || (step.Weight == w && same && i >= s.Step) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func (z Spec) hooks(t HookType) []Hook {
+	var out []Hook
+	for _, h := range z.Hooks {
+		if h.Type == t {
+			out = append(out, h)
+		}
+	}
+	return out
+}

@@ -1,0 +1,51 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+)
+
+func join(parts []string) string { return strings.Join(parts, ", ") }
+
+func names(hooks []Hook) string {
+	parts := make([]string, 0, len(hooks))
+	for _, h := range hooks {
+		parts = append(parts, h.Name)
+	}
+	return join(parts)
+}
+
+// describe says what a check found: name, value, limit, reason.
+func describe(r Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", r.Kind, r.Name)
+	if r.Value != "" {
+		fmt.Fprintf(&b, " is %s", r.Value)
+	}
+	if r.Limit != "" {
+		fmt.Fprintf(&b, " (limit %s)", r.Limit)
+	}
+	if r.Message != "" {
+		fmt.Fprintf(&b, ": %s", r.Message)
+	}
+	return b.String()
+}
+
+// explain says why the workload is not ready for revision.
+func (w Workload) explain(revision string) string {
+	switch {
+	case !w.Found:
+		return "not created yet"
+	case w.Revision != revision:
+		return fmt.Sprintf("still has revision %s", w.Revision)
+	case !w.Current:
+		return "its controller has not seen the change yet"
+	case w.Updated < w.Replicas || w.Available < w.Replicas:
+		return strings.TrimSpace(fmt.Sprintf("%d of %d pods are available %s", min(w.Available, w.Updated), w.Replicas, w.Message))
+	case w.Pods > w.Updated:
+		return fmt.Sprintf("%d old pods are still there", w.Pods-w.Updated)
+	case w.Endpoints == 0:
+		return "its Service has no ready endpoint yet"
+	}
+	return "ready"
+}

@@ -1,0 +1,343 @@
+package plan
+
+import "time"
+
+// traits of a revision.
+type traits struct {
+	neverReady    bool          // its pods never become ready
+	primaryFails  bool          // its pods become ready everywhere but in the primary
+	diesOnTraffic time.Duration // its canary pods die so long after they got traffic; 0: never
+	badMetrics    bool
+	flaky         float64 // share of its checks that fail
+	slow          time.Duration
+}
+
+func (w *simulation) traits(rev string) *traits {
+	t := w.revisions[rev]
+	if t == nil {
+		t = &traits{}
+		w.revisions[rev] = t
+	}
+	return t
+}
+
+// workload behaves like a Deployment: what is applied is observed later, and pods are then replaced one after the other.
+type workload struct {
+	w               *simulation
+	role            string
+	found           bool
+	rev             string
+	replicas        int32
+	drifted, held   bool
+	obsRev          string
+	obsReplicas     int32
+	pods            []*pod
+	endpoints       int32
+	stuck           bool
+	syncs           int
+	broken          bool // a fault keeps all pods from being ready
+	endpointsBroken bool
+}
+
+type pod struct {
+	rev   string
+	ready bool
+	gone  bool
+}
+
+func (k *workload) apply(rev string, n int32) {
+	changed := !k.found || k.rev != rev || k.replicas != n
+	k.found, k.rev, k.replicas, k.drifted = true, rev, n, false
+	if changed {
+		k.w.at(k.w.upTo(k.w.cfg.observe), k.sync)
+	}
+	k.w.poke()
+}
+
+func (k *workload) remove() {
+	for _, p := range k.pods {
+		p.gone = true
+	}
+	*k = workload{w: k.w, role: k.role, syncs: k.syncs + 1}
+	k.w.poke()
+}
+
+// sync is the workload's own controller that sees the change.
+func (k *workload) sync() {
+	if !k.found || (k.obsRev == k.rev && k.obsReplicas == k.replicas && len(k.pods) > 0) {
+		return
+	}
+	k.obsRev, k.obsReplicas, k.stuck = k.rev, k.replicas, false
+	k.syncs++
+	n := k.syncs
+	if k.w.cfg.progressDeadline > 0 {
+		k.w.at(k.w.cfg.progressDeadline, func() {
+			if k.syncs == n && !k.complete() {
+				k.stuck = true
+				k.w.poke()
+			}
+		})
+	}
+	k.roll()
+	k.w.poke()
+}
+
+func (k *workload) updated() (n int32) {
+	for _, p := range k.pods {
+		if p.rev == k.obsRev {
+			n++
+		}
+	}
+	return n
+}
+
+func (k *workload) available() (n int32) {
+	for _, p := range k.pods {
+		if p.ready {
+			n++
+		}
+	}
+	return n
+}
+
+func (k *workload) complete() bool {
+	return k.updated() == k.obsReplicas && int32(len(k.pods)) == k.obsReplicas && k.available() == k.obsReplicas
+}
+
+// roll makes one round of the rolling update.
+func (k *workload) roll() {
+	keep := k.pods[:0:0]
+	available, updated := k.available(), k.updated()
+	for _, p := range k.pods {
+		old := p.rev != k.obsRev
+		switch {
+		case old && (!p.ready || available > k.obsReplicas), !old && updated > k.obsReplicas:
+			p.gone = true
+			if p.ready {
+				available--
+			}
+			if !old {
+				updated--
+			}
+		default:
+			keep = append(keep, p)
+		}
+	}
+	k.pods = keep
+	for k.updated() < k.obsReplicas && int32(len(k.pods)) < k.obsReplicas+max(k.w.cfg.surge, 1) {
+		k.start()
+	}
+	if k.complete() {
+		k.stuck = false
+	}
+	k.publish()
+}
+
+func (k *workload) start() {
+	p := &pod{rev: k.obsRev}
+	k.pods = append(k.pods, p)
+	k.warm(p)
+}
+
+// warm makes a pod ready after a while, if it ever will be.
+func (k *workload) warm(p *pod) {
+	t := k.w.traits(p.rev)
+	if t.neverReady || k.role == "primary" && t.primaryFails {
+		return
+	}
+	k.w.at(k.w.cfg.start/2+k.w.upTo(k.w.cfg.start/2)+t.slow, func() {
+		if p.gone || p.ready || k.broken {
+			return
+		}
+		p.ready = true
+		k.roll()
+		k.w.poke()
+	})
+}
+
+// publish lets the Service learn which pods are ready.
+func (k *workload) publish() {
+	set := func() {
+		n := k.available()
+		if k.endpointsBroken {
+			n = 0
+		}
+		if n != k.endpoints {
+			k.endpoints = n
+			k.w.poke()
+		}
+	}
+	if k.w.cfg.lag == 0 {
+		set()
+		return
+	}
+	k.w.at(k.w.upTo(k.w.cfg.lag), set)
+}
+
+// die takes all pods down; heal brings them back.
+func (k *workload) die(but int) {
+	for i, p := range k.pods {
+		if i >= but {
+			p.ready = false
+		}
+	}
+	k.broken = true
+	k.publish()
+	k.w.poke()
+}
+
+func (k *workload) heal() {
+	if !k.broken && !k.endpointsBroken {
+		return
+	}
+	k.broken, k.endpointsBroken = false, false
+	for _, p := range k.pods {
+		if !p.ready {
+			k.warm(p)
+		}
+	}
+	k.publish()
+}
+
+func (k *workload) observe() Workload {
+	if !k.found {
+		return Workload{}
+	}
+	return Workload{Found: true, Revision: k.rev, Replicas: k.replicas, Pods: int32(len(k.pods)), Updated: k.updated(),
+		Available: k.available(), Endpoints: k.endpoints, Current: k.obsRev == k.rev && k.obsReplicas == k.replicas,
+		Drifted: k.drifted, Stuck: k.stuck}
+}
+
+// only tells whether all pods run rev.
+func (k *workload) only(rev string) bool {
+	for _, p := range k.pods {
+		if p.rev != rev {
+			return false
+		}
+	}
+	return len(k.pods) > 0
+}
+
+// routeState is the route and what the data plane makes of it.
+type routeState struct {
+	known     bool
+	current   Split
+	effective Split
+	since     time.Time // of effective
+	writes    int
+	rejected  bool
+	down      bool // the router cannot be written
+	refuses   bool // the data plane refuses what is written
+}
+
+func (w *simulation) observeRoute(desired Split) Route {
+	r := w.route
+	return Route{Known: r.known, Current: r.current, Confirmed: r.known && !r.rejected && r.effective == r.current && r.current == desired,
+		Rejected: r.rejected, Message: "not accepted"}
+}
+
+// write changes the route; the data plane follows.
+func (w *simulation) write(s Split) {
+	r := &w.route
+	if r.known && r.current == s {
+		return
+	}
+	r.known, r.current, r.rejected = true, s, false
+	r.writes++
+	n := r.writes
+	w.poke()
+	delay := w.upTo(w.cfg.confirm)
+	if w.chance(w.cfg.lateRoute) {
+		delay = w.between(time.Second, 3*time.Minute)
+	}
+	w.at(delay, func() { w.accept(n) })
+}
+
+func (w *simulation) accept(n int) {
+	r := &w.route
+	if r.writes != n || !r.known {
+		return
+	}
+	if r.refuses {
+		r.rejected = true
+		w.poke()
+		return
+	}
+	r.rejected = false
+	if r.effective != r.current {
+		r.effective, r.since = r.current, w.now
+		w.traffic()
+	}
+	w.poke()
+}
+
+// traffic lets a canary die of it.
+func (w *simulation) traffic() {
+	k := w.canary
+	after := w.traits(k.rev).diesOnTraffic
+	if w.route.effective.Canary == 0 || after == 0 {
+		return
+	}
+	rev := k.rev
+	w.at(after, func() {
+		if w.route.effective.Canary > 0 && k.rev == rev {
+			w.notef("        canary pods of %s die of their traffic", rev)
+			k.die(0)
+			w.at(20*time.Second, k.heal)
+		}
+	})
+}
+
+// apply carries one effect out.
+func (w *simulation) apply(e Effect) string {
+	if w.chance(w.cfg.effectFails) {
+		return "conflict"
+	}
+	switch e := e.(type) {
+	case TakeSnapshot:
+		if !w.target.found || w.target.rev != e.Revision {
+			return "the target has moved on"
+		}
+		if !w.stored[e.Revision] {
+			w.poke()
+		}
+		w.stored[e.Revision] = true
+	case ApplyPrimary:
+		if !w.stored[e.Revision] {
+			return "no snapshot of " + e.Revision
+		}
+		w.primary.apply(e.Revision, e.Replicas)
+	case ApplyCanary:
+		if !w.stored[e.Revision] {
+			return "no snapshot of " + e.Revision
+		}
+		w.canary.apply(e.Revision, e.Replicas)
+	case ApplyServices:
+		w.services = Services{Complete: true, Serving: e.Serving}
+		w.poke()
+	case ApplySplit:
+		if w.route.down {
+			return "router is down"
+		}
+		w.write(e.Split)
+	case HoldTarget:
+		if w.target.found {
+			w.target.held = true
+			w.target.apply(w.target.rev, 0)
+		}
+	case ReleaseTarget:
+		if w.target.found {
+			w.target.held = false
+			w.target.apply(w.target.rev, e.Replicas)
+		}
+	case RestoreServices:
+		w.services = Services{Complete: true, Restored: true}
+		w.route.known = false
+		w.poke()
+	case Abandon:
+		w.orphan = true
+	case Finish:
+		w.gone = true
+	}
+	return ""
+}

@@ -1,0 +1,285 @@
+// Package canary reconciles Canaries: observe, plan, store, act, tell. It decides nothing itself; package plan does.
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/act"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
+)
+
+// textDelay is how long a change of texts alone waits for company before it costs a write of its own.
+const textDelay = 10 * time.Second
+
+// Reconciler reconciles Canaries.
+type Reconciler struct {
+	Client   client.Client
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+	Observer *observe.Observer
+	Actor    *act.Actor
+	// Asker answers the plan's questions.
+	Asker *Asker
+	// Teller tells people.
+	Teller *Teller
+	// Drain is how long a side that lost its traffic keeps running.
+	Drain time.Duration
+
+	since    time.Time
+	problems sync.Map // by uid: the effect that failed last
+}
+
+// +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=siskin.dev,resources=canaries/status,verbs=patch
+// +kubebuilder:rbac:groups=siskin.dev,resources=canaries/finalizers,verbs=update
+// +kubebuilder:rbac:groups=siskin.dev,resources=metrictemplates;alertproviders,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;update
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
+
+// Reconcile makes one decision for one Canary: it reads the world, asks what is due, stores the decision, carries it out and
+// tells it. It is level-based: a crash anywhere repeats effects and never skips or advances a step.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var c siskinv1.Canary
+	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Asker.Forget(req.NamespacedName, nil)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
+	}
+	if c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
+		r.Actor.Memo.Drop(c.UID)
+		r.problems.Delete(c.UID)
+		r.Asker.Forget(req.NamespacedName, nil)
+		return reconcile.Result{}, nil
+	}
+	if c.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
+		return reconcile.Result{}, r.adopt(ctx, &c)
+	}
+	result, err := r.decide(ctx, &c)
+	if apierrors.IsConflict(err) {
+		// The cache was behind: somebody else wrote the Canary. The event of that write brings it back.
+		log.FromContext(ctx).V(1).Info("the Canary changed meanwhile")
+		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+	}
+	return result, err
+}
+
+// adopt adds the finalizer before anything else is done, so that nothing is ever left behind.
+func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
+	before := c.DeepCopy()
+	controllerutil.AddFinalizer(c, siskinv1.Finalizer)
+	err := r.Client.Patch(ctx, c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("adding the finalizer: %w", err)
+	}
+	return nil
+}
+
+// decide makes one pass: observe, plan, store, act, tell.
+func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
+	route, spec, err := r.spec(c)
+	if err != nil {
+		return reconcile.Result{}, r.stall(ctx, c, err)
+	}
+	w, err := r.Observer.World(ctx, c, route)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
+	}
+	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
+	if r.since.IsZero() {
+		r.since = now
+	}
+	s := r.Observer.Snapshot(w, spec, now, r.since)
+	waiting := r.Asker.Answer(ctx, w, &s)
+	d := plan.Decide(s)
+	d.WaitingFor = append(d.WaitingFor, waiting...)
+	r.explain(&d, w)
+
+	next := report.Status(&c.Status, report.Input{
+		Decision: d, Snapshot: s, Generation: c.Generation, Evidence: w.Observation.Evidence.String(), Describe: describer(w),
+	})
+	wake := d.Wake
+	if later, err := r.store(ctx, c, &next, now); err != nil {
+		return reconcile.Result{}, err
+	} else if later > 0 && (wake == 0 || later < wake) {
+		wake = later
+	}
+	out, err := r.Actor.Run(ctx, w, d.Effects)
+	r.tell(c, w, d, out, now)
+	if err != nil {
+		return r.failed(c, err)
+	}
+	r.problems.Delete(c.UID)
+	if acted(d.Effects) {
+		wake = time.Millisecond
+	}
+	return reconcile.Result{RequeueAfter: wake}, nil
+}
+
+// acted tells whether an effect was carried out whose success shows only in the next pass, because it may have written nothing.
+func acted(effects []plan.Effect) bool {
+	for _, e := range effects {
+		if _, ok := e.(plan.ApplyServices); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// spec returns the router and the plan's spec of a Canary. A Canary that is being deleted must not be held up by its spec.
+func (r *Reconciler) spec(c *siskinv1.Canary) (router.Router, plan.Spec, error) {
+	route, err := r.Observer.RouterOf(c)
+	if err != nil && c.DeletionTimestamp == nil {
+		return nil, plan.Spec{}, err
+	}
+	caps := router.Capabilities{Weighted: true}
+	if route != nil {
+		caps = route.Capabilities()
+	}
+	spec, err := observe.Spec(c, caps, r.Drain)
+	if err != nil && c.DeletionTimestamp != nil {
+		return route, plan.Spec{Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain,
+			Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100}, nil
+	}
+	return route, spec, err
+}
+
+// stall shows a spec that cannot be used. Only an edit helps, so that nothing is tried again.
+func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error) error {
+	reason := reasonOf(cause)
+	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
+	next := report.Stalled(&c.Status, c.Generation, reason, cause.Error(), metav1.NewTime(now))
+	if report.Compare(&c.Status, &next) != report.Decision || c.Status.ObservedGeneration == c.Generation && c.Status.Message == next.Message {
+		return nil
+	}
+	if _, err := r.store(ctx, c, &next, now); err != nil {
+		return err
+	}
+	r.Teller.event(c, "Warning", reason, cause.Error())
+	return nil
+}
+
+func reasonOf(err error) string {
+	var invalidRoute *router.InvalidError
+	if errors.As(err, &invalidRoute) && invalidRoute.Field == "spec.provider" {
+		return "UnknownProvider"
+	}
+	return "InvalidSpec"
+}
+
+// explain shows in the decision what keeps it from being carried out: what only an edit of the routing can mend, and effects that
+// failed in the pass before.
+func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
+	err := w.Problem
+	if past, ok := r.problems.Load(w.Canary.UID); ok && len(d.Effects) > 0 {
+		err, _ = past.(error)
+	}
+	switch {
+	case err == nil:
+	case invalid(err):
+		d.Stalled, d.Why = "InvalidSpec", err.Error()
+	case !errors.Is(err, router.ErrNotFound):
+		d.WaitingFor = append(d.WaitingFor, err.Error())
+	}
+}
+
+// invalid tells whether only an edit helps.
+func invalid(err error) bool {
+	var spec *observe.InvalidSpecError
+	var route *router.InvalidError
+	return errors.As(err, &spec) || errors.As(err, &route)
+}
+
+// store writes the status if it changed. A change of texts alone waits until textDelay after the last write; the time left is
+// returned.
+func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now time.Time) (time.Duration, error) {
+	switch report.Compare(&c.Status, next) {
+	case report.Same:
+		return 0, nil
+	case report.Text:
+		if left := r.Teller.textDue(c.UID, now); left > 0 {
+			return left, nil
+		}
+	case report.Decision:
+	}
+	before := c.DeepCopy()
+	c.Status = *next
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, c, patch, client.FieldOwner(siskinv1.FieldManager)); err != nil {
+		return 0, fmt.Errorf("storing the decision: %w", err)
+	}
+	c.Status = *next // the server's times have lost nothing, but its nils and empty lists may differ
+	r.Teller.wrote(c.UID, now)
+	return 0, nil
+}
+
+// failed tells an effect that failed, once per text, shows it in status with the next pass, and has it tried again with backoff,
+// unless only an edit helps.
+func (r *Reconciler) failed(c *siskinv1.Canary, err error) (reconcile.Result, error) {
+	past, known := r.problems.Swap(c.UID, err)
+	if before, ok := past.(error); !known || !ok || before.Error() != err.Error() {
+		r.Teller.failure(c, err)
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	if invalid(err) {
+		return reconcile.Result{}, reconcile.TerminalError(err)
+	}
+	return reconcile.Result{}, fmt.Errorf("acting: %w", err)
+}
+
+// tell sends events and notices of a decision that is stored.
+func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision, out act.Outcome, now time.Time) {
+	describe := describer(w)
+	for _, n := range d.Notices {
+		r.Teller.notice(c, d.Next.Rollout, n, describe(n.Revision), now)
+	}
+	r.Teller.services(c, out)
+}
+
+// describer tells what is known of a revision.
+func describer(w *observe.World) func(string) siskinv1.RevisionStatus {
+	return func(name string) siskinv1.RevisionStatus {
+		st := siskinv1.RevisionStatus{Revision: name}
+		r, ok := w.Revision, w.RevisionName == name && w.Target != nil
+		if snapshot := w.Snapshots[name]; !ok && snapshot != nil {
+			stored, err := target.Read(snapshot)
+			r, ok = stored, err == nil
+		}
+		if ok {
+			st.Image, st.Commit, st.Author, st.CommitMessage = r.Image(), r.Origin.Commit, r.Origin.Author, r.Origin.Message
+		}
+		return st
+	}
+}
+
+// Wake brings a Canary to the front of the queue; SetupWithManager connects it.
+type Wake func(types.NamespacedName)
+
+var _ reconcile.Reconciler = (*Reconciler)(nil)

@@ -1,0 +1,109 @@
+// Package report translates between the plan's state and the Canary's status, and makes conditions, events and notices of
+// decisions. It is pure.
+package report
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+)
+
+// State reads the plan's state from a status. State(SetState(x)) is x, for times of whole microseconds.
+func State(st *siskinv1.CanaryStatus) plan.State {
+	z := plan.State{
+		Phase: plan.Phase(st.Phase), Rejected: st.Rejected, FailedChecks: st.FailedChecks, DrainUntil: from(st.DrainUntil),
+	}
+	if st.LastTransitionTime != nil {
+		z.Since = st.LastTransitionTime.UTC()
+	}
+	if st.Stable != nil {
+		z.Stable = st.Stable.Revision
+	}
+	if st.Canary != nil {
+		z.Candidate = st.Canary.Revision
+	}
+	if st.Split != nil {
+		z.Split = plan.Split{Primary: st.Split.Primary, Canary: st.Split.Canary}
+	}
+	if st.Replicas != nil {
+		z.Replicas = *st.Replicas
+	}
+	if p := st.Step; p != nil {
+		z.Step, z.Attempt, z.Late, z.Halted, z.Overdue = int(p.Index), int(p.Attempt), p.Late, p.Halted, p.Overdue
+		z.StepAt, z.CheckAt, z.EffectiveAt, z.Deadline = from(p.StartedAt), from(p.EndsAt), from(p.EffectiveAt), from(p.Deadline)
+	}
+	if r := st.Rollout; r != nil {
+		z.Rollout, z.StartedAt, z.TrafficAt = r.ID, from(r.StartedAt), from(r.TrafficAt)
+		z.Passed, z.Cause, z.Outcome, z.Reverting = r.GatesPassed, r.Cause, plan.Phase(r.Outcome), r.Reverting
+		z.Previous = r.Previous
+	}
+	for _, c := range st.Checks {
+		z.Results = append(z.Results, plan.Result{Name: c.Name, Kind: c.Type, Answer: plan.Answer{
+			Verdict: plan.Verdict(c.Verdict), Value: c.Value, Limit: c.Limit, Message: c.Message, Invalid: c.Invalid,
+		}})
+	}
+	return z
+}
+
+// SetState writes the plan's state into a status; total is the number of steps.
+func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
+	since := metav1.NewMicroTime(z.Since)
+	st.Phase, st.LastTransitionTime = siskinv1.Phase(z.Phase), &since
+	st.Rejected, st.FailedChecks, st.DrainUntil = z.Rejected, z.FailedChecks, to(z.DrainUntil)
+	st.CanaryWeight, st.Replicas = z.Split.Canary, &z.Replicas
+	st.Stable, st.Canary = named(st.Stable, z.Stable), named(st.Canary, z.Candidate)
+	split := siskinv1.SplitStatus{Primary: z.Split.Primary, Canary: z.Split.Canary}
+	if st.Split != nil {
+		split.Evidence = st.Split.Evidence
+	}
+	st.Split = &split
+	step := &siskinv1.StepStatus{
+		Index: int32(z.Step), Total: int32(total), Summary: fmt.Sprintf("%d/%d", z.Step, total), //nolint:gosec // at most 10001 steps
+		Attempt: int32(z.Attempt), Late: z.Late, Halted: z.Halted, Overdue: z.Overdue, //nolint:gosec // bounded by the deadline
+		StartedAt: to(z.StepAt), EndsAt: to(z.CheckAt), EffectiveAt: to(z.EffectiveAt), Deadline: to(z.Deadline),
+	}
+	st.Step = step
+	st.Rollout = nil
+	if z.Rollout > 0 {
+		st.Rollout = &siskinv1.RolloutStatus{
+			ID: z.Rollout, StartedAt: to(z.StartedAt), TrafficAt: to(z.TrafficAt), GatesPassed: z.Passed,
+			Cause: z.Cause, Outcome: siskinv1.Phase(z.Outcome), Reverting: z.Reverting, Previous: z.Previous,
+		}
+	}
+	st.Checks = nil
+	for _, r := range z.Results {
+		st.Checks = append(st.Checks, siskinv1.CheckStatus{
+			Name: r.Name, Type: r.Kind, Value: r.Value, Limit: r.Limit, Verdict: string(r.Verdict), Message: r.Message, Invalid: r.Invalid,
+		})
+	}
+}
+
+// named keeps what is known of a revision while its name is the same.
+func named(have *siskinv1.RevisionStatus, name string) *siskinv1.RevisionStatus {
+	switch {
+	case name == "":
+		return nil
+	case have != nil && have.Revision == name:
+		return have
+	}
+	return &siskinv1.RevisionStatus{Revision: name}
+}
+
+func from(t *metav1.MicroTime) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+func to(t time.Time) *metav1.MicroTime {
+	if t.IsZero() {
+		return nil
+	}
+	m := metav1.NewMicroTime(t)
+	return &m
+}

@@ -1,0 +1,212 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+)
+
+// HistoryLimit is how many ended rollouts a status keeps.
+const HistoryLimit = 10
+
+// maxMessage bounds texts in status; hooks and providers may answer at length.
+const maxMessage = 1024
+
+// Input is what a status is made of.
+type Input struct {
+	// Decision that was made, and the Snapshot that it answers.
+	Decision plan.Decision
+	Snapshot plan.Snapshot
+	// Generation of the spec.
+	Generation int64
+	// Evidence for the split as observed.
+	Evidence string
+	// Describe tells what is known of a revision.
+	Describe func(revision string) siskinv1.RevisionStatus
+}
+
+// Status returns the status after a decision; before is left alone.
+func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
+	st := *before.DeepCopy()
+	d, s := in.Decision, in.Snapshot
+	SetState(&st, d.Next, len(s.Spec.Steps))
+	st.ObservedGeneration = in.Generation
+	st.Message = clip(d.Why)
+	st.WaitingFor = nil
+	for _, w := range d.WaitingFor {
+		st.WaitingFor = append(st.WaitingFor, clip(w))
+	}
+	for i := range st.Checks {
+		st.Checks[i].Message = clip(st.Checks[i].Message)
+	}
+	if s.Route.Current == d.Next.Split {
+		st.Split.Evidence = in.Evidence
+	} else {
+		st.Split.Evidence = ""
+	}
+	describe(st.Stable, in.Describe)
+	describe(st.Canary, in.Describe)
+	st.Iterations = iterations(d.Next, s.Spec)
+	record(&st, s.State, d.Next, s)
+	conditions(&st, d, s)
+	return st
+}
+
+func describe(r *siskinv1.RevisionStatus, f func(string) siskinv1.RevisionStatus) {
+	if r == nil || r.Image != "" || f == nil {
+		return
+	}
+	known := f(r.Revision)
+	known.Revision = r.Revision
+	*r = known
+}
+
+// iterations counts the passed checks before the switch of a blue/green rollout.
+func iterations(z plan.State, spec plan.Spec) int32 {
+	if len(spec.Steps) == 0 || spec.Steps[0].Weight != 0 || !z.Phase.OnTrial() {
+		return 0
+	}
+	return int32(max(min(z.Step, len(spec.Steps))-1, 0)) //nolint:gosec // at most 10001 steps
+}
+
+// record adds a rollout that ended, or was replaced by a newer one, to the history.
+func record(st *siskinv1.CanaryStatus, was, is plan.State, s plan.Snapshot) {
+	replaced := is.Rollout > was.Rollout && (was.Phase.OnTrial() || was.Phase == plan.Waiting)
+	ended := !was.Phase.Idle() && is.Phase.Idle() && is.Rollout > 0 && was.Rollout == is.Rollout && is.Phase != plan.Initialized
+	if !replaced && !ended {
+		return
+	}
+	e := siskinv1.HistoryEntry{
+		Revision: was.Candidate, Outcome: string(is.Phase), Cause: clip(is.Cause), StartedAt: to(was.StartedAt), EndedAt: *to(s.Now),
+	}
+	if replaced {
+		e.Outcome, e.Cause = "Superseded", "replaced by "+is.Candidate
+	}
+	if st.Canary != nil && st.Canary.Revision == was.Candidate {
+		e.Image, e.Commit = st.Canary.Image, st.Canary.Commit
+	}
+	st.History = append([]siskinv1.HistoryEntry{e}, st.History...)
+	st.History = st.History[:min(len(st.History), HistoryLimit)]
+}
+
+// conditions sets Ready, Reconciling and Stalled by the rules of kstatus, and Promoted as Flagger's users know it.
+func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
+	z := d.Next
+	reason := string(z.Phase)
+	if s.Spec.Suspend {
+		reason = "Suspended"
+	}
+	ready := metav1.ConditionFalse
+	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled) && d.Stalled == "" {
+		ready = metav1.ConditionTrue
+	}
+	if z.Phase == plan.Failed {
+		reason = "RolledBack"
+	}
+	if d.Stalled != "" {
+		reason = d.Stalled
+	}
+	message := st.Message
+	if message == "" {
+		message = reason
+	}
+	set := func(kind string, status metav1.ConditionStatus, reason string) {
+		meta.SetStatusCondition(&st.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: st.ObservedGeneration,
+			LastTransitionTime: metav1.NewTime(s.Now),
+		})
+	}
+	set(siskinv1.ConditionReady, ready, reason)
+	busy := !z.Phase.Idle() && !s.Spec.Suspend && d.Stalled == ""
+	setOrDrop(st, siskinv1.ConditionReconciling, busy, func(k string) { set(k, metav1.ConditionTrue, reason) })
+	stalled := d.Stalled != "" || z.Phase == plan.Failed
+	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
+	set(siskinv1.ConditionPromoted, promoted(z), string(z.Phase))
+}
+
+func setOrDrop(st *siskinv1.CanaryStatus, kind string, on bool, set func(string)) {
+	if on {
+		set(kind)
+		return
+	}
+	meta.RemoveStatusCondition(&st.Conditions, kind)
+}
+
+func promoted(z plan.State) metav1.ConditionStatus {
+	switch z.Phase {
+	case plan.Initialized, plan.Succeeded, plan.Cancelled:
+		return metav1.ConditionTrue
+	case plan.Failed, plan.RollingBack:
+		return metav1.ConditionFalse
+	case plan.Initializing, plan.Waiting, plan.Progressing, plan.WaitingPromotion, plan.Promoting, plan.Finalising, plan.Terminating:
+		return metav1.ConditionUnknown
+	}
+	return metav1.ConditionUnknown
+}
+
+// Stalled returns the status of a Canary whose spec cannot be used; the state of its rollout stays.
+func Stalled(before *siskinv1.CanaryStatus, generation int64, reason, message string, now metav1.Time) siskinv1.CanaryStatus {
+	st := *before.DeepCopy()
+	st.ObservedGeneration, st.Message = generation, clip(message)
+	for _, c := range []struct {
+		kind   string
+		status metav1.ConditionStatus
+	}{{siskinv1.ConditionReady, metav1.ConditionFalse}, {siskinv1.ConditionStalled, metav1.ConditionTrue}} {
+		meta.SetStatusCondition(&st.Conditions, metav1.Condition{
+			Type: c.kind, Status: c.status, Reason: reason, Message: st.Message, ObservedGeneration: generation, LastTransitionTime: now,
+		})
+	}
+	meta.RemoveStatusCondition(&st.Conditions, siskinv1.ConditionReconciling)
+	return st
+}
+
+// Change tells how much two statuses differ.
+type Change int
+
+const (
+	// Same : nothing worth a write.
+	Same Change = iota
+	// Text : only texts for people differ; that write may wait for company.
+	Text
+	// Decision : the decision must be stored.
+	Decision
+)
+
+// Compare tells how much is differs from was. Evidence and messages are only texts.
+func Compare(was, is *siskinv1.CanaryStatus) Change {
+	if equality.Semantic.DeepEqual(was, is) {
+		return Same
+	}
+	a, b := was.DeepCopy(), is.DeepCopy()
+	for _, st := range []*siskinv1.CanaryStatus{a, b} {
+		st.Message, st.WaitingFor = "", nil
+		if st.Split != nil {
+			st.Split.Evidence = ""
+		}
+		for i := range st.Conditions {
+			st.Conditions[i].Message = ""
+		}
+		slices.SortFunc(st.Conditions, func(x, y metav1.Condition) int { return strings.Compare(x.Type, y.Type) })
+	}
+	if equality.Semantic.DeepEqual(a, b) {
+		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) {
+			return Same
+		}
+		return Text
+	}
+	return Decision
+}
+
+func clip(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return fmt.Sprintf("%s…", strings.ToValidUTF8(s[:maxMessage], ""))
+}

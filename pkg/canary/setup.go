@@ -1,0 +1,114 @@
+package canary
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router/service"
+)
+
+const (
+	indexTarget  = "spec.targetRef.name"
+	indexService = "services"
+)
+
+// Options of the controller.
+type Options struct {
+	// Workers is the number of Canaries that are reconciled at once. Default 4.
+	Workers int
+	// Owns are the kinds that routers generate.
+	Owns []client.Object
+	// Wakes are Canaries whose answers are there.
+	Wakes <-chan event.GenericEvent
+}
+
+// SetupWithManager registers the reconciler: what wakes a Canary is a change of its spec, its target, its clones, its Services and
+// their endpoints, its routes, and answers.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if err := index(ctx, mgr); err != nil {
+		return err
+	}
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
+	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, changed).
+		Owns(&appsv1.Deployment{}).
+		Watches(&appsv1.Deployment{}, r.byIndex(indexTarget, client.Object.GetName)).
+		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers})
+	for _, obj := range o.Owns {
+		b = b.Owns(obj)
+	}
+	if o.Wakes != nil {
+		b = b.WatchesRawSource(source.Channel(o.Wakes, &handler.EnqueueRequestForObject{}))
+	}
+	if err := b.Complete(r); err != nil {
+		return fmt.Errorf("building the Canary controller: %w", err)
+	}
+	return nil
+}
+
+// finalized lets the first change of the finalizers pass, which changes no generation.
+func finalized() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return !slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers()) ||
+			(e.ObjectOld.GetDeletionTimestamp() == nil) != (e.ObjectNew.GetDeletionTimestamp() == nil)
+	}}
+}
+
+func index(ctx context.Context, mgr ctrl.Manager) error {
+	indexer := mgr.GetFieldIndexer()
+	for field, keys := range map[string]func(*siskinv1.Canary) []string{
+		indexTarget: func(c *siskinv1.Canary) []string { return []string{c.Spec.TargetRef.Name} },
+		indexService: func(c *siskinv1.Canary) []string {
+			apex := service.ApexName(c)
+			return []string{apex, apex + "-primary", apex + "-canary"}
+		},
+	} {
+		err := indexer.IndexField(ctx, &siskinv1.Canary{}, field, func(o client.Object) []string {
+			c, ok := o.(*siskinv1.Canary)
+			if !ok {
+				return nil
+			}
+			return keys(c)
+		})
+		if err != nil {
+			return fmt.Errorf("indexing Canaries by %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+// byIndex wakes the Canaries whose index holds what key says of an object.
+func (r *Reconciler) byIndex(field string, key func(client.Object) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		var list siskinv1.CanaryList
+		err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return nil // only a cache that is not there fails; it starts with all Canaries anyway
+		}
+		out := make([]reconcile.Request, 0, len(list.Items))
+		for i := range list.Items {
+			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}})
+		}
+		return out
+	})
+}

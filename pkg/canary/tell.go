@@ -1,0 +1,110 @@
+package canary
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	corev1 "k8s.io/api/core/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/act"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
+	"github.com/siskin-dev/siskin/pkg/notifier"
+)
+
+// Teller tells people: Kubernetes events, notices, event hooks. What it remembers only keeps it from repeating itself.
+type Teller struct {
+	Recorder   events.EventRecorder
+	Dispatcher *notifier.Dispatcher
+	Asker      *Asker
+	Clock      clock.PassiveClock
+
+	mu       sync.Mutex
+	writes   map[types.UID]time.Time
+	failures map[types.UID]string
+}
+
+// notice tells one transition: one event, and one message if it is for people's channels.
+func (t *Teller) notice(c *siskinv1.Canary, rollout int64, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) {
+	kind := corev1.EventTypeNormal
+	if n.Severity != plan.Info {
+		kind = corev1.EventTypeWarning
+	}
+	text := report.EventText(n, r)
+	t.event(c, kind, n.Reason, text)
+	t.Asker.Event(c, kind, text, now)
+	if n.Alert && len(c.Spec.Analysis.Alerts) > 0 && !muted(c, n) {
+		t.Dispatcher.Send(c.Spec.Analysis.Alerts, report.Message(c, rollout, n, r, now))
+	}
+}
+
+// muted tells whether the notice is about a hook whose refusals are to be kept out of alerts.
+func muted(c *siskinv1.Canary, n plan.Notice) bool {
+	if n.Result == nil || n.Result.Kind != string(plan.AskHook) || n.Severity == plan.Error {
+		return false
+	}
+	for _, h := range c.Spec.Analysis.Webhooks {
+		if h.Name == n.Result.Name {
+			return h.MuteAlert
+		}
+	}
+	return false
+}
+
+func (t *Teller) event(c *siskinv1.Canary, kind, reason, text string) {
+	t.Recorder.Eventf(c, nil, kind, reason, "Reconcile", "%s", strings.ReplaceAll(text, "\n", " "))
+}
+
+// services tells which of the user's Services were adopted.
+func (t *Teller) services(c *siskinv1.Canary, out act.Outcome) {
+	if len(out.Adopted) > 0 {
+		t.event(c, corev1.EventTypeNormal, "ServicesAdopted", "adopted Services "+strings.Join(out.Adopted, ", ")+
+			": they select the primary from now on and are given back at the end; annotate siskin.dev/adopt: disabled to opt out")
+	}
+	if len(out.Shared) > 0 {
+		text := "Services " + strings.Join(out.Shared, ", ") + " select other workloads too and cannot be adopted: a part of their traffic reaches the canary"
+		t.once(c, "ServicesShared", text)
+	}
+}
+
+// failure tells an effect that failed, once per text.
+func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", err.Error()) }
+
+func (t *Teller) once(c *siskinv1.Canary, reason, text string) {
+	t.mu.Lock()
+	if t.failures == nil {
+		t.failures = map[types.UID]string{}
+	}
+	told := t.failures[c.UID] == reason+text
+	t.failures[c.UID] = reason + text
+	t.mu.Unlock()
+	if !told {
+		t.event(c, corev1.EventTypeWarning, reason, text)
+	}
+}
+
+// wrote notes a write of a status; textDue returns how long a change of texts alone has to wait.
+func (t *Teller) wrote(uid types.UID, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writes == nil {
+		t.writes = map[types.UID]time.Time{}
+	}
+	t.writes[uid] = now
+}
+
+func (t *Teller) textDue(uid types.UID, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last, ok := t.writes[uid]
+	if !ok {
+		return 0
+	}
+	return max(textDelay-now.Sub(last), 0)
+}

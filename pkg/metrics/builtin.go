@@ -1,0 +1,174 @@
+package metrics
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The built-in metrics.
+const (
+	// RequestSuccessRate is the percentage of requests that did not fail with a server error.
+	RequestSuccessRate = "request-success-rate"
+	// RequestDuration is the 99th percentile of the duration in milliseconds.
+	RequestDuration = "request-duration"
+)
+
+// Kinds of series that the built-in metrics are made of.
+const (
+	// KindApp : what the app itself exports. The default.
+	KindApp = "app"
+	// KindTraefik : Traefik as a Gateway API implementation.
+	KindTraefik = "traefik"
+	// KindIstio : Istio's sidecars or waypoints.
+	KindIstio = "istio"
+)
+
+// Subject is what a built-in query is about: one version of one app.
+type Subject struct {
+	Namespace string
+	// Service that only this version's pods are behind.
+	Service string
+	// Workload that runs this version.
+	Workload string
+}
+
+// series is one way in which requests to a Subject may be recorded.
+type series struct {
+	counter string // counts requests
+	buckets string // classic histogram of durations
+	factor  string // from the histogram's unit to milliseconds
+	match   string // matchers of the subject
+	counted string // further matchers of requests that have a status
+	bad     []string
+}
+
+// IsBuiltin tells whether name is a built-in metric.
+func IsBuiltin(name string) bool { return name == RequestSuccessRate || name == RequestDuration }
+
+// Builtin renders a built-in metric as PromQL. Errors are *TemplateError.
+func Builtin(name, kind string, s Subject, window time.Duration) (string, error) {
+	if !IsBuiltin(name) {
+		return "", &TemplateError{Message: fmt.Sprintf(
+			"%q is not a built-in metric: use %s or %s, or give the metric a templateRef", name, RequestSuccessRate, RequestDuration)}
+	}
+	all, err := seriesOf(kind, s)
+	if err != nil {
+		return "", err
+	}
+	queries := make([]string, 0, len(all))
+	for _, one := range all {
+		if q := one.query(name, PromDuration(window)); !slices.Contains(queries, q) {
+			queries = append(queries, q)
+		}
+	}
+	return strings.Join(queries, "\nor\n"), nil
+}
+
+func seriesOf(kind string, s Subject) ([]series, error) {
+	switch kind {
+	case KindApp, "":
+		return appSeries(s), nil
+	case KindTraefik:
+		return []series{traefikSeries(s)}, nil
+	case KindIstio:
+		return []series{istioSeries(s)}, nil
+	}
+	return nil, &TemplateError{Message: fmt.Sprintf("no built-in metrics for kind %q: use one of %v, or give the metric a templateRef",
+		kind, []string{KindApp, KindTraefik, KindIstio})}
+}
+
+// query answers nothing, rather than NaN, when there is no traffic, so that the next way of recording gets its turn.
+func (s series) query(name, window string) string {
+	if name == RequestDuration {
+		return fmt.Sprintf("%shistogram_quantile(0.99, sum by (le) (rate(%s{%s}[%s]))) >= 0", s.factor, s.buckets, s.match, window)
+	}
+	match := s.match
+	if s.counted != "" {
+		match += "," + s.counted
+	}
+	total := fmt.Sprintf("sum(rate(%s{%s}[%s]))", s.counter, match, window)
+	bad := make([]string, 0, len(s.bad))
+	for _, b := range s.bad {
+		// Without a failed request there is no such series: that is zero, not nothing.
+		bad = append(bad, fmt.Sprintf("(sum(rate(%s{%s,%s}[%s])) or 0 * %s)", s.counter, match, b, window, total))
+	}
+	return fmt.Sprintf("100 * (1 - (%s) / (%s > 0))", strings.Join(bad, " + "), total)
+}
+
+// traefikSeries : Traefik names the service of a backend <route>-svc-<namespace>-<service>-<index>, where <route> begins with
+// the kind and namespace of the route. Codes of gRPC have one or two digits, so both kinds fit in one matcher.
+func traefikSeries(s Subject) series {
+	ns, svc := regexp.QuoteMeta(s.Namespace), regexp.QuoteMeta(s.Service)
+	return series{
+		counter: "traefik_service_requests_total",
+		buckets: "traefik_service_request_duration_seconds_bucket",
+		factor:  "1000 * ",
+		match:   matchRegex("service", "(http|grpc)route-"+ns+"-.+-svc-"+ns+"-"+svc+"-[0-9]+@kubernetesgateway"),
+		bad:     []string{`code=~"5..|2|4|8|1[2345]"`},
+	}
+}
+
+// istioSeries : of the destination's sidecar, or of the waypoint in ambient mode.
+func istioSeries(s Subject) series {
+	return series{
+		counter: "istio_requests_total",
+		buckets: "istio_request_duration_milliseconds_bucket",
+		match: strings.Join([]string{
+			`reporter=~"destination|waypoint"`,
+			match("destination_workload_namespace", s.Namespace),
+			match("destination_workload", s.Workload),
+		}, ","),
+		bad: []string{
+			`response_code=~"5.."`,
+			`response_code!~"5..",request_protocol="grpc",grpc_response_status=~"2|4|8|1[2345]"`,
+		},
+	}
+}
+
+// appSeries : Prometheus' and OpenTelemetry's name of the histogram, today's and yesterday's names of the pod's labels, and
+// the two usual names of the status. Probes and scrapes are not traffic. A histogram without a status is no data: it would
+// look like success.
+func appSeries(s Subject) []series {
+	const notTraffic = `"/?(healthz|readyz|livez|metrics)"`
+	var all []series
+	for _, l := range []struct{ namespace, pod string }{{"namespace", "pod"}, {"kubernetes_namespace", "kubernetes_pod_name"}} {
+		pods := match(l.namespace, s.Namespace) + "," + matchRegex(l.pod, podPattern(s.Workload))
+		for _, n := range []struct{ histogram, status, path string }{
+			{"http_request_duration_seconds", "status", "path"},
+			{"http_request_duration_seconds", "code", "path"},
+			{"http_server_request_duration_seconds", "http_response_status_code", "http_route"},
+		} {
+			all = append(all, series{
+				counter: n.histogram + "_count",
+				buckets: n.histogram + "_bucket",
+				factor:  "1000 * ",
+				match:   pods + "," + n.path + "!~" + notTraffic,
+				counted: n.status + `!=""`,
+				bad:     []string{n.status + `=~"5.."`},
+			})
+		}
+	}
+	return all
+}
+
+// podPattern matches the names of the pods of a Deployment, and of no other workload whose name begins alike. Kubernetes
+// cuts the part before the random suffix at 58 characters.
+func podPattern(workload string) string {
+	const cut, random, hash = 58, "[a-z0-9]{5}", 10
+	switch prefix := workload + "-"; {
+	case len(prefix) >= cut:
+		return regexp.QuoteMeta(prefix[:cut]) + random
+	case len(prefix)+hash+1 > cut:
+		return regexp.QuoteMeta(prefix) + "[a-z0-9]+(-[a-z0-9]+)?"
+	default:
+		return regexp.QuoteMeta(prefix) + "[a-z0-9]+-[a-z0-9]+"
+	}
+}
+
+func match(label, value string) string { return label + "=" + strconv.Quote(value) }
+
+func matchRegex(label, pattern string) string { return label + "=~" + strconv.Quote(pattern) }

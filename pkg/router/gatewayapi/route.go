@@ -1,0 +1,252 @@
+package gatewayapi
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/validation"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
+)
+
+// build makes the whole HTTPRoute that the intent asks for. Every default is spelled out.
+func build(in router.Intent) (*gatewayv1.HTTPRoute, error) {
+	svc := in.Owner.Spec.Service
+	route := &gatewayv1.HTTPRoute{ObjectMeta: owned.Meta(in.Owner, in.Apex, svc.Apex)}
+	if len(in.Apex) > validation.DNS1123SubdomainMaxLength {
+		return nil, invalid("spec.service.name", "%q is longer than %d characters", in.Apex, validation.DNS1123SubdomainMaxLength)
+	}
+	if in.Port <= 0 {
+		return nil, invalid("spec.service.port", "the route needs the port of the Services: set spec.service.port")
+	}
+	var err error
+	if route.Spec.ParentRefs, err = parents(svc.GatewayRefs); err != nil {
+		return nil, err
+	}
+	if route.Spec.Hostnames, err = hostnames(svc.Hosts); err != nil {
+		return nil, err
+	}
+	rule := gatewayv1.HTTPRouteRule{BackendRefs: backends(in)}
+	if rule.Matches, err = matches(svc.Match); err != nil {
+		return nil, err
+	}
+	if rule.Filters, err = filters(svc, rule.Matches); err != nil {
+		return nil, err
+	}
+	if rule.Timeouts, err = timeouts(svc); err != nil {
+		return nil, err
+	}
+	route.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
+	return route, owned.Seal(route, route)
+}
+
+// backends are always both, with their weights in words: a missing weight would mean 1, and a missing backend would make
+// the first step of a rollout a change of structure.
+func backends(in router.Intent) []gatewayv1.HTTPBackendRef {
+	ref := func(service string, weight int32) gatewayv1.HTTPBackendRef {
+		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
+			BackendObjectReference: gatewayv1.BackendObjectReference{
+				Group: new(gatewayv1.Group("")), Kind: new(gatewayv1.Kind("Service")),
+				Name: gatewayv1.ObjectName(service), Port: &in.Port,
+			},
+			Weight: &weight,
+		}}
+	}
+	return []gatewayv1.HTTPBackendRef{ref(in.Primary, in.Split.Primary), ref(in.Canary, in.Split.Canary)}
+}
+
+func parents(refs []gatewayv1.ParentReference) ([]gatewayv1.ParentReference, error) {
+	const field = "spec.service.gatewayRefs"
+	if len(refs) == 0 {
+		return nil, invalid(field, "name the Gateway (or, in a mesh, the Service) that the HTTPRoute attaches to")
+	}
+	out := make([]gatewayv1.ParentReference, 0, len(refs))
+	for i, ref := range refs {
+		ref = defaulted(*ref.DeepCopy())
+		if slices.ContainsFunc(out, func(r gatewayv1.ParentReference) bool { return equality.Semantic.DeepEqual(r, ref) }) {
+			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is named twice: remove one", ref.Name)
+		}
+		out = append(out, ref)
+	}
+	return out, nil
+}
+
+// defaulted fills in what the API server would. A Service is of the core group whatever the Canary's defaulted group says: no
+// other group has one that a route could attach to.
+func defaulted(ref gatewayv1.ParentReference) gatewayv1.ParentReference {
+	if ref.Kind == nil {
+		ref.Kind = new(gatewayv1.Kind("Gateway"))
+	}
+	if *ref.Kind == "Service" {
+		ref.Group = new(gatewayv1.Group(""))
+	}
+	if ref.Group == nil {
+		ref.Group = new(gatewayv1.Group(gatewayv1.GroupName))
+	}
+	return ref
+}
+
+// hostnames of the route. "*", all of them, is written by leaving them out.
+func hostnames(hosts []string) ([]gatewayv1.Hostname, error) {
+	if slices.Contains(hosts, "*") {
+		return nil, nil
+	}
+	var out []gatewayv1.Hostname
+	for i, host := range hosts {
+		problems := validation.IsDNS1123Subdomain(host)
+		if strings.HasPrefix(host, "*") {
+			problems = validation.IsWildcardDNS1123Subdomain(host)
+		}
+		if len(problems) > 0 || len(validation.IsValidIP(nil, host)) == 0 {
+			return nil, invalid(fmt.Sprintf("spec.service.hosts[%d]", i), "%q is no host name (no port, no IP address; *.example.org is possible)", host)
+		}
+		out = append(out, gatewayv1.Hostname(host))
+	}
+	return out, nil
+}
+
+func filters(svc siskinv1.CanaryService, matches []gatewayv1.HTTPRouteMatch) ([]gatewayv1.HTTPRouteFilter, error) {
+	var out []gatewayv1.HTTPRouteFilter
+	if svc.Headers != nil {
+		if f := headerFilter(svc.Headers.Request); f != nil {
+			out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterRequestHeaderModifier, RequestHeaderModifier: f})
+		}
+		if f := headerFilter(svc.Headers.Response); f != nil {
+			out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: f})
+		}
+	}
+	rewrite, err := rewriteFilter(svc.Rewrite, matches)
+	if err != nil {
+		return nil, err
+	}
+	if rewrite != nil {
+		out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterURLRewrite, URLRewrite: rewrite})
+	}
+	return out, nil
+}
+
+func headerFilter(ops *siskinv1.HeaderOperations) *gatewayv1.HTTPHeaderFilter {
+	if ops == nil || len(ops.Set)+len(ops.Add)+len(ops.Remove) == 0 {
+		return nil
+	}
+	list := func(m map[string]string) []gatewayv1.HTTPHeader {
+		var out []gatewayv1.HTTPHeader
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			out = append(out, gatewayv1.HTTPHeader{Name: gatewayv1.HTTPHeaderName(key), Value: m[key]})
+		}
+		return out
+	}
+	return &gatewayv1.HTTPHeaderFilter{Set: list(ops.Set), Add: list(ops.Add), Remove: slices.Clone(ops.Remove)}
+}
+
+func rewriteFilter(rw *siskinv1.Rewrite, matches []gatewayv1.HTTPRouteMatch) (*gatewayv1.HTTPURLRewriteFilter, error) {
+	if rw == nil || (rw.URI == "" && rw.Authority == "") {
+		return nil, nil //nolint:nilnil // no rewrite is wanted
+	}
+	out := &gatewayv1.HTTPURLRewriteFilter{}
+	if rw.Authority != "" {
+		if problems := validation.IsDNS1123Subdomain(rw.Authority); len(problems) > 0 {
+			return nil, invalid("spec.service.rewrite.authority", "%q is no host name: an HTTPRoute rewrites the host without a port", rw.Authority)
+		}
+		out.Hostname = new(gatewayv1.PreciseHostname(rw.Authority))
+	}
+	switch {
+	case rw.URI == "":
+		return out, nil
+	case rw.Type == string(gatewayv1.PrefixMatchHTTPPathModifier):
+		if len(matches) != 1 || *matches[0].Path.Type != gatewayv1.PathMatchPathPrefix {
+			return nil, invalid("spec.service.rewrite.type", "ReplacePrefixMatch needs exactly one spec.service.match, with uri.prefix")
+		}
+		out.Path = &gatewayv1.HTTPPathModifier{Type: gatewayv1.PrefixMatchHTTPPathModifier, ReplacePrefixMatch: &rw.URI}
+	default:
+		out.Path = &gatewayv1.HTTPPathModifier{Type: gatewayv1.FullPathHTTPPathModifier, ReplaceFullPath: &rw.URI}
+	}
+	return out, nil
+}
+
+func timeouts(svc siskinv1.CanaryService) (*gatewayv1.HTTPRouteTimeouts, error) {
+	if svc.Timeout == "" && svc.BackendTimeout == "" {
+		return nil, nil //nolint:nilnil // the router's own timeouts are wanted
+	}
+	out := &gatewayv1.HTTPRouteTimeouts{}
+	total, err := duration("spec.service.timeout", svc.Timeout, &out.Request)
+	if err != nil {
+		return nil, err
+	}
+	attempt, err := duration("spec.service.backendTimeout", svc.BackendTimeout, &out.BackendRequest)
+	if err != nil {
+		return nil, err
+	}
+	if total > 0 && attempt > total {
+		return nil, invalid("spec.service.backendTimeout", "%s is longer than the timeout of the whole request, %s", svc.BackendTimeout, svc.Timeout)
+	}
+	return out, nil
+}
+
+func duration(field, value string, into **gatewayv1.Duration) (time.Duration, error) {
+	if value == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return 0, invalid(field, "%q is no duration such as 15s", value)
+	}
+	*into = new(gatewayv1.Duration(value))
+	return d, nil
+}
+
+// same compares two specs with the API's defaults filled in. The lists of an HTTPRoute are atomic and Siskin's as a whole; but
+// hostnames that Siskin does not set may be somebody else's. Fields that this version does not know are not compared.
+func same(live, want gatewayv1.HTTPRouteSpec) bool {
+	l, w := filled(live), filled(want)
+	return equality.Semantic.DeepEqual(l.ParentRefs, w.ParentRefs) &&
+		(len(w.Hostnames) == 0 || equality.Semantic.DeepEqual(l.Hostnames, w.Hostnames)) &&
+		equality.Semantic.DeepEqual(l.Rules, w.Rules)
+}
+
+func filled(spec gatewayv1.HTTPRouteSpec) gatewayv1.HTTPRouteSpec {
+	out := *spec.DeepCopy()
+	for i := range out.ParentRefs {
+		out.ParentRefs[i] = defaulted(out.ParentRefs[i])
+	}
+	for i := range out.Rules {
+		rule := &out.Rules[i]
+		if len(rule.Matches) == 0 {
+			rule.Matches = []gatewayv1.HTTPRouteMatch{{}}
+		}
+		for j := range rule.Matches {
+			fillMatch(&rule.Matches[j])
+		}
+		for j := range rule.BackendRefs {
+			ref := &rule.BackendRefs[j].BackendRef
+			ref.Group = cmp.Or(ref.Group, new(gatewayv1.Group("")))
+			ref.Kind = cmp.Or(ref.Kind, new(gatewayv1.Kind("Service")))
+			ref.Weight = cmp.Or(ref.Weight, new(int32(1)))
+		}
+	}
+	return out
+}
+
+func fillMatch(m *gatewayv1.HTTPRouteMatch) {
+	m.Path = cmp.Or(m.Path, anyPath())
+	m.Path.Type = cmp.Or(m.Path.Type, new(gatewayv1.PathMatchPathPrefix))
+	m.Path.Value = cmp.Or(m.Path.Value, new("/"))
+	for i := range m.Headers {
+		m.Headers[i].Type = cmp.Or(m.Headers[i].Type, new(gatewayv1.HeaderMatchExact))
+	}
+	for i := range m.QueryParams {
+		m.QueryParams[i].Type = cmp.Or(m.QueryParams[i].Type, new(gatewayv1.QueryParamMatchExact))
+	}
+}
+
+func invalid(field, format string, args ...any) error {
+	return &router.InvalidError{Router: Name, Field: field, Message: fmt.Sprintf(format, args...)}
+}

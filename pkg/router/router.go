@@ -1,0 +1,142 @@
+// Package router is the seam between Siskin's engine and the data planes. A router is told the desired split and makes its
+// objects say so; it also tells how far the data plane has confirmed it. When to move, when to wait and when to scale is the
+// engine's, never a router's.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+)
+
+// Evidence is how far a split is confirmed; a higher level includes the lower ones.
+type Evidence int
+
+const (
+	// EvidenceNone : the objects do not say what is desired.
+	EvidenceNone Evidence = iota
+	// EvidenceWritten : the API server holds the desired objects.
+	EvidenceWritten
+	// EvidenceAccepted : the data plane's controller took this generation.
+	EvidenceAccepted
+	// EvidenceProgrammed : the proxies carry it out.
+	EvidenceProgrammed
+	// EvidenceServed : traffic was seen to follow it.
+	EvidenceServed
+)
+
+// String returns the level's name as status shows it.
+func (e Evidence) String() string {
+	names := [...]string{"None", "Written", "Accepted", "Programmed", "Served"}
+	if e < 0 || int(e) >= len(names) {
+		return fmt.Sprintf("Evidence(%d)", int(e))
+	}
+	return names[e]
+}
+
+// Split is the share of traffic in percent. Primary and Canary are >= 0 and sum to 100.
+type Split struct{ Primary, Canary int32 }
+
+// Valid tells whether the shares are >= 0 and sum to 100.
+func (s Split) Valid() bool { return s.Primary >= 0 && s.Canary >= 0 && s.Primary+s.Canary == 100 }
+
+// Capabilities is what a router can do; what it cannot is refused before a rollout starts.
+type Capabilities struct {
+	// Weighted : any whole percentage. Without it only 0 and 100 are possible (blue/green).
+	Weighted bool
+	// Ceiling is the highest evidence that this router can give; the engine waits for it.
+	Ceiling Evidence
+}
+
+// Intent is the whole desired state of one app's routing. Routers are level-based: the same Intent gives the same objects.
+type Intent struct {
+	// Owner is the Canary; generated objects get it as controller owner.
+	Owner *siskinv1.Canary
+	// Apex, Primary and Canary are the names of the Services, in the Owner's namespace.
+	Apex, Primary, Canary string
+	// Port is the port of the Services that carries the traffic that is split.
+	Port int32
+	// Split that is desired.
+	Split Split
+}
+
+// Observation is what is, not what was written.
+type Observation struct {
+	// Evidence for the Intent's split.
+	Evidence Evidence
+	// Current is the split that the objects state now; meaningful when Known.
+	Current Split
+	// Known tells whether there are objects that state a split at all.
+	Known bool
+	// Reason and Message explain, in CamelCase and in one sentence, why the evidence is below the ceiling.
+	Reason, Message string
+	// Rejected tells that the data plane refused the objects: waiting will not help, a person must act.
+	Rejected bool
+	// MetricsKind names the built-in queries that fit the series of this data plane ("traefik", "istio", …); "" means that
+	// only the app's own series tell the versions apart.
+	MetricsKind string
+}
+
+// Router makes one data plane follow an Intent.
+//
+// Apply is idempotent, writes only when something differs, and touches only what it owns. Observe reads from caches and never
+// writes. Release hands everything back: objects that the router generated are deleted, adopted ones restored; it is idempotent
+// and is called when all traffic is at the target again. Errors: ErrNotFound (wait), *InvalidError (the user must act);
+// anything else is retried with backoff.
+type Router interface {
+	Capabilities() Capabilities
+	Apply(ctx context.Context, in Intent) error
+	Observe(ctx context.Context, in Intent) (Observation, error)
+	Release(ctx context.Context, in Intent) error
+}
+
+// ErrNotFound : something that the route needs does not exist yet.
+var ErrNotFound = errors.New("not found")
+
+// InvalidError : the spec asks for what this router cannot do; only an edit helps.
+type InvalidError struct {
+	// Router that refused.
+	Router string
+	// Field of the Canary, for example "spec.service.gatewayRefs".
+	Field string
+	// Message says what is wrong and what to do.
+	Message string
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("%s (router %s): %s", e.Field, e.Router, e.Message)
+}
+
+// Constructor makes a router that reads and writes through c. Reads come from c's cache.
+type Constructor func(c client.Client) Router
+
+// Registry maps the value of spec.provider to a constructor; it is built in cmd and passed as a value.
+type Registry map[string]Registration
+
+// Registration is one router with the objects to watch for it.
+type Registration struct {
+	// New makes the router.
+	New Constructor
+	// Owns are the kinds that the router generates; a change of one wakes its Canary.
+	Owns []client.Object
+}
+
+// New returns the router of a provider. An unknown provider is an *InvalidError, never a silent default.
+func (r Registry) New(provider string, c client.Client) (Router, error) {
+	reg, ok := r[provider]
+	if !ok {
+		return nil, &InvalidError{Router: provider, Field: "spec.provider",
+			Message: fmt.Sprintf("unknown provider %q: use one of %v", provider, r.Names())}
+	}
+	return reg.New(c), nil
+}
+
+// OwnerRef returns the controller owner reference to the intent's Canary.
+func (in Intent) OwnerRef() metav1.OwnerReference {
+	return *metav1.NewControllerRef(in.Owner, siskinv1.GroupVersion.WithKind("Canary"))
+}

@@ -1,0 +1,120 @@
+package routertest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
+	"github.com/siskin-dev/siskin/pkg/router/routertest"
+)
+
+func TestGatewayAPIContract(t *testing.T) {
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		return routertest.GatewayAPI(routertest.NewClient(t), "aviary")
+	})
+}
+
+func TestKubernetesContract(t *testing.T) {
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		return routertest.Kubernetes(t, routertest.NewClient(t), "aviary")
+	})
+}
+
+func TestRegistry(t *testing.T) {
+	reg := router.Registry{
+		gatewayapi.Name: gatewayapi.Registration(), gatewayapi.Name + ":v1": gatewayapi.Registration(),
+		kubernetes.Name: kubernetes.Registration(),
+	}
+	c := routertest.NewClient(t)
+	for _, name := range reg.Names() {
+		if r, err := reg.New(name, c); err != nil || r == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := reg.New("istoi", c)
+	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || refused.Field != "spec.provider" {
+		t.Errorf("an unknown provider gives %v", err)
+	}
+}
+
+func TestFake(t *testing.T) {
+	ctx := t.Context()
+	in := routertest.Intent(routertest.Canary("aviary"))
+	in.Split = router.Split{Primary: 90, Canary: 10}
+	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
+	boom := errors.New("boom")
+	f.FailNext("Apply", boom)
+	if err := f.Apply(ctx, in); !errors.Is(err, boom) {
+		t.Fatalf("Apply: %v", err)
+	}
+	f.AcceptAfter(2)
+	if err := f.Apply(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	var got []router.Evidence
+	for range 4 {
+		got = append(got, observe(ctx, t, f, in).Evidence)
+		if err := f.Apply(ctx, in); err != nil { // Repeating it does not start the wait anew.
+			t.Fatal(err)
+		}
+	}
+	want := [4]router.Evidence{router.EvidenceWritten, router.EvidenceWritten, router.EvidenceAccepted, router.EvidenceAccepted}
+	if [4]router.Evidence(got) != want {
+		t.Errorf("evidence %v", got)
+	}
+	f.Refuse("UnsupportedValue", "no")
+	if obs := observe(ctx, t, f, in); !obs.Rejected || obs.Evidence != router.EvidenceWritten {
+		t.Errorf("refused: %+v", obs)
+	}
+	f.Relent()
+	f.Revert("aviary/finch", router.Split{Primary: 100})
+	if obs := observe(ctx, t, f, in); obs.Evidence != router.EvidenceNone || obs.Current.Primary != 100 {
+		t.Errorf("reverted: %+v", obs)
+	}
+	if err := f.Release(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := f.Split("aviary/finch"); ok || len(f.Calls()) != 13 {
+		t.Errorf("after Release: %d calls", len(f.Calls()))
+	}
+}
+
+func observe(ctx context.Context, t *testing.T, r router.Router, in router.Intent) router.Observation {
+	t.Helper()
+	obs, err := r.Observe(ctx, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return obs
+}
+
+// The fake client must tell writers apart, or the contract proves nothing.
+func TestClientKeepsManagers(t *testing.T) {
+	c := routertest.NewClient(t)
+	h := routertest.Kubernetes(t, c, "aviary")
+	r := h.New(c)
+	in := h.Intent
+	in.Split = router.Split{Canary: 100}
+	if err := r.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	var svc corev1.Service
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "aviary", Name: "finch"}, &svc); err != nil {
+		t.Fatal(err)
+	}
+	managers := map[string]bool{}
+	for _, entry := range svc.ManagedFields {
+		managers[entry.Manager] = true
+	}
+	if !managers["git"] || !managers["siskin"] {
+		t.Errorf("field managers: %v", managers)
+	}
+}

@@ -1,0 +1,199 @@
+package routertest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/siskin-dev/siskin/pkg/router"
+)
+
+// Call is one call of a Fake.
+type Call struct {
+	// Op is Apply, Observe or Release.
+	Op string
+	// App is namespace/name of the Canary.
+	App string
+	// Split of the intent.
+	Split router.Split
+	// Err that was returned.
+	Err error
+}
+
+// route is what a Fake keeps of one app.
+type route struct {
+	split router.Split
+	// wait is the number of Observe calls until it is accepted.
+	wait int
+}
+
+// Fake is a router in memory, with faults on demand. It may be used from several goroutines.
+type Fake struct {
+	// Name that its errors carry.
+	Name string
+
+	mu       sync.Mutex
+	caps     router.Capabilities
+	delay    int
+	rejected *router.Observation
+	fail     map[string][]error
+	routes   map[string]*route
+	calls    []Call
+}
+
+var _ router.Router = (*Fake)(nil)
+
+// NewFake returns a Fake with these capabilities; it accepts at once.
+func NewFake(caps router.Capabilities) *Fake {
+	return &Fake{Name: "fake", caps: caps, fail: map[string][]error{}, routes: map[string]*route{}}
+}
+
+// Registration registers this very Fake under any name.
+func (f *Fake) Registration() router.Registration {
+	return router.Registration{New: func(client.Client) router.Router { return f }}
+}
+
+// AcceptAfter makes every split that is written from now on be accepted by the nth Observe after the first: 0 is at once.
+func (f *Fake) AcceptAfter(observes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delay = observes
+}
+
+// Refuse makes the data plane refuse every split, until Relent.
+func (f *Fake) Refuse(reason, message string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rejected = &router.Observation{Reason: reason, Message: message}
+}
+
+// Relent ends Refuse.
+func (f *Fake) Relent() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rejected = nil
+}
+
+// FailNext makes the next call of op (Apply, Observe, Release) return err and do nothing. Several are returned in turn.
+func (f *Fake) FailNext(op string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail[op] = append(f.fail[op], err)
+}
+
+// Revert plays a foreign writer: the objects of app (namespace/name) state another split.
+func (f *Fake) Revert(app string, split router.Split) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.routes[app] = &route{split: split, wait: f.delay}
+}
+
+// Delete plays somebody who deletes the objects of app.
+func (f *Fake) Delete(app string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.routes, app)
+}
+
+// Split returns what the objects of app state.
+func (f *Fake) Split(app string) (router.Split, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, ok := f.routes[app]
+	if !ok {
+		return router.Split{}, false
+	}
+	return r.split, true
+}
+
+// Calls returns all calls so far.
+func (f *Fake) Calls() []Call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// Capabilities returns what NewFake was given.
+func (f *Fake) Capabilities() router.Capabilities {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.caps
+}
+
+// Apply stores the split.
+func (f *Fake) Apply(_ context.Context, in router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.next("Apply")
+	if err == nil {
+		err = f.caps.Check(f.Name, in.Split)
+	}
+	f.record("Apply", in, err)
+	if err != nil {
+		return err
+	}
+	if r, ok := f.routes[app(in)]; !ok || r.split != in.Split {
+		f.routes[app(in)] = &route{split: in.Split, wait: f.delay}
+	}
+	return nil
+}
+
+// Observe tells what is stored; every call brings the acceptance closer.
+func (f *Fake) Observe(_ context.Context, in router.Intent) (router.Observation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.next("Observe")
+	f.record("Observe", in, err)
+	if err != nil {
+		return router.Observation{}, err
+	}
+	r, ok := f.routes[app(in)]
+	if !ok {
+		return router.Observation{Reason: "RouteMissing", Message: "Nothing was written."}, nil
+	}
+	obs := router.Observation{Current: r.split, Known: true, MetricsKind: "app"}
+	switch {
+	case r.split != in.Split:
+		obs.Reason, obs.Message = "SpecDiffers", fmt.Sprintf("The objects say %d/%d.", r.split.Primary, r.split.Canary)
+	case f.rejected != nil:
+		obs.Evidence, obs.Rejected = min(router.EvidenceWritten, f.caps.Ceiling), true
+		obs.Reason, obs.Message = f.rejected.Reason, f.rejected.Message
+	case r.wait > 0:
+		r.wait--
+		obs.Evidence = min(router.EvidenceWritten, f.caps.Ceiling)
+		obs.Reason, obs.Message = "NotReconciled", "Nobody has answered yet."
+	default:
+		obs.Evidence = f.caps.Ceiling
+	}
+	return obs, nil
+}
+
+// Release forgets the app.
+func (f *Fake) Release(_ context.Context, in router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.next("Release")
+	f.record("Release", in, err)
+	if err == nil {
+		delete(f.routes, app(in))
+	}
+	return err
+}
+
+func (f *Fake) next(op string) error {
+	if len(f.fail[op]) == 0 {
+		return nil
+	}
+	err := f.fail[op][0]
+	f.fail[op] = f.fail[op][1:]
+	return err
+}
+
+func (f *Fake) record(op string, in router.Intent, err error) {
+	f.calls = append(f.calls, Call{Op: op, App: app(in), Split: in.Split, Err: err})
+}
+
+func app(in router.Intent) string { return in.Owner.Namespace + "/" + in.Owner.Name }

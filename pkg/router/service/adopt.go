@@ -1,0 +1,226 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
+)
+
+// HolderAnnotation names, on an adopted Service, the Canary that adopted it. With it a Service is given back by the one that
+// took it, also when the target's labels are others by then, and two Canaries never pull at one Service.
+const HolderAnnotation = siskinv1.CanaryLabel
+
+// Serve makes the apex select the pods of a role; it is how a router without weights moves traffic. It tells whether it wrote.
+// It never refuses what Apply would have refused at first: the way back must not be closed by an edit.
+func (a *Applier) Serve(ctx context.Context, canary *siskinv1.Canary, apex, role string) (bool, error) {
+	svc, err := a.get(ctx, canary.Namespace, apex)
+	if err != nil {
+		return false, err
+	}
+	if svc == nil {
+		return false, fmt.Errorf("moving Service %s/%s to %s: %w", canary.Namespace, apex, role, router.ErrNotFound)
+	}
+	switch owned.By(svc, canary) {
+	case owned.Leftover:
+		return false, leftover(svc)
+	case owned.Ours:
+		return a.patch(ctx, svc, func(s *corev1.Service) { s.Spec.Selector = withRole(s.Spec.Selector, role) })
+	case owned.Foreign:
+	}
+	if !marked(svc) {
+		if err := adoptable(svc); err != nil {
+			return false, err
+		}
+	}
+	if err := a.notHeld(ctx, canary, svc); err != nil {
+		return false, err
+	}
+	return a.mark(ctx, canary, svc, role)
+}
+
+// mark makes an adopted Service select a role and records whose it is and what its selector was. The live selector without
+// the role is what its author wants, also when git wrote another one since.
+func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service, role string) (bool, error) {
+	before, err := json.Marshal(original(svc))
+	if err != nil {
+		return false, fmt.Errorf("recording the selector of Service %s: %w", svc.Name, err)
+	}
+	return a.patch(ctx, svc, func(s *corev1.Service) {
+		s.Spec.Selector = withRole(s.Spec.Selector, role)
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[siskinv1.ServingAnnotation] = role
+		s.Annotations[siskinv1.SelectorAnnotation] = string(before)
+		s.Annotations[HolderAnnotation] = canary.Name
+	})
+}
+
+// restore gives a Service back: the selector that its author wants and no trace of Siskin, in one write, because the admission
+// policy adds the role to every Service that has the annotation.
+func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error) {
+	if !marked(svc) {
+		return false, nil
+	}
+	before := original(svc)
+	changed, err := a.patch(ctx, svc, func(s *corev1.Service) {
+		s.Spec.Selector = before
+		for _, key := range []string{siskinv1.ServingAnnotation, siskinv1.SelectorAnnotation, HolderAnnotation} {
+			delete(s.Annotations, key)
+		}
+	})
+	if err != nil || !changed {
+		return changed, err
+	}
+	return true, a.disown(ctx, svc)
+}
+
+// disown takes Siskin's field manager off a Service that was given back, so that its author's next server-side apply meets
+// no conflict. It is a write of its own: the one before makes Siskin the manager of what it restores.
+func (a *Applier) disown(ctx context.Context, svc *corev1.Service) error {
+	var others []metav1.ManagedFieldsEntry
+	for _, entry := range svc.ManagedFields {
+		if entry.Manager != siskinv1.FieldManager {
+			others = append(others, entry)
+		}
+	}
+	if len(others) == 0 || len(others) == len(svc.ManagedFields) {
+		return nil
+	}
+	base := svc.DeepCopy()
+	svc.ManagedFields = others
+	err := a.c.Patch(ctx, svc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}),
+		client.FieldOwner(siskinv1.FieldManager))
+	// A conflict means that somebody else wrote meanwhile. What matters is restored; only the ownership stays.
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("giving up Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+// patch writes what edit changes, and only if svc still is what was read. It tells whether there was anything to write.
+func (a *Applier) patch(ctx context.Context, svc *corev1.Service, edit func(*corev1.Service)) (bool, error) {
+	base := svc.DeepCopy()
+	edit(svc)
+	if maps.Equal(base.Spec.Selector, svc.Spec.Selector) && equality.Semantic.DeepEqual(base.Annotations, svc.Annotations) {
+		return false, nil
+	}
+	err := a.c.Patch(ctx, svc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}),
+		client.FieldOwner(siskinv1.FieldManager))
+	if err != nil {
+		return false, fmt.Errorf("changing the selector of Service %s/%s: %w", base.Namespace, base.Name, err)
+	}
+	return true, nil
+}
+
+// marked tells whether a Service is adopted.
+func marked(svc *corev1.Service) bool {
+	_, serving := svc.Annotations[siskinv1.ServingAnnotation]
+	_, selector := svc.Annotations[siskinv1.SelectorAnnotation]
+	return serving || selector
+}
+
+func heldBy(svc *corev1.Service) string { return svc.Annotations[HolderAnnotation] }
+
+// original returns the selector that the Service's author wants. Of an adopted Service that is the live one without the role:
+// whoever wrote it last, with or without the admission policy, meant it. The record decides only about a role that the author
+// had put there.
+func original(svc *corev1.Service) map[string]string {
+	if !marked(svc) {
+		return svc.Spec.Selector
+	}
+	plain := withoutRole(svc.Spec.Selector)
+	var recorded map[string]string
+	if err := json.Unmarshal([]byte(svc.Annotations[siskinv1.SelectorAnnotation]), &recorded); err == nil &&
+		maps.Equal(withoutRole(recorded), plain) {
+		return recorded
+	}
+	return plain
+}
+
+// adoptable refuses a Service that cannot be adopted or whose author does not want it.
+func adoptable(svc *corev1.Service) error {
+	refuse := func(format string, args ...any) error {
+		return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case svc.Annotations[siskinv1.AdoptAnnotation] == "disabled":
+		return refuse("Service %s has the annotation %s: disabled: remove it, or choose another spec.service.name", svc.Name, siskinv1.AdoptAnnotation)
+	case svc.Spec.Type == corev1.ServiceTypeExternalName:
+		return refuse("Service %s is of type ExternalName and selects no pods: choose another spec.service.name", svc.Name)
+	case len(svc.Spec.Selector) == 0:
+		return refuse("Service %s has no selector, so its endpoints are not Siskin's to choose: give it one, or choose another spec.service.name", svc.Name)
+	}
+	return nil
+}
+
+// notHeld refuses a Service that is the apex of another Canary.
+func (a *Applier) notHeld(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service) error {
+	holder := heldBy(svc)
+	if holder == "" || holder == canary.Name {
+		return nil
+	}
+	var other siskinv1.Canary
+	err := a.c.Get(ctx, client.ObjectKey{Namespace: canary.Namespace, Name: holder}, &other)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // It was orphaned; it is taken over.
+	case err != nil:
+		return fmt.Errorf("reading Canary %s/%s: %w", canary.Namespace, holder, err)
+	case ApexName(&other) != svc.Name:
+		return nil // It only feeds the other one's target; as an apex it is needed here.
+	}
+	return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
+		"Service %s is the apex of Canary %s: one Service can serve one Canary, choose another spec.service.name", svc.Name, holder)}
+}
+
+// notShared refuses an apex that also serves pods of other workloads, because with a role it would lose them.
+func (a *Applier) notShared(ctx context.Context, in In, svc *corev1.Service) error {
+	pod, err := a.stranger(ctx, in, svc)
+	if err != nil || pod == "" {
+		return err
+	}
+	return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
+		"Service %s also selects pods of other workloads (%s), which it would lose: narrow its selector to those of %s",
+		svc.Name, pod, in.Canary.Spec.TargetRef.Name)}
+}
+
+// stranger returns the name of a pod that svc selects and the target does not, or "". Pods of Jobs do not count: that they
+// are selected is a slip, and they come and go.
+func (a *Applier) stranger(ctx context.Context, in In, svc *corev1.Service) (string, error) {
+	if len(in.Selector) == 0 {
+		return "", nil
+	}
+	pods := metav1.PartialObjectMetadataList{}
+	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	err := a.c.List(ctx, &pods, client.InNamespace(in.Canary.Namespace),
+		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(withoutRole(original(svc)))})
+	if err != nil {
+		return "", fmt.Errorf("listing the pods of Service %s: %w", svc.Name, err)
+	}
+	own := labels.SelectorFromSet(in.Selector)
+	var names []string
+	for i := range pods.Items {
+		ref := metav1.GetControllerOf(&pods.Items[i])
+		if ref != nil && ref.Kind != "Job" && !own.Matches(labels.Set(pods.Items[i].Labels)) {
+			names = append(names, pods.Items[i].Name)
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
+	}
+	return slices.Min(names), nil
+}
