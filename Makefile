@@ -35,16 +35,16 @@ test: ## Run everything that must pass: fmt, vet, lint, verify, unit, worlds, e2
 .PHONY: unit
 unit: servers ## Run unit tests, and API tests on the real API server.
 	@$(if $(RACE),,echo "WARNING: no gcc: WITHOUT the race detector")
-	@KUBEBUILDER_ASSETS="$(CACHE)/bin" SISKIN_PROMETHEUS="$(CACHE)/bin/prometheus" \
+	@WORLDS=1000 KUBEBUILDER_ASSETS="$(CACHE)/bin" SISKIN_PROMETHEUS="$(CACHE)/bin/prometheus" \
 		$(SUITE) unit -- go test -json $(RACE) -timeout 20m ./api/... ./cmd/... ./pkg/... ./hack/...
 
 .PHONY: worlds
 worlds: ## Run the planner in WORLDS random worlds.
-	@WORLDS=$(WORLDS) $(SUITE) worlds -- go test -json -count=1 -timeout 30m -run 'World' ./pkg/canary/plan/...
+	@WORLDS=$(WORLDS) $(SUITE) worlds -logs -- go test -json -count=1 -timeout 30m -run '^TestRandomWorlds$$' ./pkg/canary/plan
 
 .PHONY: mutants
 mutants: ## Check that the random worlds notice broken planners.
-	go test -count=1 -timeout 60m -run 'Mutant' -v ./pkg/canary/plan/...
+	@$(SUITE) mutants -logs -- go test -json -count=1 -timeout 60m -run 'Mutants' ./pkg/canary/plan
 
 .PHONY: e2e
 e2e: servers ## Run the stories on a local cluster.

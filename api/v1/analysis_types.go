@@ -142,6 +142,7 @@ type CanaryMetric struct {
 	// +optional
 	ThresholdRange *ThresholdRange `json:"thresholdRange,omitempty"`
 	// threshold is the older form of thresholdRange: the least value for request-success-rate, the largest for others.
+	//
 	// Deprecated: use thresholdRange.
 	// +optional
 	Threshold *float64 `json:"threshold,omitempty"`

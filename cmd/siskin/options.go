@@ -24,6 +24,7 @@ type options struct {
 	burst                  int
 	drain                  time.Duration
 	noCrossNamespaceRefs   bool
+	fileURLs               bool
 	logLevel, logFormat    string
 }
 
@@ -31,7 +32,7 @@ func defaults() *options {
 	return &options{
 		metricsAddr: ":8080", probeAddr: ":8081", defaultProvider: "gatewayapi", metricsServer: "http://prometheus:9090",
 		leaderElection: true, workers: 4, syncWorkers: 2, questions: 64, qps: 200, burst: 400, drain: 5 * time.Second,
-		logLevel: "info", logFormat: "json",
+		logLevel: "info", logFormat: "json", fileURLs: true,
 	}
 }
 
@@ -50,6 +51,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.burst, "kube-api-burst", o.burst, "requests to the API server that may come at once")
 	f.DurationVar(&o.drain, "drain", o.drain, "how long pods that lost their traffic keep running")
 	f.BoolVar(&o.noCrossNamespaceRefs, "no-cross-namespace-refs", o.noCrossNamespaceRefs, "refuse MetricTemplates and AlertProviders of other namespaces")
+	f.BoolVar(&o.fileURLs, "gitsync-file-urls", o.fileURLs, "let GitSyncs read repositories on the controller's own disk (file://)")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "json or text")
 }

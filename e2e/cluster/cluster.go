@@ -77,6 +77,9 @@ type Options struct {
 	// OutsidePorts are ports of 127.0.0.1 outside that processes inside reach as OutsideIP:port (webhooks of
 	// a controller that runs in the test itself).
 	OutsidePorts []int
+	// SharedNetwork does without a network namespace for each pod, as on a machine without veth devices: programs
+	// have to bind their own address.
+	SharedNetwork bool
 	// Dir holds logs and the kubeconfig and is kept. By default it is a temporary directory that Stop removes.
 	Dir string
 	// Log receives progress, one line per step. Default: nothing.
@@ -246,7 +249,7 @@ func (c *Cluster) shutdown() error {
 func (c *Cluster) programs(self string) map[string]Program {
 	table := map[string]Program{
 		ImagePodinfo: {Path: filepath.Join(c.bin, "podinfo"), HostFlag: "--host"},
-		ImageTestapp: {Path: self, Args: []string{"testapp"}},
+		ImageTestapp: {Path: self, Args: []string{"testapp"}, HostFlag: "--host"},
 		ImagePause:   {},
 	}
 	if c.o.Siskin != "" {

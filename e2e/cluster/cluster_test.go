@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -467,49 +465,4 @@ func testNginx(t *testing.T, c *cluster.Cluster) {
 		fmt.Sprintf(ingress, "canary", "ngb", `nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "50"`))
 	waitGet(t, http.DefaultClient, c.GatewayURL(), "nginx.test", `"version":"a"`)
 	waitGet(t, http.DefaultClient, c.GatewayURL(), "nginx.test", `"version":"b"`)
-}
-
-// TestNothingIsLeft kills the parent of a cluster, which cannot clean up then.
-func TestNothingIsLeft(t *testing.T) {
-	if os.Getenv("SISKIN_TEST_PARENT") != "" {
-		c, err := cluster.New(t.Context(), cluster.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		workload, _, _ := strings.Cut(app("left", 1, ""), "---") // the Deployment
-		apply(t, c, workload)
-		waitAvailable(t, c, "default", "left")
-		fmt.Printf("ID %s %s\n", c.ID(), c.Dir())
-		select {}
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNothingIsLeft$")
-	cmd.Env = append(os.Environ(), "SISKIN_TEST_PARENT=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill() }()
-	id, dir := "", ""
-	for lines := bufio.NewScanner(out); id == "" && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "ID %s %s", &id, &dir)
-	}
-	if n := len(marked(id)); id == "" || n < 5 {
-		t.Fatalf("cluster %q has only %d processes", id, n)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	cluster.Eventually(t, 10*time.Second, func(context.Context) error {
-		if left := marked(id); len(left) > 0 {
-			return fmt.Errorf("processes %v are left", left)
-		}
-		if _, err := os.Stat(dir); err == nil {
-			return errors.New(dir + " is left")
-		}
-		return nil
-	})
 }

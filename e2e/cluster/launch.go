@@ -88,7 +88,7 @@ func (c *Cluster) launch(ctx context.Context, self string) error {
 	cfg := wire.Config{
 		ID: c.id, Dir: c.dir, KeepDir: c.o.Dir != "", BinDir: c.bin, Self: self, Token: c.token, Programs: c.programs(self),
 		Traefik: c.o.Traefik, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack,
-		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs,
+		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs, SharedNetwork: c.o.SharedNetwork,
 	}
 	if c.o.Traefik {
 		crds, err := gatewayCRDs(ctx)

@@ -41,8 +41,8 @@ func TestTheReferenceNamesEveryKindAndRule(t *testing.T) {
 // TestTextCannotBreakTheTable : descriptions are prose of many hands.
 func TestTextCannotBreakTheTable(t *testing.T) {
 	for in, want := range map[string]string{
-		"a | b":                `a \| b`,
-		"<name>-primary":       "&lt;name>-primary",
+		"a | b":                   `a \| b`,
+		"<name>-primary":          "&lt;name>-primary",
 		"as {{ variables.<x> }}.": "as `{{ variables.<x> }}`.",
 	} {
 		if got := escape(in); got != want {

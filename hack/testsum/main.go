@@ -25,8 +25,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
 	}
@@ -39,12 +40,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("testsum "+args[0], flag.ContinueOnError)
 	name := flags.String("name", "tests", "name of the suite")
 	dir := flags.String("dir", "bin/tests", "where the counts are kept")
+	logs := flags.Bool("logs", false, "show what passing tests log")
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("reading the flags: %w", err)
 	}
 	switch args[0] {
 	case "run":
-		return suite(ctx, *name, *dir, flags.Args(), out)
+		r := newReport(out)
+		r.logs = *logs
+		return suite(ctx, *name, *dir, flags.Args(), r)
 	case "total":
 		return total(*dir, out)
 	}
@@ -52,7 +56,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // suite runs one command that writes go test's events.
-func suite(ctx context.Context, name, dir string, command []string, out io.Writer) error {
+func suite(ctx context.Context, name, dir string, command []string, r *report) error {
 	if len(command) == 0 {
 		return errors.New("give the command after --")
 	}
@@ -60,7 +64,7 @@ func suite(ctx context.Context, name, dir string, command []string, out io.Write
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.Stderr = out
+	cmd.Stderr = r.out
 	events, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("connecting to %s: %w", command[0], err)
@@ -68,14 +72,13 @@ func suite(ctx context.Context, name, dir string, command []string, out io.Write
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", command[0], err)
 	}
-	r := newReport(out)
 	r.read(events)
 	err = cmd.Wait()
 	c := r.finish(name, time.Since(began), err != nil)
 	if err := save(dir, c); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out, "%s: %s\n", name, c)
+	r.say("%s: %s\n", name, c)
 	if err != nil {
 		return fmt.Errorf("%s failed: %w", name, err)
 	}
@@ -104,7 +107,7 @@ func total(dir string, out io.Writer) error {
 	}
 	var sum counts
 	for _, f := range files {
-		data, err := os.ReadFile(f) //nolint:gosec // the developer's own folder
+		data, err := os.ReadFile(f)
 		if err != nil {
 			return fmt.Errorf("reading the counts: %w", err)
 		}

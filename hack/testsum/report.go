@@ -29,6 +29,7 @@ type report struct {
 	output map[string]*strings.Builder  // package and test: what it printed
 	broken map[string]bool              // packages that failed by themselves
 	said   time.Time
+	logs   bool // show what passing tests log
 }
 
 // quiet is how long nothing is said at most.
@@ -82,6 +83,13 @@ func (r *report) take(e event) {
 func (r *report) endTest(e event, key string) {
 	if e.Action == "fail" {
 		r.say("--- FAIL: %s %s (%.1fs)\n%s", short(e.Package), e.Test, e.Elapsed, r.buffer(key))
+	}
+	if e.Action == "pass" && r.logs {
+		for line := range strings.Lines(r.buffer(key).String()) {
+			if strings.Contains(line, "_test.go:") {
+				r.say("%s %s", e.Test, strings.TrimLeft(line, " "))
+			}
+		}
 	}
 	if e.Action != "run" && e.Action != "skip" {
 		delete(r.output, key)

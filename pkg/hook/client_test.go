@@ -200,25 +200,34 @@ func TestRetriesBackOff(t *testing.T) {
 		took     time.Duration
 	}{
 		"5xx is repeated after 1s, 2s, 4s": {
-			5, 0, []func(http.ResponseWriter){status(500, ""), status(502, ""), status(429, ""), status(200, "")},
-			hook.Result{OK: true, Status: 200, Attempts: 4}, 7 * time.Second,
+			5, 0,
+			[]func(http.ResponseWriter){status(500, ""), status(502, ""), status(429, ""), status(200, "")},
+			hook.Result{OK: true, Status: 200, Attempts: 4},
+			7 * time.Second,
 		},
 		"a no is not repeated": {
-			5, 0, []func(http.ResponseWriter){status(403, "")},
-			hook.Result{Status: 403, Kind: hook.KindRefused, Message: "answered 403 Forbidden", Attempts: 1}, 0,
+			5, 0,
+			[]func(http.ResponseWriter){status(403, "")},
+			hook.Result{Status: 403, Kind: hook.KindRefused, Message: "answered 403 Forbidden", Attempts: 1},
+			0,
 		},
 		"Retry-After is honoured": {
-			1, 0, []func(http.ResponseWriter){status(429, "", "Retry-After", "17"), status(204, "")},
-			hook.Result{OK: true, Status: 204, Attempts: 2}, 17 * time.Second,
+			1, 0,
+			[]func(http.ResponseWriter){status(429, "", "Retry-After", "17"), status(204, "")},
+			hook.Result{OK: true, Status: 204, Attempts: 2},
+			17 * time.Second,
 		},
 		"the back-off ends at 30s": {
-			7, 0, []func(http.ResponseWriter){status(500, "x")},
+			7, 0,
+			[]func(http.ResponseWriter){status(500, "x")},
 			hook.Result{Status: 500, Kind: hook.KindUnavailable, Message: "answered 500 Internal Server Error: x", Attempts: 8},
 			(1 + 2 + 4 + 8 + 16 + 30 + 30) * time.Second,
 		},
 		"a wait beyond the deadline is not begun": {
-			5, 5 * time.Second, []func(http.ResponseWriter){status(503, "", "Retry-After", "10")},
-			hook.Result{Status: 503, Kind: hook.KindUnavailable, Message: "answered 503 Service Unavailable", Attempts: 1}, 0,
+			5, 5 * time.Second,
+			[]func(http.ResponseWriter){status(503, "", "Retry-After", "10")},
+			hook.Result{Status: 503, Kind: hook.KindUnavailable, Message: "answered 503 Service Unavailable", Attempts: 1},
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

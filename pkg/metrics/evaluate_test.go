@@ -120,7 +120,7 @@ func TestEvaluateJudgesAValue(t *testing.T) {
 func TestAValueOutOfRangeNeverLooksLikeTheLimit(t *testing.T) {
 	s := newStage(t, nil)
 	s.fake.Answer(98.9999)
-	got := s.evaluate(t, siskinv1.CanaryMetric{Name: "request-success-rate", Threshold: new(99.0)})
+	got := s.evaluate(t, siskinv1.CanaryMetric{Name: "request-success-rate", ThresholdRange: &siskinv1.ThresholdRange{Min: new(99.0)}})
 	if got.Value != "98.9999" || got.Verdict != metrics.Fail {
 		t.Errorf("got %+v", got)
 	}
@@ -145,12 +145,14 @@ func TestWhatGoesWrongIsInconclusiveWithAReason(t *testing.T) {
 		"bad template":   {nil, ref("", "bad"), metrics.ReasonTemplateInvalid, true, `variable "x" is not set: add it to templateVariables of the metric (set are: none)`},
 		"unknown type":   {nil, ref("", "graphite"), metrics.ReasonTemplateInvalid, true, `MetricTemplate test/graphite: unknown metrics provider "graphite": use one of [prometheus]`},
 		"not built in": {
-			nil, siskinv1.CanaryMetric{Name: "x", Threshold: new(1.0)},
+			nil,
+			siskinv1.CanaryMetric{Name: "x", ThresholdRange: &siskinv1.ThresholdRange{Max: new(1.0)}},
 			metrics.ReasonTemplateInvalid, true, `metric "x" is not built in: give it a templateRef, or name it request-success-rate or request-duration`,
 		},
 		"no limit": {nil, siskinv1.CanaryMetric{Name: "request-duration"}, metrics.ReasonTemplateInvalid, true, "the metric has no limit: give thresholdRange with min, max or both"},
 		"a bad interval": {
-			nil, siskinv1.CanaryMetric{Name: "request-duration", Threshold: new(1.0), Interval: "0s"},
+			nil,
+			siskinv1.CanaryMetric{Name: "request-duration", ThresholdRange: &siskinv1.ThresholdRange{Max: new(1.0)}, Interval: "0s"},
 			metrics.ReasonTemplateInvalid, true, `interval "0s" is not a positive duration: use for example 1m or 30s`,
 		},
 	} {
@@ -212,7 +214,7 @@ func TestATemplateOfAnotherNamespace(t *testing.T) {
 
 func TestTheServerOfTheCanaryGoesBeforeTheControllers(t *testing.T) {
 	s := newStage(t, nil)
-	m := siskinv1.CanaryMetric{Name: "mine", Query: `up{app="{{ name }}"}`, Threshold: new(1.0)}
+	m := siskinv1.CanaryMetric{Name: "mine", Query: `up{app="{{ name }}"}`, ThresholdRange: &siskinv1.ThresholdRange{Max: new(1.0)}}
 	s.evaluate(t, m)
 	c := canary(m)
 	c.Spec.MetricsServer = "http://own"

@@ -14,13 +14,14 @@ type Limits struct{ Min, Max *float64 }
 // LimitsOf returns the limits of a metric. thresholdRange goes before the deprecated threshold, which is the least value for
 // request-success-rate and the largest for others. ok is false if the metric has no limit at all.
 func LimitsOf(m siskinv1.CanaryMetric) (l Limits, ok bool) {
+	threshold := m.Threshold //nolint:staticcheck // manifests made for Flagger have it
 	switch {
 	case m.ThresholdRange != nil:
 		l = Limits{Min: m.ThresholdRange.Min, Max: m.ThresholdRange.Max}
-	case m.Threshold != nil && m.Name == RequestSuccessRate:
-		l = Limits{Min: m.Threshold}
-	case m.Threshold != nil:
-		l = Limits{Max: m.Threshold}
+	case threshold != nil && m.Name == RequestSuccessRate:
+		l = Limits{Min: threshold}
+	case threshold != nil:
+		l = Limits{Max: threshold}
 	}
 	return l, l.Min != nil || l.Max != nil
 }

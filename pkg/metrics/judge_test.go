@@ -50,12 +50,10 @@ func TestLimitsOf(t *testing.T) {
 		metric siskinv1.CanaryMetric
 		want   string
 	}{
-		"threshold of the success rate is the least value": {siskinv1.CanaryMetric{Name: "request-success-rate", Threshold: new(99.0)}, ">= 99"},
-		"threshold of any other is the largest":            {siskinv1.CanaryMetric{Name: "request-duration", Threshold: new(500.0)}, "<= 500"},
-		"thresholdRange goes before threshold": {siskinv1.CanaryMetric{
-			Name: "x", Threshold: new(1.0), ThresholdRange: &siskinv1.ThresholdRange{Min: new(2.0)},
-		}, ">= 2"},
-		"none": {siskinv1.CanaryMetric{Name: "x"}, ""},
+		"threshold of the success rate is the least value": {older("request-success-rate", 99, nil), ">= 99"},
+		"threshold of any other is the largest":            {older("request-duration", 500, nil), "<= 500"},
+		"thresholdRange goes before threshold":             {older("x", 1, &siskinv1.ThresholdRange{Min: new(2.0)}), ">= 2"},
+		"none":                                             {siskinv1.CanaryMetric{Name: "x"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ok := metrics.LimitsOf(c.metric)
@@ -64,4 +62,9 @@ func TestLimitsOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+// older has the deprecated threshold.
+func older(name string, threshold float64, r *siskinv1.ThresholdRange) siskinv1.CanaryMetric {
+	return siskinv1.CanaryMetric{Name: name, Threshold: &threshold, ThresholdRange: r} //nolint:staticcheck // what is tested
 }

@@ -139,8 +139,17 @@ func TestSeverityFilters(t *testing.T) {
 		filter, severity siskinv1.AlertSeverity
 		want             bool
 	}{
-		{"", info, true}, {"", err, true}, {info, info, true}, {info, warn, true}, {info, err, true},
-		{warn, info, false}, {warn, warn, true}, {warn, err, true}, {err, info, false}, {err, warn, false}, {err, err, true},
+		{"", info, true},
+		{"", err, true},
+		{info, info, true},
+		{info, warn, true},
+		{info, err, true},
+		{warn, info, false},
+		{warn, warn, true},
+		{warn, err, true},
+		{err, info, false},
+		{err, warn, false},
+		{err, err, true},
 	} {
 		if got := notifier.Wants(c.filter, c.severity); got != c.want {
 			t.Errorf("filter %q, severity %q: got %v", c.filter, c.severity, got)

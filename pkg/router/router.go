@@ -63,6 +63,9 @@ type Intent struct {
 	Port int32
 	// Split that is desired.
 	Split Split
+	// Keep tells Release that the target serves on: what was generated for clients stays, leads to the apex and has no owner
+	// any more. Without it, what was generated goes.
+	Keep bool
 }
 
 // Observation is what is, not what was written.
@@ -85,8 +88,8 @@ type Observation struct {
 // Router makes one data plane follow an Intent.
 //
 // Apply is idempotent, writes only when something differs, and touches only what it owns. Observe reads from caches and never
-// writes. Release hands everything back: objects that the router generated are deleted, adopted ones restored; it is idempotent
-// and is called when all traffic is at the target again. Errors: ErrNotFound (wait), *InvalidError (the user must act);
+// writes. Release hands everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep);
+// it is idempotent and is called when the target's pods can take all traffic again. Errors: ErrNotFound (wait), *InvalidError (the user must act);
 // anything else is retried with backoff.
 type Router interface {
 	Capabilities() Capabilities
@@ -130,8 +133,10 @@ type Registration struct {
 func (r Registry) New(provider string, c client.Client) (Router, error) {
 	reg, ok := r[provider]
 	if !ok {
-		return nil, &InvalidError{Router: provider, Field: "spec.provider",
-			Message: fmt.Sprintf("unknown provider %q: use one of %v", provider, r.Names())}
+		return nil, &InvalidError{
+			Router: provider, Field: "spec.provider",
+			Message: fmt.Sprintf("unknown provider %q: use one of %v", provider, r.Names()),
+		}
 	}
 	return reg.New(c), nil
 }

@@ -31,7 +31,7 @@ func run(args []string) error {
 	case len(args) == 1 && args[0] == "nsexec":
 		return sandbox.NSExec()
 	case len(args) >= 1 && args[0] == "testapp":
-		return testapp.Run(ctx)
+		return testapp.Run(ctx, args[1:])
 	case len(args) == 2 && args[0] == "supervise":
 		// Ctrl-C is the parent's business: it ends the cluster by ending itself.
 		// Caught, not ignored: children would inherit that.

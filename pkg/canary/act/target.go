@@ -56,6 +56,8 @@ func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, ann
 // restore gives apex and route back; the Services of primary and canary stay until the finalizer goes.
 func (a *Actor) restore(ctx context.Context, w *observe.World) error {
 	in := a.serviceInput(w)
+	in.Keep = w.Target != nil && w.Target.DeletionTimestamp == nil
+	w.Intent.Keep = in.Keep
 	if err := a.Services.ReleaseApex(ctx, in); err != nil {
 		return fmt.Errorf("giving Service %s back: %w", w.Apex, err)
 	}

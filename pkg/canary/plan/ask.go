@@ -168,7 +168,7 @@ func (s Snapshot) untilTick(from time.Time) time.Duration {
 
 // checkDue tells whether the step has lasted long enough under a confirmed split.
 func (s Snapshot) checkDue() bool {
-	return s.settled() && !s.State.Late && !s.Now.Before(s.State.CheckAt)
+	return s.settled() && !s.State.Late && !s.unseen(s.State, s.State.StepAt) && !s.Now.Before(s.State.CheckAt)
 }
 
 // settled tells whether the data plane carries out the split that is stored.
@@ -178,7 +178,7 @@ func (s Snapshot) settled() bool {
 
 // canaryMayServe is invariant 1: the pods run the candidate, are ready, and all traffic is at the primary until now.
 func (s Snapshot) canaryMayServe() bool {
-	return s.Canary.Ready(s.State.Candidate, s.Spec.CanaryReady) && s.settled() && !s.State.Late
+	return s.canaryReady() && s.settled() && !s.State.Late
 }
 
 func (z State) passed(q Question) bool {

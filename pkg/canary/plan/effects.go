@@ -10,7 +10,7 @@ func world(s Snapshot, d *Decision) []Effect {
 		return nil
 	}
 	// The target's pods are not the apex's to go back to when there are none, as where an earlier Canary left everything in place.
-	serving := z.Phase != Initializing || s.Primary.Ready(z.Stable, s.Spec.PrimaryReady) || (s.Services.Serving && s.Target.Available == 0)
+	serving := z.Phase != Initializing || s.primaryReady(z.Stable) || (s.Services.Serving && s.Target.Available == 0)
 	split := serving && (!s.Route.Known || s.Route.Current != z.Split || s.Route.Drifted)
 	leave := split && s.Route.Known && s.Route.Current.Canary > z.Split.Canary
 	var es []Effect
@@ -84,9 +84,7 @@ func terminate(s Snapshot, d *Decision) {
 		d.Effects = []Effect{Abandon{}, Finish{}}
 		return
 	}
-	if s.Target.Found {
-		z.Replicas = s.Target.Replicas
-	}
+	z.Replicas = s.replicas()
 	switch {
 	case !s.Target.Found || z.Stable == "":
 		d.because("nothing has to be restored")

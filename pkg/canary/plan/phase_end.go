@@ -9,7 +9,7 @@ import (
 func promote(s Snapshot, d *Decision, why string) {
 	z := &d.Next
 	d.enter(Promoting, s.Now)
-	z.StepAt, z.Deadline, z.Halted, z.Late = s.Now, s.Now.Add(s.Spec.Deadline), false, false
+	z.StepAt, z.Deadline, z.Halted = s.Now, s.Now.Add(s.Spec.Deadline), false
 	d.because("%s: the primary is being brought to revision %s", why, z.Candidate)
 	d.notify(Notice{Reason: "Promoting", Severity: Info, Revision: z.Candidate, Message: d.Why})
 	d.wakeAt(s.Now, z.Deadline)
@@ -19,7 +19,7 @@ func promote(s Snapshot, d *Decision, why string) {
 func promoting(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.wakeAt(s.Now, s.deadline(*z))
-	if !s.Primary.Ready(z.Candidate, s.Spec.PrimaryReady) {
+	if !s.primaryReady(z.Candidate) {
 		d.because("promoting revision %s", z.Candidate)
 		d.wait("the primary: %s", s.Primary.explain(z.Candidate))
 		preferReady(s, d)
@@ -52,7 +52,7 @@ func finalise(s Snapshot, d *Decision) {
 	switch {
 	case s.Canary.Endpoints == 0 && s.Primary.Endpoints > 0:
 		succeed(s, d)
-	case !s.Primary.Ready(z.Candidate, s.Spec.PrimaryReady):
+	case !s.primaryReady(z.Candidate):
 		if s.expired(*z) {
 			rollback(s, d, Failed, fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate)), nil)
 			return
@@ -84,7 +84,7 @@ func succeed(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.enter(Succeeded, s.Now)
 	z.Stable, z.Rejected, z.Cause, z.Step = z.Candidate, "", "", len(s.Spec.Steps)
-	z.Halted, z.Late, z.Overdue = false, false, false
+	z.Halted, z.Overdue = false, false
 	withdraw(s, d)
 	d.because("revision %s was promoted", z.Stable)
 	d.notify(Notice{Reason: "Promoted", Severity: Info, Alert: true, Revision: z.Stable,
@@ -152,7 +152,7 @@ func (s Snapshot) hopeless() string {
 		return "the gate did not agree before its deadline"
 	case z.Phase == Promoting:
 		return fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate))
-	case !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady):
+	case !s.canaryReady():
 		return fmt.Sprintf("the canary was not ready before the deadline: %s", s.Canary.explain(z.Candidate))
 	case !s.settled():
 		return fmt.Sprintf("the route was not confirmed before the deadline: %s", s.routeMessage())
@@ -191,7 +191,7 @@ func rollback(s Snapshot, d *Decision, outcome Phase, cause string, r *Result) {
 	d.enter(RollingBack, s.Now)
 	z.Outcome, z.Cause = outcome, cause
 	z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
-	z.Halted, z.Late, z.Overdue = false, false, false
+	z.Halted, z.Overdue = false, false
 	d.WaitingFor = nil
 	n := Notice{Reason: "RollingBack", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
 		Message: fmt.Sprintf("rolling back revision %s: %s", z.Candidate, cause)}
@@ -231,7 +231,7 @@ func rollBack(s Snapshot, d *Decision) {
 
 // reverted tells that a primary whose promotion was taken back runs the stable revision again.
 func (s Snapshot) reverted() bool {
-	return !s.State.Reverting || s.Primary.Ready(s.State.Stable, s.Spec.PrimaryReady)
+	return !s.State.Reverting || s.primaryReady(s.State.Stable)
 }
 
 // leaveCanary moves the traffic to the primary, unless only the canary could serve it.
@@ -246,7 +246,7 @@ func leaveCanary(s Snapshot, d *Decision) {
 func (s Snapshot) mayLeaveCanary(z State) bool {
 	back := s.Primary.Endpoints > 0 || z.Replicas == 0
 	if z.Reverting {
-		back = s.Primary.Ready(z.Stable, s.Spec.PrimaryReady)
+		back = s.primaryReady(z.Stable)
 	}
 	return back || s.Canary.Endpoints == 0
 }

@@ -14,7 +14,7 @@ func progress(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.wakeAt(s.Now, s.deadline(*z))
 	switch {
-	case !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady):
+	case !s.canaryReady():
 		d.because("starting the canary of revision %s", z.Candidate)
 		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
 	case !s.settled():
@@ -117,7 +117,7 @@ func check(s Snapshot, d *Decision) {
 // passed goes on after a check that passed, as far as pods and gates let it.
 func passed(s Snapshot, d *Decision, o outcome) {
 	z := &d.Next
-	if !s.Canary.Ready(z.Candidate, s.Spec.CanaryReady) {
+	if !s.canaryReady() {
 		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
 		return
 	}

@@ -19,7 +19,7 @@ func initialize(s Snapshot, d *Decision) {
 		d.Stalled = "RouteRejected"
 	}
 	switch {
-	case !s.Primary.Ready(z.Stable, s.Spec.PrimaryReady):
+	case !s.primaryReady(z.Stable):
 		d.wait("the primary: %s", s.Primary.explain(z.Stable))
 	case !s.Services.Complete || !s.Services.Serving:
 		d.wait("the Services")
@@ -138,7 +138,7 @@ func begin(s Snapshot, d *Decision, rev string) {
 	z.TrafficAt, z.EffectiveAt = time.Time{}, time.Time{}
 	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
 	z.Passed, z.Results, z.Cause, z.Rejected = nil, nil, "", ""
-	z.Late, z.Halted, z.Overdue, z.Reverting = false, false, false, false
+	z.Halted, z.Overdue, z.Reverting = false, false, false
 	withdraw(s, d)
 	if gates := s.Spec.hooks(ConfirmRollout); len(gates) > 0 {
 		d.enter(Waiting, s.Now)

@@ -59,9 +59,7 @@ func forward(s Snapshot, d *Decision) {
 
 // recordReplicas keeps the number of pods that the user wants.
 func recordReplicas(s Snapshot, d *Decision) {
-	if s.Target.Found {
-		d.Next.Replicas = s.Target.Replicas
-	}
+	d.Next.Replicas = s.replicas()
 }
 
 // settle watches whether the data plane confirms the split in time. What it confirms within Settle costs nothing to store; a
@@ -82,9 +80,8 @@ func settle(s Snapshot, d *Decision) {
 		return
 	}
 	due := began.Add(Settle)
-	unseen := s.Since.After(due) && z.EffectiveAt.Before(began) && !s.drained(*z)
 	switch {
-	case s.settled() && (z.Late || unseen):
+	case s.settled() && (z.Late || s.unseen(*z, began) && !s.drained(*z)):
 		effective(s, z)
 	case s.settled():
 	case s.Now.Before(due):
@@ -99,16 +96,23 @@ func settle(s Snapshot, d *Decision) {
 	}
 }
 
+// unseen tells that nobody watched when the split of began should have been confirmed, and nobody has seen it since.
+func (s Snapshot) unseen(z State, began time.Time) bool {
+	return s.Since.After(began.Add(Settle)) && z.EffectiveAt.Before(began)
+}
+
 // effective starts the clock that runs on the split, which was confirmed only now. The deadline of a step makes room for that
 // once: a route that somebody changes again and again must not keep a rollout from ending.
 func effective(s Snapshot, z *State) {
 	first := z.EffectiveAt.Before(z.StepAt)
 	z.Late, z.EffectiveAt = false, s.Now
-	if !z.judging() {
+	if z.Split == AllPrimary() { // whoever had traffic until now drains
 		z.DrainUntil = s.Now.Add(s.Spec.Drain)
+	}
+	if !z.judging() {
 		return
 	}
-	z.CheckAt = latest(z.CheckAt, s.Now.Add(s.interval()))
+	z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(s.interval())) // what was answered before does not count
 	if first {
 		z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
 	}
@@ -122,6 +126,24 @@ func (z State) judging() bool {
 // drained tells that whatever lost its traffic had time to drain and is gone.
 func (s Snapshot) drained(z State) bool {
 	return !z.judging() && !s.Now.Before(z.DrainUntil) && s.Canary.Pods == 0 && (s.Target.Held || !s.Target.Found)
+}
+
+// primaryReady tells whether the primary serves revision at its full size.
+func (s Snapshot) primaryReady(revision string) bool {
+	return s.Primary.Replicas >= s.replicas() && s.Primary.Ready(revision, s.Spec.PrimaryReady)
+}
+
+// canaryReady tells whether the canary runs the candidate at the size that it should have.
+func (s Snapshot) canaryReady() bool {
+	return s.Canary.Replicas >= max(s.Spec.CanarySize.Of(s.replicas()), 1) && s.Canary.Ready(s.State.Candidate, s.Spec.CanaryReady)
+}
+
+// replicas is the number of pods that the user wants.
+func (s Snapshot) replicas() int32 {
+	if s.Target.Found {
+		return s.Target.Replicas
+	}
+	return s.State.Replicas
 }
 
 // deadline is when waiting ends. While nobody watched nobody could act, so that no wait ends sooner after Since than it may last.

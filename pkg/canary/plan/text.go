@@ -31,13 +31,15 @@ func describe(r Result) string {
 	return b.String()
 }
 
-// explain says why the workload is not ready for revision.
+// explain says why the workload, which is not ready for revision, is not.
 func (w Workload) explain(revision string) string {
 	switch {
 	case !w.Found:
 		return "not created yet"
 	case w.Revision != revision:
 		return fmt.Sprintf("still has revision %s", w.Revision)
+	case w.Replicas == 0:
+		return "it is scaled to zero"
 	case !w.Current:
 		return "its controller has not seen the change yet"
 	case w.Updated < w.Replicas || w.Available < w.Replicas:
@@ -47,5 +49,5 @@ func (w Workload) explain(revision string) string {
 	case w.Endpoints == 0:
 		return "its Service has no ready endpoint yet"
 	}
-	return "ready"
+	return "its size is being changed"
 }

@@ -78,7 +78,7 @@ func (w *simulation) deliver(q Question, a Answer, rollout int64) {
 func (w *simulation) remember(q Question, a Answer, rollout int64) {
 	w.notef("        %s %s: %s %s", q.Kind, q.Name, a.Verdict, a.Message)
 	if a.Verdict == Pass {
-		w.hooks.passed[passedName(q)] = rollout
+		w.hooks.passed[passedName(q)] = max(rollout, w.hooks.passed[passedName(q)])
 	}
 }
 

@@ -32,7 +32,7 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 		l.rollout, l.edited = d.Next.Rollout, false
 		clear(l.checked)
 	}
-	if d.Next.Phase == Initializing && s.Target.Found {
+	if (s.State.Phase == "" || s.State.Phase == Initializing) && s.Target.Found {
 		l.primaryMay[s.Target.Revision] = true
 	}
 	if d.Next.Phase == Promoting && s.State.Phase != Promoting {
@@ -118,7 +118,7 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 		!a.Halted && b.Halted,
 		!a.Overdue && b.Overdue,
 		a.StepAt != b.StepAt && b.Phase == Progressing && b.Step > 0,
-		newlyUnclear(a, b):
+		newlyUnclear(s, b):
 		want = 1
 	}
 	if a.Phase.Idle() {
@@ -138,8 +138,11 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 	}
 }
 
-func newlyUnclear(a, b State) bool {
-	if b.FailedChecks > a.FailedChecks || a.Attempt == b.Attempt {
+// newlyUnclear tells whether a check held the step for a reason that the one before did not have.
+func newlyUnclear(s Snapshot, b State) bool {
+	a := s.State
+	done := func(r Result) bool { return r.Verdict != Inconclusive || s.Spec.NoData == PolicyPass && a.Step > 0 && !r.Invalid }
+	if b.FailedChecks > a.FailedChecks || a.Attempt == b.Attempt || !slices.ContainsFunc(b.Results, func(r Result) bool { return !done(r) }) {
 		return false
 	}
 	unclear := func(z State) string {

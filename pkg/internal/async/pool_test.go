@@ -52,12 +52,10 @@ func (f *fixture) woken(who types.NamespacedName) int {
 
 func after(d time.Duration, answer string) func(context.Context) string {
 	return func(ctx context.Context) string {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
 		select {
 		case <-ctx.Done():
 			return "cut off"
-		case <-timer.C:
+		case <-time.After(d):
 			return answer
 		}
 	}

@@ -127,7 +127,7 @@ func (p *Provider) Query(ctx context.Context, q metrics.Query) (metrics.Sample, 
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	var status int
-	value, warnings, err := p.query(context.WithValue(ctx, statusKey{}, &status), q)
+	value, warnings, _, err := p.api.Query(context.WithValue(ctx, statusKey{}, &status), q.Text, q.At)
 	if err != nil {
 		return metrics.Sample{}, classify(status, err)
 	}
@@ -136,11 +136,6 @@ func (p *Provider) Query(ctx context.Context, q metrics.Query) (metrics.Sample, 
 		return metrics.Sample{}, err
 	}
 	return metrics.Sample{Value: number, Warnings: warnings}, nil
-}
-
-func (p *Provider) query(ctx context.Context, q metrics.Query) (model.Value, promv1.Warnings, error) {
-	value, warnings, _, err := p.api.Query(ctx, q.Text, q.At)
-	return value, warnings, err
 }
 
 // Close ends idle connections; queries under way finish.

@@ -126,9 +126,7 @@ func startPrometheus(t *testing.T, binary, target string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Close() }()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
 		s, err := p.Query(t.Context(), metrics.Query{Text: "count_over_time(up[1m])", At: time.Now()})
 		if err == nil && s.Value >= 10 {
 			return "http://" + address

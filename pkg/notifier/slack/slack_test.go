@@ -84,18 +84,17 @@ func pretty(t *testing.T, r *http.Request, body []byte) []byte {
 		if err := json.Unmarshal(body, &shown); err != nil {
 			t.Error(err)
 		}
-	} else {
-		form, err := url.ParseQuery(string(body))
-		if err != nil {
-			t.Error(err)
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || form.Get("channel") == "" {
+		form = nil // no form, but JSON
+	}
+	for k := range form {
+		var v any = form.Get(k)
+		if k == "attachments" {
+			_ = json.Unmarshal([]byte(form.Get(k)), &v)
 		}
-		for k := range form {
-			var v any = form.Get(k)
-			if k == "attachments" {
-				_ = json.Unmarshal([]byte(form.Get(k)), &v)
-			}
-			shown[k] = v
-		}
+		shown[k] = v
 	}
 	out, err := json.MarshalIndent(shown, "", "  ")
 	if err != nil {

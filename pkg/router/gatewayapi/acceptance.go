@@ -82,8 +82,10 @@ func answer(generation int64, ref gatewayv1.ParentReference, parent *gatewayv1.R
 }
 
 func refusal(ref gatewayv1.ParentReference, parent *gatewayv1.RouteParentStatus, c *metav1.Condition, rejected bool) verdict {
-	return verdict{reason: c.Reason, rejected: rejected,
-		message: fmt.Sprintf("%s says %s=%s for %s: %s", parent.ControllerName, c.Type, c.Status, describe(ref), c.Message)}
+	return verdict{
+		reason: c.Reason, rejected: rejected,
+		message: fmt.Sprintf("%s says %s=%s for %s: %s", parent.ControllerName, c.Type, c.Status, describe(ref), c.Message),
+	}
 }
 
 // final tells whether a reason goes away only when a person edits something. Pending and BackendNotFound go away by
@@ -91,8 +93,10 @@ func refusal(ref gatewayv1.ParentReference, parent *gatewayv1.RouteParentStatus,
 func final(kind gatewayv1.RouteConditionType, reason string) bool {
 	reasons := []gatewayv1.RouteConditionReason{gatewayv1.RouteReasonRefNotPermitted, gatewayv1.RouteReasonInvalidKind}
 	if kind == gatewayv1.RouteConditionAccepted {
-		reasons = []gatewayv1.RouteConditionReason{gatewayv1.RouteReasonNotAllowedByListeners, gatewayv1.RouteReasonNoMatchingListenerHostname,
-			gatewayv1.RouteReasonNoMatchingParent, gatewayv1.RouteReasonUnsupportedValue, gatewayv1.RouteReasonIncompatibleFilters}
+		reasons = []gatewayv1.RouteConditionReason{
+			gatewayv1.RouteReasonNotAllowedByListeners, gatewayv1.RouteReasonNoMatchingListenerHostname,
+			gatewayv1.RouteReasonNoMatchingParent, gatewayv1.RouteReasonUnsupportedValue, gatewayv1.RouteReasonIncompatibleFilters,
+		}
 	}
 	return slices.Contains(reasons, gatewayv1.RouteConditionReason(reason))
 }

@@ -26,8 +26,10 @@ func from(controller string, edits ...func(*gatewayv1.RouteParentStatus)) gatewa
 }
 
 func cond(kind string, status metav1.ConditionStatus, reason string, generation int64) metav1.Condition {
-	return metav1.Condition{Type: kind, Status: status, Reason: reason, ObservedGeneration: generation, Message: "because",
-		LastTransitionTime: metav1.Unix(0, 0)}
+	return metav1.Condition{
+		Type: kind, Status: status, Reason: reason, ObservedGeneration: generation, Message: "because",
+		LastTransitionTime: metav1.Unix(0, 0),
+	}
 }
 
 // says replaces or adds a condition.

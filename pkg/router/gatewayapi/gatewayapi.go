@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
@@ -139,16 +141,43 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 	return obs, nil
 }
 
-// Release deletes the HTTPRoute. The engine has given all traffic to the target by then; without the route, clients reach the
-// apex only by its own name.
+// Release leads the HTTPRoute to the apex and leaves it without an owner, so that clients of the gateway notice nothing; if
+// there is nothing left to serve, it deletes it. A Canary of the same name takes the route back.
 func (r *Router) Release(ctx context.Context, in router.Intent) error {
 	live, err := r.get(ctx, in)
 	if err != nil || live == nil || owned.By(live, in.Owner) != owned.Ours {
 		return err
 	}
+	if in.Keep {
+		return r.leave(ctx, in, live)
+	}
 	err = r.c.Delete(ctx, live, client.Preconditions{UID: &live.UID})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting HTTPRoute %s/%s: %w", live.Namespace, live.Name, err)
+	}
+	return nil
+}
+
+// leave writes the route that needs no Siskin: one backend, the apex.
+func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) error {
+	route := live.DeepCopy()
+	owned.Disown(route, in.Owner)
+	for i := range route.Spec.Rules {
+		rule := &route.Spec.Rules[i]
+		primary, _ := pair(rule, in)
+		if primary == nil {
+			continue
+		}
+		apex := *primary.DeepCopy()
+		apex.Name, apex.Weight = gatewayv1.ObjectName(in.Apex), new(int32(1))
+		rule.BackendRefs = []gatewayv1.HTTPBackendRef{{BackendRef: apex}}
+	}
+	if equality.Semantic.DeepEqual(live, route) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+	if err := r.c.Patch(ctx, route, patch, client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("leaving HTTPRoute %s/%s to Service %s: %w", live.Namespace, live.Name, in.Apex, err)
 	}
 	return nil
 }
@@ -198,7 +227,7 @@ func current(spec gatewayv1.HTTPRouteSpec, in router.Intent) (router.Split, bool
 	if !known {
 		return router.Split{}, false
 	}
-	return router.Split{Primary: int32(100 - canary), Canary: int32(canary)}, true //nolint:gosec // it is within 0 and 100
+	return router.Split{Primary: int32(100 - canary), Canary: int32(canary)}, true
 }
 
 func weights(rule *gatewayv1.HTTPRouteRule, in router.Intent) (primary, canary int64) {

@@ -320,3 +320,31 @@ func TestReleaseDeletes(t *testing.T) {
 		t.Errorf("the route is left: %v", err)
 	}
 }
+
+func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
+	c := routertest.NewClient(t)
+	r, in := gatewayapi.New(c), intent(nil)
+	if err := r.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	in.Keep = true
+	for range 2 { // idempotent
+		if err := r.Release(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	route := get(t, c)
+	if len(route.OwnerReferences) > 0 {
+		t.Errorf("still owned: %v", route.OwnerReferences)
+	}
+	if refs := route.Spec.Rules[0].BackendRefs; len(refs) != 1 || string(refs[0].Name) != in.Apex || *refs[0].Weight != 1 {
+		t.Errorf("backends: %+v", refs)
+	}
+	in.Keep = false
+	if err := r.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if refs := get(t, c).Spec.Rules[0].BackendRefs; len(refs) != 2 {
+		t.Errorf("a Canary of the same name does not take the route back: %+v", refs)
+	}
+}

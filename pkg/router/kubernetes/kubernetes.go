@@ -93,7 +93,7 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 
 // Release gives the apex back; the engine lets package service do the rest.
 func (r *Router) Release(ctx context.Context, in router.Intent) error {
-	return r.services.ReleaseApex(ctx, service.In{Canary: in.Owner, Apex: in.Apex})
+	return r.services.ReleaseApex(ctx, service.In{Canary: in.Owner, Apex: in.Apex, Keep: in.Keep})
 }
 
 // programmed raises the evidence when the apex's ready endpoints are those of the role's own Service.

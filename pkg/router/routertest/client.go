@@ -82,8 +82,8 @@ func finish(ctx context.Context, c client.WithWatch, key client.ObjectKey, write
 		}
 	}
 	var route gatewayv1.HTTPRoute
-	if c.Get(ctx, key, &route) != nil {
-		return nil
+	if err := c.Get(ctx, key, &route); err != nil {
+		return client.IgnoreNotFound(err)
 	}
 	defaultRoute(&route)
 	if equality.Semantic.DeepEqual(before.Spec, route.Spec) {

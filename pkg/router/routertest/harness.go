@@ -83,8 +83,10 @@ func backendRefs(obj client.Object) []gatewayv1.HTTPBackendRef {
 // Accepted is the status of a controller that took the route as it is, with the references filled in as controllers do.
 func Accepted(route *gatewayv1.HTTPRoute) []gatewayv1.RouteParentStatus {
 	condition := func(kind gatewayv1.RouteConditionType, reason gatewayv1.RouteConditionReason) metav1.Condition {
-		return metav1.Condition{Type: string(kind), Status: metav1.ConditionTrue, Reason: string(reason),
-			ObservedGeneration: route.Generation, LastTransitionTime: metav1.Unix(0, 0)}
+		return metav1.Condition{
+			Type: string(kind), Status: metav1.ConditionTrue, Reason: string(reason),
+			ObservedGeneration: route.Generation, LastTransitionTime: metav1.Unix(0, 0),
+		}
 	}
 	out := make([]gatewayv1.RouteParentStatus, 0, len(route.Spec.ParentRefs))
 	for _, ref := range route.Spec.ParentRefs {
@@ -107,8 +109,10 @@ func Kubernetes(t *testing.T, c client.Client, namespace string) Harness {
 	t.Helper()
 	in := Intent(Canary(namespace))
 	apex := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: in.Apex, Labels: map[string]string{"app": "finch"},
-			Annotations: map[string]string{"example.org/owner": "aviary"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: in.Apex, Labels: map[string]string{"app": "finch"},
+			Annotations: map[string]string{"example.org/owner": "aviary"},
+		},
 		Spec: corev1.ServiceSpec{
 			Selector: map[string]string{"app": "finch", "tier": "web"},
 			Ports:    []corev1.ServicePort{{Name: "http", Port: 80}, {Name: "grpc", Port: 9999}},
@@ -154,8 +158,10 @@ func Kubernetes(t *testing.T, c client.Client, namespace string) Harness {
 // EndpointSlice makes or replaces the one slice of a Service, with these pods ready. Without pods it is empty.
 func EndpointSlice(ctx context.Context, c client.Client, namespace, svc string, pods ...string) error {
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: svc + "-abcde",
-			Labels: map[string]string{discoveryv1.LabelServiceName: svc}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: svc + "-abcde",
+			Labels: map[string]string{discoveryv1.LabelServiceName: svc},
+		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}
 	for i, pod := range pods {

@@ -115,7 +115,7 @@ func (a *Applier) disown(ctx context.Context, svc *corev1.Service) error {
 func (a *Applier) patch(ctx context.Context, svc *corev1.Service, edit func(*corev1.Service)) (bool, error) {
 	base := svc.DeepCopy()
 	edit(svc)
-	if maps.Equal(base.Spec.Selector, svc.Spec.Selector) && equality.Semantic.DeepEqual(base.Annotations, svc.Annotations) {
+	if maps.Equal(base.Spec.Selector, svc.Spec.Selector) && equality.Semantic.DeepEqual(base.ObjectMeta, svc.ObjectMeta) {
 		return false, nil
 	}
 	err := a.c.Patch(ctx, svc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}),

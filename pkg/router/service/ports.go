@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,8 +32,10 @@ func Ports(spec siskinv1.CanaryService, existing *corev1.Service, template corev
 		ports = discover(ports, template)
 	}
 	if len(ports) == 0 {
-		return nil, &router.InvalidError{Router: name, Field: "spec.service.port",
-			Message: "no port is known: set spec.service.port, or create the apex Service with its ports"}
+		return nil, &router.InvalidError{
+			Router: name, Field: "spec.service.port",
+			Message: "no port is known: set spec.service.port, or create the apex Service with its ports",
+		}
 	}
 	return ports, nil
 }
@@ -48,7 +51,7 @@ func TrafficPort(spec siskinv1.CanaryService, ports []corev1.ServicePort) (int32
 		}
 		have := make([]string, len(ports))
 		for i, p := range ports {
-			have[i] = fmt.Sprint(p.Port)
+			have[i] = strconv.Itoa(int(p.Port))
 		}
 		return 0, &router.InvalidError{Router: name, Field: "spec.service.port", Message: fmt.Sprintf(
 			"the existing apex Service has no port %d: use one of %s, or leave spec.service.port out", spec.Port, strings.Join(have, ", "))}

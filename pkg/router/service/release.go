@@ -12,8 +12,8 @@ import (
 )
 
 // Release gives all Services back. It is called when the target's own pods can take all traffic again. Adopted Services get
-// their selector back and lose every trace of Siskin. A generated apex selects the target's pods of any role from now on
-// and stays as long as the Canary does: its owner reference takes it away after the finalizer is gone. The Services of
+// their selector back and lose every trace of Siskin. A generated apex selects the target's pods of any role from now on;
+// with Keep it stays without an owner, else its owner reference takes it away after the finalizer is gone. The Services of
 // primary and canary are deleted last. Release is idempotent; only Canary, Apex, PrimaryName and CanaryName are needed.
 func (a *Applier) Release(ctx context.Context, in In) error {
 	if err := a.ReleaseApex(ctx, in); err != nil {
@@ -48,7 +48,12 @@ func (a *Applier) ReleaseApex(ctx context.Context, in In) error {
 	}
 	switch owned.By(svc, in.Canary) {
 	case owned.Ours:
-		_, err = a.patch(ctx, svc, func(s *corev1.Service) { s.Spec.Selector = withoutRole(s.Spec.Selector) })
+		_, err = a.patch(ctx, svc, func(s *corev1.Service) {
+			s.Spec.Selector = withoutRole(s.Spec.Selector)
+			if in.Keep {
+				owned.Disown(s, in.Canary)
+			}
+		})
 	case owned.Foreign:
 		if marked(svc) && heldBy(svc) == in.Canary.Name {
 			_, err = a.restore(ctx, svc)

@@ -39,6 +39,8 @@ type In struct {
 	// Serving is the role that the apex selects. "" leaves its selector alone, and other Services too: before the first
 	// primary is ready the target's own pods serve.
 	Serving string
+	// Keep tells Release that the target serves on, so that a generated apex outlives the Canary.
+	Keep bool
 }
 
 // Result is what Apply did and found.

@@ -92,8 +92,10 @@ func (w *world) selector(name string, want map[string]string) {
 func user(name string, selector map[string]string) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Annotations: map[string]string{"example.org/owner": "aviary"}},
-		Spec: corev1.ServiceSpec{Selector: selector, SessionAffinity: corev1.ServiceAffinityClientIP, Type: corev1.ServiceTypeNodePort,
-			Ports: []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP, NodePort: 30080}}},
+		Spec: corev1.ServiceSpec{
+			Selector: selector, SessionAffinity: corev1.ServiceAffinityClientIP, Type: corev1.ServiceTypeNodePort,
+			Ports: []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP, NodePort: 30080}},
+		},
 	}
 }
 
@@ -267,8 +269,10 @@ func TestReleaseGenerated(t *testing.T) {
 
 func TestApexRefused(t *testing.T) {
 	controlled := func(pod *metav1.PartialObjectMetadata, kind string) client.Object {
-		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod.Name, Labels: pod.Labels,
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: "x", UID: "x", Controller: new(true)}}}, Spec: podSpec()}
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: pod.Name, Labels: pod.Labels,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: "x", UID: "x", Controller: new(true)}},
+		}, Spec: podSpec()}
 	}
 	other := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "robin-1", Labels: map[string]string{"app": "robin", "tier": "web"}}}
 	optOut := user("finch", map[string]string{"app": "finch"})
@@ -349,8 +353,10 @@ func TestOthers(t *testing.T) {
 		t.Errorf("adopted again: %v", res.Adopted)
 	}
 	// A pod of another workload appears behind one, and the author of the other opts out: both are given back.
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "owl-1", Labels: map[string]string{"tier": "web"},
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "owl", UID: "owl", Controller: new(true)}}}, Spec: podSpec()}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: "owl-1", Labels: map[string]string{"tier": "web"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "owl", UID: "owl", Controller: new(true)}},
+	}, Spec: podSpec()}
 	if err := w.c.Create(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}

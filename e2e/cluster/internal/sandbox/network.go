@@ -29,7 +29,7 @@ type Network struct {
 
 // SetupNetwork brings up lo, makes every service address local (so that the service proxy can bind each of
 // them) and builds the bridge with the given own addresses.
-func SetupNetwork(podCIDR, serviceCIDR string, own []string) (*Network, error) {
+func SetupNetwork(podCIDR, serviceCIDR string, own []string, shared bool) (*Network, error) {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("finding lo: %w", err)
@@ -41,6 +41,10 @@ func SetupNetwork(podCIDR, serviceCIDR string, own []string) (*Network, error) {
 		return nil, err
 	}
 	n := &Network{}
+	if shared {
+		n.Shared, n.Reason = true, errors.New("a shared network was asked for")
+		return n, localRoute(lo, podCIDR)
+	}
 	if err := n.addBridge(podCIDR, own); err != nil {
 		n.Shared, n.Reason = true, err
 		return n, localRoute(lo, podCIDR)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,7 +44,9 @@ type app struct {
 //	CRASH_AFTER_START  it exits with 1 after this time ("0s": at once)
 //	NOT_READY          "true": /readyz fails
 //	ADDR               where it listens (":8080")
-func Run(ctx context.Context) error {
+//
+// The argument --host=ADDRESS binds it to one address.
+func Run(ctx context.Context, args []string) error {
 	a := &app{version: env("VERSION", "0"), pod: env("HOSTNAME", "unknown"), notReady: env("NOT_READY", "") == "true"}
 	var err error
 	if a.ratio, err = strconv.ParseFloat(env("FAIL_RATIO", "0"), 64); err != nil {
@@ -62,7 +65,13 @@ func Run(ctx context.Context) error {
 			os.Exit(1)
 		})
 	}
-	return a.serve(ctx, env("ADDR", ":8080"))
+	addr := env("ADDR", ":8080")
+	for _, arg := range args {
+		if host, ok := strings.CutPrefix(arg, "--host="); ok {
+			addr = host + addr
+		}
+	}
+	return a.serve(ctx, addr)
 }
 
 func env(name, otherwise string) string {

@@ -73,6 +73,8 @@ type Config struct {
 	Prometheus bool               `json:"prometheus"`
 	Git        bool               `json:"git"`
 	Slack      bool               `json:"slack"`
+	// SharedNetwork puts all pods into one network namespace.
+	SharedNetwork bool `json:"sharedNetwork,omitempty"`
 	// Reverse is a unix socket of the parent: connections to OutsideIP:port go through it to 127.0.0.1:port.
 	Reverse      string        `json:"reverse,omitempty"`
 	ReversePorts []int         `json:"reversePorts,omitempty"`

@@ -114,3 +114,10 @@ func Write(ctx context.Context, c client.Client, obj client.Object) error {
 	}
 	return ssa.Apply(ctx, c, obj, live)
 }
+
+// Disown takes the Canary out of obj's owners. Its label stays: a Canary of the same name takes obj back by it.
+func Disown(obj metav1.Object, canary *siskinv1.Canary) {
+	obj.SetOwnerReferences(slices.DeleteFunc(slices.Clone(obj.GetOwnerReferences()), func(o metav1.OwnerReference) bool {
+		return o.UID == canary.UID
+	}))
+}
