@@ -7,6 +7,8 @@ MAKEFLAGS += --no-builtin-rules
 export SISKIN_CACHE ?= $(HOME)/.cache/siskin
 CACHE := $(SISKIN_CACHE)
 export GOFLAGS += -buildvcs=false
+# Where Go's own archive puts it, which a fresh machine may not have in its PATH.
+export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= v0.1.0-dev
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -14,6 +16,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 WORLDS ?= 20000
 # ONCE=1: the demo ends by itself and fails if the release did not go as told.
 ONCE ?=
+# Flags of the benchmark, for example BENCH=--canaries=500.
+BENCH ?=
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v gcc),-race)
 SUITE = go run ./hack/testsum run -dir bin/tests -name
@@ -26,14 +30,14 @@ help: ## Show this help.
 
 .PHONY: demo
 demo: setup servers build ## Release podinfo on a local cluster, good and bad versions (ONCE=1: end by itself).
-	ONCE="$(ONCE)" SISKIN_LOCALCLUSTER="$(CURDIR)/bin/localcluster" bin/demo
+	@ONCE="$(ONCE)" SISKIN_LOCALCLUSTER="$(CURDIR)/bin/localcluster" bin/demo
 
 .PHONY: test
 test: ## Run everything that must pass: fmt, vet, lint, verify, unit, worlds, e2e.
 	@hack/test.sh
 
 .PHONY: unit
-unit: servers ## Run unit tests, and API tests on the real API server.
+unit: servers ## Run unit tests.
 	@$(if $(RACE),,echo "WARNING: no gcc: WITHOUT the race detector")
 	@WORLDS=1000 KUBEBUILDER_ASSETS="$(CACHE)/bin" SISKIN_PROMETHEUS="$(CACHE)/bin/prometheus" \
 		$(SUITE) unit -- go test -json $(RACE) -timeout 20m ./api/... ./cmd/... ./pkg/... ./hack/...
@@ -47,12 +51,12 @@ mutants: ## Check that the random worlds notice broken planners.
 	@$(SUITE) mutants -logs -- go test -json -count=1 -timeout 60m -run 'Mutants' ./pkg/canary/plan
 
 .PHONY: e2e
-e2e: servers ## Run the stories on a local cluster.
+e2e: servers ## Run API tests on the real API server, and stories on a local cluster.
 	@$(SUITE) e2e -- go test -json -count=1 -p 1 -timeout 30m ./e2e/...
 
 .PHONY: bench
 bench: servers build ## Measure the controller at scale; ends in one line "bench: ...".
-	go run ./e2e/bench
+	@go run ./e2e/bench $(BENCH)
 
 ##@ Code
 

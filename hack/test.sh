@@ -14,9 +14,9 @@ stages=(
   "lint|golangci-lint (cold 4 min; warm 20 s)"
   "verify|generated code and manifests are clean (cold 1 min; warm 15 s)"
   "servers|etcd, Kubernetes, podinfo, Traefik, Prometheus from their Go modules (cold 10 min; warm 1 s)"
-  "unit|unit tests and API tests on the real API server, with the race detector (cold 10 min; warm 3 min)"
+  "unit|unit tests, with the race detector (cold 8 min; warm 2 min)"
   "worlds|random worlds: the planner against a simulated cluster (3 min)"
-  "e2e|stories on a local cluster (10 min)"
+  "e2e|API tests on the real API server, and stories on a local cluster (10 min)"
 )
 
 "${MAKE:-make}" --no-print-directory setup || exit 1

@@ -13,6 +13,7 @@ import (
 // options are the controller's flags.
 type options struct {
 	metricsAddr, probeAddr string
+	pprofAddr              string
 	defaultProvider        string
 	metricsServer          string
 	namespace              string
@@ -39,6 +40,7 @@ func defaults() *options {
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.metricsAddr, "metrics-bind-address", o.metricsAddr, "address of the controller's own metrics; 0 turns them off")
 	f.StringVar(&o.probeAddr, "health-probe-bind-address", o.probeAddr, "address of /healthz and /readyz")
+	f.StringVar(&o.pprofAddr, "pprof-bind-address", o.pprofAddr, "address of /debug/pprof; empty: none")
 	f.StringVar(&o.defaultProvider, "default-provider", o.defaultProvider, "provider of a Canary that names none")
 	f.StringVar(&o.metricsServer, "metrics-server", o.metricsServer, "Prometheus that answers metrics without an address of their own")
 	f.StringVar(&o.namespace, "namespace", o.namespace, "watch only this namespace; empty: all")

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -91,10 +90,11 @@ func manager(o *options) (ctrl.Manager, error) {
 	cfg.QPS, cfg.Burst, cfg.UserAgent = o.qps, o.burst, "siskin/"+version
 	opts := ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.probeAddr,
-		LeaderElection: o.leaderElection, LeaderElectionID: "siskin.dev", LeaderElectionNamespace: o.leaderNamespace,
+		PprofBindAddress: o.pprofAddr,
+		LeaderElection:   o.leaderElection, LeaderElectionID: "siskin.dev", LeaderElectionNamespace: o.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		// What was written is seen by the next read: no decision is made on a cache that is behind one's own writes.
-		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 	}
 	if o.namespace != "" {
@@ -127,13 +127,14 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Providers: metrics.NewFactory(metrics.Registry{"prometheus": prometheus.Constructor}, metrics.NewInstruments(reg, clk)),
 		}),
 	}
-	made, owns := build(c, mgr)
+	made, owns, missing := build(c, mgr)
 	memo := act.NewServiceMemo()
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain,
-		Observer: &observe.Observer{Client: c, Routers: made, Default: o.defaultProvider, ServicesKnown: memo.Known},
-		Actor:    &act.Actor{Client: c, Services: service.New(c), Memo: memo},
-		Teller:   &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
+		Observer: &observe.Observer{Client: c, Routers: made, Default: o.defaultProvider,
+			Unavailable: missing, ServicesKnown: memo.Known},
+		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo},
+		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}
 	if err := mgr.Add(pool); err != nil {
 		return fmt.Errorf("adding the pool: %w", err)
@@ -146,8 +147,8 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 
 // build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and
 // "gatewayapi" is an unknown provider.
-func build(c client.Client, mgr ctrl.Manager) (map[string]router.Router, []client.Object) {
-	made, owns := map[string]router.Router{}, []client.Object{}
+func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, owns []client.Object, missing []string) {
+	made = map[string]router.Router{}
 	seen := map[string]bool{}
 	for name, reg := range routers() {
 		served := true
@@ -165,10 +166,11 @@ func build(c client.Client, mgr ctrl.Manager) (map[string]router.Router, []clien
 		if served {
 			made[name] = reg.New(c)
 		} else {
+			missing = append(missing, name)
 			ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
 		}
 	}
-	return made, owns
+	return made, owns, missing
 }
 
 // alertFailed tells on the Canary that an alert could not be sent.

@@ -132,6 +132,7 @@ func connect(conn net.Conn, addr string) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
 	return errors.Join(err, errors.New(string(bytes.TrimSpace(body))))
 }

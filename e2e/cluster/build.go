@@ -18,6 +18,9 @@ func module(ctx context.Context) (string, error) {
 }
 
 // gatewayCRDs lists the files of the Gateway API's standard channel, in the version that go.mod names.
+// GatewayCRDs returns the files of the Gateway API's CRDs (standard channel), for Options.CRDs of a cluster without Traefik.
+func GatewayCRDs(ctx context.Context) ([]string, error) { return gatewayCRDs(ctx) }
+
 func gatewayCRDs(ctx context.Context) ([]string, error) {
 	root, err := module(ctx)
 	if err != nil {

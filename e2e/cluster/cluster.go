@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -255,9 +256,7 @@ func (c *Cluster) programs(self string) map[string]Program {
 	if c.o.Siskin != "" {
 		table[ImageSiskin] = Program{Path: c.o.Siskin}
 	}
-	for image, p := range c.o.Programs {
-		table[image] = p
-	}
+	maps.Copy(table, c.o.Programs)
 	return table
 }
 

@@ -72,18 +72,15 @@ func get(ctx context.Context, hc *http.Client, url, host string) (string, http.H
 	return string(body), resp.Header, nil
 }
 
-func waitGet(t *testing.T, hc *http.Client, url, host, want string) string {
+func waitGet(t *testing.T, hc *http.Client, url, host, want string) {
 	t.Helper()
-	var body string
 	cluster.Eventually(t, 30*time.Second, func(ctx context.Context) error {
 		b, _, err := get(ctx, hc, url, host)
 		if err == nil && !strings.Contains(b, want) {
 			err = errors.New("unexpected answer: " + b)
 		}
-		body = b
 		return err
 	})
-	return body
 }
 
 // marked lists the processes that carry the id of a cluster.

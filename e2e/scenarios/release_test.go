@@ -1,13 +1,10 @@
-// Package scenarios holds the stories that Siskin is for, on real parts.
 package scenarios
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
-	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 	"github.com/siskin-dev/siskin/e2e/load"
 )
@@ -19,49 +16,58 @@ const analysis = `    interval: 10s
     - {name: request-success-rate, interval: 30s, thresholdRange: {min: 99}}
     - {name: request-duration, interval: 30s, thresholdRange: {max: 500}}`
 
+// TestReleases : at 200 requests per second a good version is promoted and no user notices; a bad one is taken back within seconds
+// of the check that found it out, and no request fails but those that it answered itself.
 func TestReleases(t *testing.T) {
-	e := fixtures.Start(t, cluster.Options{Traefik: true, Prometheus: true})
-	ns := e.Namespace(t)
-	app := fixtures.App{Name: "shop", Host: "shop.example.com", Replicas: 2, Version: "1.0.0"}
-	e.Given(t, ns, app.Deployment())
-	e.Given(t, ns, app.Canary(analysis))
-	e.UntilPhase(t, ns, "shop", siskinv1.PhaseInitialized, 60*time.Second)
+	s, _ := story(t, fixtures.App{Replicas: 2})
+	s.Start(s.App.Canary(analysis))
+	users := s.Users(200)
 
-	users := &load.Generator{URL: e.GatewayURL() + "/", Host: app.Host, Rate: 200}
-	users.Start(t.Context())
-	defer users.Stop()
-
-	app.Version = "1.1.0"
 	began := time.Now()
-	e.Given(t, ns, app.Deployment())
-	c := e.Until(t, ns, "shop", 2*time.Minute, func(c *siskinv1.Canary) string {
-		if c.Status.Phase != siskinv1.PhaseSucceeded && c.Status.Phase != siskinv1.PhaseFailed {
-			return "not ended"
-		}
-		return ""
-	})
+	s.Release("1.1.0")
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, 2*time.Minute)
 	took := time.Since(began)
-	if c.Status.Phase != siskinv1.PhaseSucceeded {
-		t.Fatalf("the good release ended as %s: %s", c.Status.Phase, c.Status.Message)
+	if took > 75*time.Second {
+		t.Errorf("five steps of 10 s took %s, more than 75 s", took)
 	}
-	if took > 70*time.Second {
-		t.Errorf("five steps of 10 s took %s, more than 70 s", took)
-	}
-	t.Logf("the good release took %s", took)
-	if sum := load.Summarize(users.Samples(), time.Time{}); sum.Failed > 0 {
-		t.Errorf("%d of %d requests failed: %v", sum.Failed, sum.Total, sum.Errors)
+	sum := s.NobodyFailed("users of the good release", users, time.Time{})
+	if sum.ByVersion["1.1.0"] == 0 {
+		t.Error("no user saw the new version")
 	}
 
-	app.Version, app.FailRatio = "1.2.0", "0.5"
+	s.App.FailRatio = "0.5"
 	bad := time.Now()
-	e.Given(t, ns, app.Deployment())
-	c = e.UntilPhase(t, ns, "shop", siskinv1.PhaseFailed, time.Minute)
+	s.Release("1.2.0")
+	begun(s, 1)
+	c := endsAs(s, siskinv1.PhaseFailed, time.Minute)
 	users.Stop()
-	sum := load.Summarize(users.Samples(), bad)
-	t.Logf("%v; %s", sum, c.Status.Message)
-	for what, n := range sum.Errors {
-		if !strings.HasPrefix(what, "1.2.0 ") {
-			t.Errorf("%d requests failed that the bad version did not answer: %s", n, what)
+	sum = s.NobodyFailed("users of the bad release", users, bad, "1.2.0")
+	failing := s.OneEvent("RollingBack").At
+	last, ok := lastOf(users.Samples(), "1.2.0")
+	if !ok {
+		t.Fatal("no user saw the bad version: the story proves nothing")
+	}
+	if late := last.Sub(failing); late > 3*time.Second {
+		t.Errorf("the bad version got traffic until %s after the failing check", late)
+	}
+	if c.Status.Rollout.TrafficAt == nil {
+		t.Fatal("status does not tell when the canary got traffic")
+	}
+	if exposed := last.Sub(c.Status.Rollout.TrafficAt.Time); exposed > 10*time.Second+time.Second+3*time.Second {
+		t.Errorf("the bad version had traffic for %s, more than interval + 1 s to settle + 3 s", exposed)
+	}
+	t.Logf("the good release took %s; the bad one had traffic for %s, until %s after the failing check; %v; %s",
+		took, last.Sub(c.Status.Rollout.TrafficAt.Time), last.Sub(failing), sum, c.Status.Message)
+}
+
+// lastOf returns when the last request that a version answered was sent.
+func lastOf(samples []load.Sample, version string) (time.Time, bool) {
+	var last time.Time
+	for _, s := range samples {
+		if s.Version == version && s.At.After(last) {
+			last = s.At
 		}
 	}
+	return last, !last.IsZero()
 }

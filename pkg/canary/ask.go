@@ -52,7 +52,7 @@ type Asker struct {
 func (a *Asker) Forget(who types.NamespacedName, keep func(string) bool) { a.Pool.Forget(who, keep) }
 
 // Answer fills in the answers that are there and has the others found out. It returns the questions that are open.
-func (a *Asker) Answer(ctx context.Context, w *observe.World, s *plan.Snapshot) []string {
+func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 	who := client.ObjectKeyFromObject(w.Canary)
 	asked := map[string]bool{}
 	var open []string
@@ -63,7 +63,7 @@ func (a *Asker) Answer(ctx context.Context, w *observe.World, s *plan.Snapshot) 
 				continue
 			}
 			asked[q.Key], news = true, true
-			answer, done := a.ask(ctx, who, w, s, q)
+			answer, done := a.ask(who, w, s, q)
 			if !done {
 				open = append(open, fmt.Sprintf("an answer of %s %s", q.Kind, q.Name))
 				continue
@@ -78,14 +78,16 @@ func (a *Asker) Answer(ctx context.Context, w *observe.World, s *plan.Snapshot) 
 	return open
 }
 
-func (a *Asker) ask(ctx context.Context, who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question) (plan.Answer, bool) {
+func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question) (plan.Answer, bool) {
 	c := w.Canary
 	switch q.Kind {
 	case plan.AskMetric:
 		for _, m := range c.Spec.Analysis.Metrics {
 			if m.Name == q.Name {
-				in := metrics.Input{Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
-					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now}
+				in := metrics.Input{
+					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
+					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now,
+				}
 				return a.Pool.Ask(who, q.Key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
 			}
 		}

@@ -27,7 +27,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// textDelay is how long a change of texts alone waits for company before it costs a write of its own.
+// textDelay is how long a change of texts alone must last before it costs a write of its own.
 const textDelay = 10 * time.Second
 
 // Reconciler reconciles Canaries.
@@ -76,6 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
 		r.Actor.Memo.Drop(c.UID)
 		r.problems.Delete(c.UID)
+		r.Teller.forget(c.UID)
 		r.Asker.Forget(req.NamespacedName, nil)
 		return reconcile.Result{}, nil
 	}
@@ -117,7 +118,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		r.since = now
 	}
 	s := r.Observer.Snapshot(w, spec, now, r.since)
-	waiting := r.Asker.Answer(ctx, w, &s)
+	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
 	r.explain(&d, w)
@@ -217,11 +218,12 @@ func invalid(err error) bool {
 	return errors.As(err, &spec) || errors.As(err, &route)
 }
 
-// store writes the status if it changed. A change of texts alone waits until textDelay after the last write; the time left is
+// store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay; the time left is
 // returned.
 func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now time.Time) (time.Duration, error) {
 	switch report.Compare(&c.Status, next) {
 	case report.Same:
+		r.Teller.textSettled(c.UID)
 		return 0, nil
 	case report.Text:
 		if left := r.Teller.textDue(c.UID, now); left > 0 {
@@ -236,7 +238,7 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 		return 0, fmt.Errorf("storing the decision: %w", err)
 	}
 	c.Status = *next // the server's times have lost nothing, but its nils and empty lists may differ
-	r.Teller.wrote(c.UID, now)
+	r.Teller.textSettled(c.UID)
 	return 0, nil
 }
 
@@ -258,7 +260,7 @@ func (r *Reconciler) failed(c *siskinv1.Canary, err error) (reconcile.Result, er
 func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision, out act.Outcome, now time.Time) {
 	describe := describer(w)
 	for _, n := range d.Notices {
-		r.Teller.notice(c, d.Next.Rollout, n, describe(n.Revision), now)
+		r.Teller.notice(c, d.Next, n, describe(n.Revision), now)
 	}
 	r.Teller.services(c, out)
 }

@@ -5,11 +5,10 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-
-	corev1 "k8s.io/api/core/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/act"
@@ -26,12 +25,12 @@ type Teller struct {
 	Clock      clock.PassiveClock
 
 	mu       sync.Mutex
-	writes   map[types.UID]time.Time
+	texts    map[types.UID]time.Time // since when the texts in status are not as they should be
 	failures map[types.UID]string
 }
 
 // notice tells one transition: one event, and one message if it is for people's channels.
-func (t *Teller) notice(c *siskinv1.Canary, rollout int64, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) {
+func (t *Teller) notice(c *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) {
 	kind := corev1.EventTypeNormal
 	if n.Severity != plan.Info {
 		kind = corev1.EventTypeWarning
@@ -40,7 +39,7 @@ func (t *Teller) notice(c *siskinv1.Canary, rollout int64, n plan.Notice, r sisk
 	t.event(c, kind, n.Reason, text)
 	t.Asker.Event(c, kind, text, now)
 	if n.Alert && len(c.Spec.Analysis.Alerts) > 0 && !muted(c, n) {
-		t.Dispatcher.Send(c.Spec.Analysis.Alerts, report.Message(c, rollout, n, r, now))
+		t.Dispatcher.Send(c.Spec.Analysis.Alerts, report.Message(c, z, n, r, now))
 	}
 }
 
@@ -89,22 +88,32 @@ func (t *Teller) once(c *siskinv1.Canary, reason, text string) {
 	}
 }
 
-// wrote notes a write of a status; textDue returns how long a change of texts alone has to wait.
-func (t *Teller) wrote(uid types.UID, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.writes == nil {
-		t.writes = map[types.UID]time.Time{}
-	}
-	t.writes[uid] = now
-}
-
+// textDue returns how long a change of texts alone has to wait. Only a text that lasts is worth a write: what waits for an answer
+// that comes in a moment is not.
 func (t *Teller) textDue(uid types.UID, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last, ok := t.writes[uid]
-	if !ok {
-		return 0
+	if t.texts == nil {
+		t.texts = map[types.UID]time.Time{}
 	}
-	return max(textDelay-now.Sub(last), 0)
+	since, ok := t.texts[uid]
+	if !ok {
+		since, t.texts[uid] = now, now
+	}
+	return max(textDelay-now.Sub(since), 0)
+}
+
+// textSettled notes that the texts in status are as they should be.
+func (t *Teller) textSettled(uid types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.texts, uid)
+}
+
+// forget drops what is remembered of a Canary that is gone.
+func (t *Teller) forget(uid types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.texts, uid)
+	delete(t.failures, uid)
 }

@@ -218,8 +218,8 @@ func (c *container) end(ctx context.Context, pid int, exited <-chan error, deadl
 		c.hook(ctx, "PreStop", l.PreStop, pid, grace)
 	}
 	_ = syscall.Kill(pid, syscall.SIGTERM)
-	if min := time.Now().Add(2 * time.Second); grace > 0 && limit.Before(min) {
-		limit = min // a kubelet gives 2 s when the hook has used up the grace period
+	if least := time.Now().Add(2 * time.Second); grace > 0 && limit.Before(least) {
+		limit = least // a kubelet gives 2 s when the hook has used up the grace period
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,7 +113,7 @@ func resourceField(spec *corev1.Container, r *corev1.ResourceFieldSelector) stri
 	if divisor == 0 {
 		divisor = 1
 	}
-	return fmt.Sprint((q.Value() + divisor - 1) / divisor)
+	return strconv.FormatInt((q.Value()+divisor-1)/divisor, 10)
 }
 
 // field reads a field of the pod by its path, as the downward API does.
@@ -164,9 +166,7 @@ func (w *worker) configMap(ctx context.Context, name string, optional bool) (map
 		return nil, err
 	}
 	data := make(map[string]string, len(cm.Data)+len(cm.BinaryData))
-	for k, v := range cm.Data {
-		data[k] = v
-	}
+	maps.Copy(data, cm.Data)
 	for k, v := range cm.BinaryData {
 		data[k] = string(v)
 	}

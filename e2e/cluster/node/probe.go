@@ -88,7 +88,7 @@ func (c *container) probe(ctx context.Context, kind string, p *corev1.Probe, pid
 	reported, last, succeeded := false, false, false
 	began := time.Now()
 	periodEnd := began.Add(period)
-	for ctx.Err() == nil {
+	for wait := time.Duration(0); sleep(ctx, wait) == nil; {
 		err := c.attempt(ctx, p.ProbeHandler, pid, timeout)
 		if ctx.Err() != nil {
 			return
@@ -107,17 +107,19 @@ func (c *container) probe(ctx context.Context, kind string, p *corev1.Probe, pid
 				return
 			}
 		}
-		wait := period
-		if err != nil && eager {
-			wait = min(period, firstLook)
-		}
 		if now := time.Now(); !now.Before(periodEnd.Add(-firstLook)) {
 			periodEnd = now.Add(period)
 		}
-		if sleep(ctx, wait) != nil {
-			return
-		}
+		wait = untilNext(period, err != nil && eager)
 	}
+}
+
+// untilNext is the pause before the next probe; a container that has just started is looked at more often.
+func untilNext(period time.Duration, soon bool) time.Duration {
+	if soon {
+		return min(period, firstLook)
+	}
+	return period
 }
 
 func (c *container) attempt(ctx context.Context, h corev1.ProbeHandler, pid int, timeout time.Duration) error {

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,15 +57,7 @@ func podStatus(pod *corev1.Pod, in statusInput) corev1.PodStatus {
 		}
 	}
 	done := s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed
-	reason, message := "", ""
-	switch {
-	case s.Phase == corev1.PodSucceeded:
-		reason = "PodCompleted"
-	case s.Phase == corev1.PodFailed:
-		reason = "PodFailed"
-	case len(unready) > 0:
-		reason, message = "ContainersNotReady", fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " "))
-	}
+	reason, message := unreadyReason(s.Phase, unready)
 	ready := len(unready) == 0 && !done
 	gates := true
 	for _, g := range pod.Spec.ReadinessGates {
@@ -88,6 +81,19 @@ func podStatus(pod *corev1.Pod, in statusInput) corev1.PodStatus {
 	return s
 }
 
+// unreadyReason tells why containers are not ready, as a kubelet would; empty when they are.
+func unreadyReason(phase corev1.PodPhase, unready []string) (reason, message string) {
+	switch {
+	case phase == corev1.PodSucceeded:
+		return "PodCompleted", ""
+	case phase == corev1.PodFailed:
+		return "PodFailed", ""
+	case len(unready) > 0:
+		return "ContainersNotReady", fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " "))
+	}
+	return "", ""
+}
+
 func phase(pod *corev1.Pod, in statusInput) corev1.PodPhase {
 	running, waiting, failed := 0, 0, 0
 	for i := range in.containers {
@@ -108,11 +114,8 @@ func phase(pod *corev1.Pod, in statusInput) corev1.PodPhase {
 			waiting++
 		}
 	}
-	for i := range in.inits {
-		c := &in.inits[i]
-		if t := c.state.Terminated; t != nil && t.ExitCode != 0 && pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
-			return corev1.PodFailed
-		}
+	if pod.Spec.RestartPolicy == corev1.RestartPolicyNever && slices.ContainsFunc(in.inits, failedInit) {
+		return corev1.PodFailed
 	}
 	switch {
 	case !in.initialized || waiting > 0:
@@ -123,6 +126,10 @@ func phase(pod *corev1.Pod, in statusInput) corev1.PodPhase {
 		return corev1.PodFailed
 	}
 	return corev1.PodSucceeded
+}
+
+func failedInit(c containerState) bool {
+	return c.state.Terminated != nil && c.state.Terminated.ExitCode != 0
 }
 
 func containerStatuses(in []containerState) []corev1.ContainerStatus {

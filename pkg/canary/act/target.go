@@ -151,11 +151,8 @@ func serving(w *observe.World) bool {
 
 // digest names what the Services depend on: the Canary's spec, the revision, the phase, and the Services themselves.
 func digest(w *observe.World, serves bool) string {
-	key := fmt.Sprintf("%d/%s/%s/%t", w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves)
-	for _, name := range []string{w.Apex, w.PrimaryService, w.CanaryService} {
-		key += "/" + specOf(w.Live[name])
-	}
-	return key
+	return fmt.Sprintf("%d/%s/%s/%t/%s/%s/%s", w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves,
+		specOf(w.Live[w.Apex]), specOf(w.Live[w.PrimaryService]), specOf(w.Live[w.CanaryService]))
 }
 
 func specOf(svc *corev1.Service) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -55,6 +56,8 @@ type Observer struct {
 	// Routers by provider; Default is the provider of a Canary that names none.
 	Routers map[string]router.Router
 	Default string
+	// Unavailable are providers that this API server has not the CRDs for.
+	Unavailable []string
 	// Normalize asks the API server how it would write a stored revision today; nil: never asked.
 	Normalize func(ctx context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error)
 	// ServicesKnown tells whether the Services were already found to be as desired.
@@ -68,13 +71,19 @@ func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
 		name = o.Default
 	}
 	r, ok := o.Routers[name]
+	if !ok && slices.Contains(o.Unavailable, name) {
+		return nil, &router.InvalidError{Router: name, Field: "spec.provider", Message: fmt.Sprintf(
+			"provider %q needs CRDs that this cluster does not have: install them and restart Siskin, or use another provider", name)}
+	}
 	if !ok {
 		known := router.Registry{}
 		for n := range o.Routers {
 			known[n] = router.Registration{}
 		}
-		return nil, &router.InvalidError{Router: name, Field: "spec.provider",
-			Message: fmt.Sprintf("unknown provider %q: use one of %v", name, known.Names())}
+		return nil, &router.InvalidError{
+			Router: name, Field: "spec.provider",
+			Message: fmt.Sprintf("unknown provider %q: use one of %v", name, known.Names()),
+		}
 	}
 	return r, nil
 }
@@ -82,8 +91,10 @@ func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
 // World reads the world of c.
 func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Router) (*World, error) {
 	apex := service.ApexName(c)
-	w := &World{Canary: c, Router: r, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
-		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}}
+	w := &World{
+		Canary: c, Router: r, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
+		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{},
+	}
 	name := c.Spec.TargetRef.Name
 	var err error
 	if w.Target, err = o.deployment(ctx, c.Namespace, name); err != nil {
@@ -137,7 +148,7 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
 	}
 	if w.Router == nil || w.Problem != nil {
-		return nil
+		return nil //nolint:nilerr // it is shown, and keeps nothing else from being decided
 	}
 	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
 	return nil
@@ -258,8 +269,7 @@ func routeOf(w *World) plan.Route {
 	if w.Router != nil {
 		r.Confirmed = obs.Known && obs.Evidence >= max(w.Router.Capabilities().Ceiling, router.EvidenceWritten)
 	}
-	var invalid *router.InvalidError
-	if errors.As(w.Problem, &invalid) {
+	if _, invalid := errors.AsType[*router.InvalidError](w.Problem); invalid {
 		r.Rejected = true
 	}
 	if w.Problem != nil {

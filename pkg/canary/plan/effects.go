@@ -11,13 +11,13 @@ func world(s Snapshot, d *Decision) []Effect {
 	}
 	// The target's pods are not the apex's to go back to when there are none, as where an earlier Canary left everything in place.
 	serving := z.Phase != Initializing || s.primaryReady(z.Stable) || (s.Services.Serving && s.Target.Available == 0)
-	split := serving && (!s.Route.Known || s.Route.Current != z.Split || s.Route.Drifted)
+	split := serving && s.routeDiffers(z)
 	leave := split && s.Route.Known && s.Route.Current.Canary > z.Split.Canary
 	var es []Effect
 	if leave { // first of all: no other error may keep traffic at a canary that must not have it
 		es = append(es, ApplySplit{z.Split})
 	}
-	if !s.Target.Stored && s.Target.Found && (s.Target.Revision == z.Stable || (s.Target.Revision == z.Candidate && !z.Phase.Idle())) {
+	if s.snapshotWanted(z) {
 		es = append(es, TakeSnapshot{s.Target.Revision})
 	}
 	if rev, n, ok := s.primaryWanted(z); ok {
@@ -36,6 +36,16 @@ func world(s Snapshot, d *Decision) []Effect {
 		es = append(es, HoldTarget{z.Replicas})
 	}
 	return es
+}
+
+func (s Snapshot) routeDiffers(z State) bool {
+	return !s.Route.Known || s.Route.Current != z.Split || s.Route.Drifted
+}
+
+// snapshotWanted tells that the target has content that a clone runs or will run, and that is not stored.
+func (s Snapshot) snapshotWanted(z State) bool {
+	t := s.Target
+	return t.Found && !t.Stored && (t.Revision == z.Stable || (t.Revision == z.Candidate && !z.Phase.Idle()))
 }
 
 // primaryWanted returns what the primary should run, if it does not.

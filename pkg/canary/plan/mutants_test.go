@@ -119,7 +119,7 @@ func mutants() []mutant {
 				p.Available, p.Endpoints = p.Replicas, max(p.Endpoints, 1)
 			}
 		})},
-		{"a primary that does not come up is left as it is", after(func(s Snapshot, d *Decision) {
+		{"a primary that does not come up is left as it is", after(func(_ Snapshot, d *Decision) {
 			if d.Next.Phase == RollingBack || d.Next.Phase == Failed {
 				drop[ApplyPrimary](d)
 			}
@@ -146,7 +146,7 @@ func mutants() []mutant {
 				d.Notices = append(d.Notices, d.Notices[n-1])
 			}
 		})},
-		{"a transition is not told", after(func(s Snapshot, d *Decision) {
+		{"a transition is not told", after(func(_ Snapshot, d *Decision) {
 			if d.Next.Phase == RollingBack {
 				d.Notices = nil
 			}

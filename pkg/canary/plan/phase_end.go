@@ -74,7 +74,7 @@ func giveBack(s Snapshot, d *Decision) {
 	z := &d.Next
 	z.Split = ToCanary(z.Split.Canary - s.Spec.PromotionStep)
 	z.StepAt, z.CheckAt, z.EffectiveAt = s.Now, s.Now.Add(Settle+s.Spec.Interval), time.Time{}
-	z.Deadline, z.Late = z.CheckAt.Add(s.Spec.Deadline), false
+	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
 	d.because("giving the traffic back to the primary: %d%% left at the canary", z.Split.Canary)
 	d.wakeAt(s.Now, z.StepAt.Add(Settle))
 }
@@ -108,12 +108,8 @@ func takenBack(s Snapshot, d *Decision) bool {
 	if z.Phase == Finalising {
 		return false
 	}
-	if s.Target.Found && s.Target.Revision == z.Stable {
-		rollback(s, d, Cancelled, fmt.Sprintf("the target returned to the promoted revision %s", z.Stable), nil)
-		return true
-	}
-	if z.Replicas == 0 && z.Split == AllPrimary() && z.Phase != Promoting {
-		rollback(s, d, Cancelled, "the target was scaled to zero: nothing can be judged", nil)
+	if why := s.pointless(*z); why != "" {
+		rollback(s, d, Cancelled, why, nil)
 		return true
 	}
 	if why := s.hopeless(); why != "" {
@@ -123,11 +119,27 @@ func takenBack(s Snapshot, d *Decision) bool {
 	if z.Phase == Promoting {
 		return false
 	}
-	if s.Target.Found && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(*z)) {
+	if s.superseded(*z) {
 		begin(s, d, s.Target.Revision)
 		return true
 	}
 	return lostPods(s, d)
+}
+
+// pointless tells why nobody wants the rollout any more.
+func (s Snapshot) pointless(z State) string {
+	switch {
+	case s.Target.Found && s.Target.Revision == z.Stable:
+		return fmt.Sprintf("the target returned to the promoted revision %s", z.Stable)
+	case z.Replicas == 0 && z.Split == AllPrimary() && z.Phase != Promoting:
+		return "the target was scaled to zero: nothing can be judged"
+	}
+	return ""
+}
+
+// superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves.
+func (s Snapshot) superseded(z State) bool {
+	return s.Target.Found && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(z))
 }
 
 // rollbackAsked returns the rollback hook that agreed, if one did.
@@ -220,6 +232,8 @@ func rollBack(s Snapshot, d *Decision) {
 		d.wait("the primary: %s", s.Primary.explain(z.Stable))
 	case z.Split == AllPrimary() && z.Split == s.State.Split && s.settled() && s.reverted():
 		end(s, d, "")
+	case late && s.settled():
+		end(s, d, fmt.Sprintf(" (not ready: %s)", s.Primary.explain(z.Stable)))
 	case late:
 		end(s, d, fmt.Sprintf(" (not confirmed: %s; the canary keeps running until it is)", s.routeMessage()))
 	case !s.reverted():
@@ -270,6 +284,11 @@ func end(s Snapshot, d *Decision, remark string) {
 	if outcome == Cancelled {
 		n.Reason, n.Severity = "RolloutCancelled", Info
 		n.Message = fmt.Sprintf("the primary serves revision %s%s", z.Stable, remark)
+	}
+	if z.Split != AllPrimary() {
+		n.Severity, n.Alert = Error, true
+		n.Message = fmt.Sprintf("revision %s goes on serving %d%%: the primary cannot take the traffic (%s); repair it", z.Candidate,
+			z.Split.Canary, s.Primary.explain(z.Stable))
 	}
 	d.notify(n)
 	d.wakeAt(s.Now, z.DrainUntil)

@@ -78,10 +78,12 @@ func step(s Snapshot, d *Decision) {
 	z.Step, z.Attempt, z.Split = n, z.Attempt+1, ToCanary(to.Weight)
 	z.StepAt, z.EffectiveAt, z.CheckAt = s.Now, time.Time{}, s.Now.Add(Settle+to.Interval)
 	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
-	z.Late, z.Halted = false, false
-	d.because("step %d of %d: %d%% of the traffic goes to revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)
-	d.notify(Notice{Reason: "StepAdvanced", Severity: Info, Revision: z.Candidate,
-		Message: fmt.Sprintf("step %d of %d: canary weight %d for revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)})
+	z.Halted = false
+	d.because("step %d of %d: %d%% of the traffic at revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)
+	d.notify(Notice{
+		Reason: "StepAdvanced", Severity: Info, Revision: z.Candidate,
+		Message: fmt.Sprintf("step %d of %d: canary weight %d for revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate),
+	})
 	d.wakeAt(s.Now, z.StepAt.Add(Settle))
 }
 
@@ -167,8 +169,10 @@ func halt(s Snapshot, d *Decision, g outcome, t HookType) {
 		return
 	}
 	z.Halted, z.Deadline = true, s.Now.Add(s.Spec.GateDeadline)
-	d.notify(Notice{Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: z.Candidate, Result: &r,
-		Message: fmt.Sprintf("revision %s waits at %d%% for approval by %s (%s): %s", z.Candidate, z.Split.Canary, r.Name, t, r.Message)})
+	d.notify(Notice{
+		Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: z.Candidate, Result: &r,
+		Message: fmt.Sprintf("revision %s waits at %d%% for approval by %s (%s): %s", z.Candidate, z.Split.Canary, r.Name, t, r.Message),
+	})
 }
 
 // inconclusive applies the policy for a check that says neither yes nor no.
@@ -191,9 +195,11 @@ func hold(s Snapshot, d *Decision, r Result) {
 		d.Stalled = "AnalysisInvalid"
 	}
 	if !toldUnclear(s.State.Results, r) {
-		d.notify(Notice{Reason: "CheckInconclusive", Severity: Warning, Revision: z.Candidate, Result: &r,
+		d.notify(Notice{
+			Reason: "CheckInconclusive", Severity: Warning, Revision: z.Candidate, Result: &r,
 			Message: fmt.Sprintf("step %d holds at %d%%: %s; rolled back at %s if that lasts", z.Step, z.Split.Canary, describe(r),
-				s.deadline(*z).UTC().Format("15:04:05Z"))})
+				s.deadline(*z).UTC().Format("15:04:05Z")),
+		})
 	}
 	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(min(s.interval(), Recheck))
 	d.wakeAt(s.Now, z.CheckAt)
@@ -220,7 +226,9 @@ func fail(s Snapshot, d *Decision, r Result) {
 	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
 	z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
 	d.because("check %d of at most %d failed: %s", z.FailedChecks, s.Spec.Threshold, describe(r))
-	d.notify(Notice{Reason: "CheckFailed", Severity: Warning, Revision: z.Candidate, Result: &r,
-		Message: fmt.Sprintf("check failed (%d of %d before rollback) at %d%%: %s", z.FailedChecks, s.Spec.Threshold, z.Split.Canary, describe(r))})
+	d.notify(Notice{
+		Reason: "CheckFailed", Severity: Warning, Revision: z.Candidate, Result: &r,
+		Message: fmt.Sprintf("check failed (%d of %d before rollback) at %d%%: %s", z.FailedChecks, s.Spec.Threshold, z.Split.Canary, describe(r)),
+	})
 	d.wakeAt(s.Now, z.CheckAt)
 }

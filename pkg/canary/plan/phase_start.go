@@ -30,8 +30,10 @@ func initialize(s Snapshot, d *Decision) {
 		z.Deadline, z.Overdue = time.Time{}, false
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 		d.because("the primary serves revision %s", z.Stable)
-		d.notify(Notice{Reason: "Initialized", Severity: Info, Alert: true, Revision: z.Stable,
-			Message: fmt.Sprintf("initialization completed: the primary serves revision %s; the target is now only a template", z.Stable)})
+		d.notify(Notice{
+			Reason: "Initialized", Severity: Info, Alert: true, Revision: z.Stable,
+			Message: fmt.Sprintf("initialization completed: the primary serves revision %s; the target is now only a template", z.Stable),
+		})
 		return
 	}
 	d.because("initializing: %s", join(d.WaitingFor))
@@ -72,8 +74,10 @@ func idle(s Snapshot, d *Decision) {
 		z.Rejected = ""
 		d.enter(Initialized, s.Now)
 		d.because("the target is back at the promoted revision %s", z.Stable)
-		d.notify(Notice{Reason: "TargetReverted", Severity: Info, Revision: z.Stable,
-			Message: fmt.Sprintf("the target is back at the promoted revision %s; nothing to release", z.Stable)})
+		d.notify(Notice{
+			Reason: "TargetReverted", Severity: Info, Revision: z.Stable,
+			Message: fmt.Sprintf("the target is back at the promoted revision %s; nothing to release", z.Stable),
+		})
 	case rev == z.Stable:
 		d.because("%s", serving(*z))
 	case rev == z.Rejected:
@@ -118,8 +122,10 @@ func told(s Snapshot, d *Decision) {
 		}
 		d.pass(q)
 		if a.Verdict != Pass {
-			d.notify(Notice{Reason: "PostRolloutHookFailed", Severity: Warning, Revision: d.Next.Candidate,
-				Message: fmt.Sprintf("post-rollout hook %s failed: %s", q.Name, a.Message)})
+			d.notify(Notice{
+				Reason: "PostRolloutHookFailed", Severity: Warning, Revision: d.Next.Candidate,
+				Message: fmt.Sprintf("post-rollout hook %s failed: %s", q.Name, a.Message),
+			})
 		}
 	}
 }
@@ -145,16 +151,20 @@ func begin(s Snapshot, d *Decision, rev string) {
 		z.Deadline = s.Now.Add(s.Spec.GateDeadline)
 		d.because("revision %s waits for approval by %s", rev, names(gates))
 		d.wait("confirm-rollout %s", names(gates))
-		d.notify(Notice{Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: rev,
-			Message: fmt.Sprintf("new revision %s%s waits for approval by %s", rev, superseded, names(gates))})
+		d.notify(Notice{
+			Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: rev,
+			Message: fmt.Sprintf("new revision %s%s waits for approval by %s", rev, superseded, names(gates)),
+		})
 		d.wake(s.Spec.Interval)
 		return
 	}
 	z.Deadline = s.Now.Add(s.Spec.Deadline)
 	d.enter(Progressing, s.Now)
 	d.because("new revision %s: the canary is being started", rev)
-	d.notify(Notice{Reason: "NewRevision", Severity: Info, Alert: true, Revision: rev,
-		Message: fmt.Sprintf("new revision %s detected%s: starting the canary", rev, superseded)})
+	d.notify(Notice{
+		Reason: "NewRevision", Severity: Info, Alert: true, Revision: rev,
+		Message: fmt.Sprintf("new revision %s detected%s: starting the canary", rev, superseded),
+	})
 	d.wakeAt(s.Now, z.Deadline)
 }
 
@@ -186,7 +196,9 @@ func waitForRollout(s Snapshot, d *Decision) {
 	d.enter(Progressing, s.Now)
 	z.StepAt, z.CheckAt, z.Deadline = s.Now, s.Now, s.Now.Add(s.Spec.Deadline)
 	d.because("revision %s was approved: the canary is being started", z.Candidate)
-	d.notify(Notice{Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
-		Message: fmt.Sprintf("revision %s was approved: starting the canary", z.Candidate)})
+	d.notify(Notice{
+		Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
+		Message: fmt.Sprintf("revision %s was approved: starting the canary", z.Candidate),
+	})
 	d.wakeAt(s.Now, z.Deadline)
 }

@@ -203,9 +203,11 @@ func (k *workload) observe() Workload {
 	if !k.found {
 		return Workload{}
 	}
-	return Workload{Found: true, Revision: k.rev, Replicas: k.replicas, Pods: int32(len(k.pods)), Updated: k.updated(),
+	return Workload{
+		Found: true, Revision: k.rev, Replicas: k.replicas, Pods: int32(len(k.pods)), Updated: k.updated(),
 		Available: k.available(), Endpoints: k.endpoints, Current: k.obsRev == k.rev && k.obsReplicas == k.replicas,
-		Drifted: k.drifted, Stuck: k.stuck}
+		Drifted: k.drifted, Stuck: k.stuck,
+	}
 }
 
 // only tells whether all pods run rev.
@@ -232,8 +234,10 @@ type routeState struct {
 
 func (w *simulation) observeRoute(desired Split) Route {
 	r := w.route
-	return Route{Known: r.known, Current: r.current, Confirmed: r.known && !r.rejected && r.effective == r.current && r.current == desired,
-		Rejected: r.rejected, Message: "not accepted"}
+	return Route{
+		Known: r.known, Current: r.current, Confirmed: r.known && !r.rejected && r.effective == r.current && r.current == desired,
+		Rejected: r.rejected, Message: "not accepted",
+	}
 }
 
 // write changes the route; the data plane follows.

@@ -14,7 +14,7 @@ func (w *simulation) checkJudgement(s Snapshot, d Decision) {
 		return
 	}
 	if b.FailedChecks > a.FailedChecks {
-		w.checkFailure(s, d)
+		w.checkFailure(s)
 	}
 	if a.Phase == Waiting && b.Phase == Progressing {
 		for _, h := range s.Spec.hooks(ConfirmRollout) {
@@ -47,7 +47,7 @@ func (w *simulation) checkBegin(s Snapshot, d Decision) {
 	}
 }
 
-func (w *simulation) checkFailure(s Snapshot, d Decision) {
+func (w *simulation) checkFailure(s Snapshot) {
 	qs := s.checks()
 	if s.State.Step == 0 {
 		qs = s.hookQuestions(PreRollout, "a"+strconv.Itoa(s.State.Attempt))
@@ -62,7 +62,6 @@ func (w *simulation) checkFailure(s Snapshot, d Decision) {
 		return
 	}
 	w.violated("9: a failed check is counted where none failed")
-	_ = d
 }
 
 // checkStepDone: long enough under the split, and every check of it passed after that.
@@ -153,7 +152,7 @@ func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
 			w.violated("5: a canary with traffic is scaled to zero")
 		case !same && e.Revision != d.Next.Candidate:
 			w.violated("2: the canary gets %s, which is not on trial", e.Revision)
-		case w.early(d) && (!same || e.Replicas == 0) && w.canary.available() > 0:
+		case w.early() && (!same || e.Replicas == 0) && w.canary.available() > 0:
 			w.violated("5: the canary is taken away %v after it lost its traffic; the drain is %v", w.now.Sub(w.route.since), s.Spec.Drain)
 		}
 	case ApplySplit:
@@ -182,11 +181,10 @@ func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
 }
 
 // early tells whether the canary lost its traffic so shortly ago that requests may still be under way.
-func (w *simulation) early(d Decision) bool {
+func (w *simulation) early() bool {
 	if w.route.since.IsZero() || w.route.effective.Canary > 0 || w.ledger.drainEdited {
 		return false
 	}
-	_ = d
 	return w.now.Sub(w.route.since)+w.slack() < w.spec.Drain
 }
 
@@ -212,7 +210,7 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 				w.violated("deletion: the target gets %d replicas instead of %d", e.Replicas, s.Target.Replicas)
 			}
 		case ApplySplit:
-			if e.Split.Primary > s.State.Split.Primary && s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 {
+			if e.Split.Primary > s.State.Split.Primary && s.Target.Replicas > 0 && s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 {
 				w.violated("5: traffic goes to a primary without pods while the canary serves")
 			}
 		case Abandon:
@@ -229,11 +227,13 @@ func (w *simulation) checkRest() {
 	case w.failure != "" || w.orphan && w.gone:
 		return
 	case w.gone:
-		if w.target.found && z.Stable != "" && (w.target.held || w.target.available() < w.user.replicas || !w.services.Restored) {
+		if w.target.found && z.Stable != "" && (w.target.held || w.target.available() == 0 && w.user.replicas > 0 || !w.services.Restored) {
 			w.violated("deletion: at the end the target does not serve")
 		}
 		return
 	case z.Overdue, w.spec.Suspend, !w.target.found:
+		return
+	case w.traits(z.Stable).primaryFails || w.traits(z.Stable).neverReady: // became stable while the user wanted no pods, so that nobody could know
 		return
 	case !z.Phase.Idle() || w.user.deleting:
 		w.violated("8: the world rests in %s", z.Phase)
@@ -243,7 +243,6 @@ func (w *simulation) checkRest() {
 		w.violated("5: at the end the split is %v, %v in the data plane", z.Split, w.route.effective)
 	case len(w.canary.pods) > 0 || len(w.target.pods) > 0 || !w.target.held:
 		w.violated("5: at the end %d canary pods and %d target pods are left", len(w.canary.pods), len(w.target.pods))
-	case w.traits(z.Stable).primaryFails: // promoted while the user wanted no pods, so that nobody could know
 	case w.primary.rev != z.Stable || w.primary.replicas != w.user.replicas || w.primary.available() < w.user.replicas:
 		w.violated("5: at the end the primary has %d pods of %s", w.primary.available(), w.primary.rev)
 	case z.Phase == Failed && z.Cause == "":

@@ -141,7 +141,9 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 // newlyUnclear tells whether a check held the step for a reason that the one before did not have.
 func newlyUnclear(s Snapshot, b State) bool {
 	a := s.State
-	done := func(r Result) bool { return r.Verdict != Inconclusive || s.Spec.NoData == PolicyPass && a.Step > 0 && !r.Invalid }
+	done := func(r Result) bool {
+		return r.Verdict != Inconclusive || s.Spec.NoData == PolicyPass && a.Step > 0 && !r.Invalid
+	}
 	if b.FailedChecks > a.FailedChecks || a.Attempt == b.Attempt || !slices.ContainsFunc(b.Results, func(r Result) bool { return !done(r) }) {
 		return false
 	}
@@ -208,7 +210,7 @@ func (w *simulation) checkSplit(s Snapshot, d Decision) {
 	case s.State.Phase == "" || a == b:
 	case b.Canary > a.Canary:
 		w.checkRaise(s, d)
-	case s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 && d.Next.Replicas > 0 && !w.mayGiveUp(s, d):
+	case s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 && d.Next.Replicas > 0 && !mayGiveUp(s, d):
 		w.violated("5: traffic goes to a primary without pods while the canary serves (%s -> %s)", s.State.Phase, d.Next.Phase)
 	case s.State.Reverting && s.Canary.Endpoints > 0 && !s.Primary.Ready(s.State.Stable, s.Spec.PrimaryReady):
 		w.violated("7: the canary stops serving before the primary is back")
@@ -220,7 +222,7 @@ func (w *simulation) checkSplit(s Snapshot, d Decision) {
 }
 
 // mayGiveUp: a canary that failed and carries only a share gives way to the rollout that may fix everything (invariant 6).
-func (w *simulation) mayGiveUp(s Snapshot, d Decision) bool {
+func mayGiveUp(s Snapshot, d Decision) bool {
 	return s.State.Phase.Idle() && d.Next.Rollout > s.State.Rollout && s.State.Split.Canary < 100 && !s.State.Reverting
 }
 

@@ -13,6 +13,7 @@ import (
 var (
 	worldsFlag = flag.Int("worlds", 0, "number of random worlds")
 	seedFlag   = flag.Uint64("seed", 0, "replay one random world")
+	updateFlag = flag.Bool("update", false, "rewrite the golden files")
 )
 
 // randomWorld is the world of a seed: a spec, chances, faults and people.
@@ -145,17 +146,17 @@ func (w *simulation) edit(change func(*Spec)) {
 
 // someEvent is a fault or a person.
 func (w *simulation) someEvent() {
-	for0 := w.between(5*time.Second, 5*time.Minute)
+	lasts := w.between(5*time.Second, 5*time.Minute)
 	if w.rng.IntN(5) == 0 {
-		for0 = w.between(5*time.Minute, 30*time.Minute)
+		lasts = w.between(5*time.Minute, 30*time.Minute)
 	}
-	switch w.rng.IntN(24) {
+	switch w.rng.IntN(26) {
 	case 0:
 		w.scale(int32(w.rng.IntN(5)))
 	case 1, 2:
-		w.notef("        suspended for %v", for0)
+		w.notef("        suspended for %v", lasts)
 		w.edit(func(z *Spec) { z.Suspend = true })
-		w.at(for0, func() { w.edit(func(z *Spec) { z.Suspend = false }) })
+		w.at(lasts, func() { w.edit(func(z *Spec) { z.Suspend = false }) })
 	case 3:
 		w.editAnalysis()
 	case 4:
@@ -163,52 +164,52 @@ func (w *simulation) someEvent() {
 		w.user.deleting = true
 		w.poke()
 	case 5:
-		w.recreateTarget(for0)
+		w.recreateTarget(lasts)
 	case 6, 7:
-		w.notef("        primary dies for %v", for0)
+		w.notef("        primary dies for %v", lasts)
 		w.primary.die(w.rng.IntN(2))
-		w.at(for0, w.primary.heal)
+		w.at(lasts, w.primary.heal)
 	case 8, 9:
-		w.notef("        canary dies for %v", for0)
+		w.notef("        canary dies for %v", lasts)
 		w.canary.die(w.rng.IntN(2))
-		w.at(for0, w.canary.heal)
+		w.at(lasts, w.canary.heal)
 	case 10:
 		k := pick(w, w.canary, w.primary)
-		w.notef("        %s loses its endpoints for %v", k.role, for0)
+		w.notef("        %s loses its endpoints for %v", k.role, lasts)
 		k.endpointsBroken = true
 		k.publish()
-		w.at(for0, k.heal)
+		w.at(lasts, k.heal)
 	case 11, 12:
 		w.notef("        route is changed by somebody")
 		if w.route.known {
 			w.write(pick(w, AllPrimary(), ToCanary(50), ToCanary(100)))
 		}
 	case 13:
-		w.notef("        data plane refuses routes for %v", for0)
+		w.notef("        data plane refuses routes for %v", lasts)
 		w.route.refuses = true
-		w.at(for0, func() { w.route.refuses = false; w.accept(w.route.writes) })
+		w.at(lasts, func() { w.route.refuses = false; w.accept(w.route.writes) })
 	case 14:
-		w.notef("        router is down for %v", for0)
+		w.notef("        router is down for %v", lasts)
 		w.route.down = true
-		w.at(for0, func() { w.route.down = false })
+		w.at(lasts, func() { w.route.down = false })
 	case 15, 16:
 		w.hooks.dark, w.hooks.invalid = true, w.rng.IntN(3) == 0
-		w.at(for0, func() { w.hooks.dark, w.hooks.invalid = false, false })
+		w.at(lasts, func() { w.hooks.dark, w.hooks.invalid = false, false })
 	case 17:
 		w.hooks.mute = true
-		w.at(for0, func() { w.hooks.mute = false; w.hooks.forget(); w.poke() })
+		w.at(lasts, func() { w.hooks.mute = false; w.hooks.forget(); w.poke() })
 	case 18:
 		w.hooks.rollback = true
-		w.at(for0, func() { w.hooks.rollback = false })
+		w.at(lasts, func() { w.hooks.rollback = false })
 	case 19:
 		w.hooks.preFails, w.hooks.postFails = w.rng.IntN(3), w.rng.IntN(2) == 0
 	case 20, 21:
 		for _, g := range gates(w.spec.Hooks) {
 			w.hooks.open[g] = !w.hooks.open[g]
 		}
-	case 22:
+	case 22, 23, 24:
 		w.restart("for no reason")
-	case 23:
+	case 25:
 		w.drift()
 	}
 }
@@ -303,6 +304,17 @@ func retell(seed uint64, decide func(Snapshot) Decision) string {
 	return fmt.Sprintf("spec %+v\nreplicas %d\n%s", w.spec, w.user.replicas, w.trace)
 }
 
+// ways from phase to phase that the worlds must go.
+var ways = []string{
+	"Initializing -> Initialized", "Initialized -> Waiting", "Initialized -> Progressing", "Waiting -> Progressing", "Waiting -> RollingBack",
+	"Progressing -> Waiting", "Progressing -> WaitingPromotion", "Progressing -> Promoting", "Progressing -> RollingBack",
+	"WaitingPromotion -> Promoting", "WaitingPromotion -> RollingBack", "WaitingPromotion -> Progressing", "Promoting -> Finalising",
+	"Promoting -> Succeeded", "Promoting -> RollingBack", "Finalising -> Succeeded", "Finalising -> RollingBack", "RollingBack -> Failed",
+	"RollingBack -> Cancelled", "Failed -> Initialized", "Failed -> Progressing", "Cancelled -> Progressing", "Succeeded -> Progressing",
+	"Initializing -> Terminating", "Progressing -> Terminating", "Promoting -> Terminating", "RollingBack -> Terminating",
+	"Succeeded -> Terminating",
+}
+
 func TestRandomWorlds(t *testing.T) {
 	n := 20000
 	if v, err := strconv.Atoi(os.Getenv("WORLDS")); err == nil {
@@ -320,8 +332,16 @@ func TestRandomWorlds(t *testing.T) {
 	}
 	began := time.Now()
 	passes, failed := 0, 0
+	reached := map[string]int{}
 	for seed := first; seed < first+uint64(n); seed++ {
 		w := randomWorld(seed)
+		w.decide = func(s Snapshot) Decision {
+			d := Decide(s)
+			if d.Next.Phase != s.State.Phase {
+				reached[fmt.Sprintf("%s -> %s", s.State.Phase, d.Next.Phase)]++
+			}
+			return d
+		}
 		if violation := live(w); violation != "" {
 			t.Errorf("seed=%d: %s\n%s", seed, violation, tail(retell(seed, Decide), 60))
 			if failed++; failed >= 3 {
@@ -332,6 +352,13 @@ func TestRandomWorlds(t *testing.T) {
 	}
 	if *seedFlag > 0 {
 		t.Logf("seed=%d:\n%s", first, retell(first, Decide))
+	}
+	if n >= 20000 {
+		for _, way := range ways {
+			if reached[way] == 0 {
+				t.Errorf("no world goes %s: the worlds prove nothing about it", way)
+			}
+		}
 	}
 	took := time.Since(began)
 	t.Logf("%d worlds, %d decisions, %.0f worlds/s", n, passes, float64(n)/took.Seconds())

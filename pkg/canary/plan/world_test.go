@@ -52,6 +52,7 @@ type chances struct {
 	progressDeadline                                time.Duration
 	surge                                           int32
 	deep                                            bool // also check what costs time
+	exact                                           bool // every delay is as long as it may be
 }
 
 type userState struct {
@@ -74,8 +75,10 @@ type controller struct {
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(seed uint64, spec Spec, cfg chances) *simulation {
-	w := &simulation{rng: rand.New(rand.NewPCG(seed, 0)), now: epoch, cfg: cfg, decide: Decide, spec: spec,
-		stored: map[string]bool{}, revisions: map[string]*traits{}}
+	w := &simulation{
+		rng: rand.New(rand.NewPCG(seed, 0)), now: epoch, cfg: cfg, decide: Decide, spec: spec,
+		stored: map[string]bool{}, revisions: map[string]*traits{},
+	}
 	w.target, w.primary, w.canary = &workload{w: w, role: "target"}, &workload{w: w, role: "primary"}, &workload{w: w, role: "canary"}
 	w.route.effective = AllPrimary()
 	w.ctl = controller{up: true, since: epoch}
@@ -232,13 +235,17 @@ func (w *simulation) restart(when string) {
 
 // snapshot is what the controller observes.
 func (w *simulation) snapshot() Snapshot {
-	s := Snapshot{Now: w.now, Since: w.ctl.since, Spec: w.spec, State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
-		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting}
+	s := Snapshot{
+		Now: w.now, Since: w.ctl.since, Spec: w.spec, State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
+		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
+	}
 	t := w.target
 	s.Target = Target{Found: t.found}
 	if t.found {
-		s.Target = Target{Found: true, Revision: t.rev, Replicas: w.user.replicas, Held: t.held, Available: t.available(),
-			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas}
+		s.Target = Target{
+			Found: true, Revision: t.rev, Replicas: w.user.replicas, Held: t.held, Available: t.available(),
+			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas,
+		}
 	}
 	s.Route = w.observeRoute(w.state.Split)
 	return s
@@ -258,6 +265,9 @@ func (w *simulation) chance(p float64) bool { return p > 0 && !w.quiet && w.rng.
 func (w *simulation) upTo(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
+	}
+	if w.cfg.exact {
+		return d
 	}
 	return time.Duration(w.rng.Int64N(int64(d)))
 }

@@ -29,9 +29,9 @@ func EventText(n plan.Notice, r siskinv1.RevisionStatus) string {
 }
 
 // Message makes the message to people's channels of a notice.
-func Message(canary *siskinv1.Canary, rollout int64, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) notifier.Message {
+func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) notifier.Message {
 	m := notifier.Message{
-		Key:      fmt.Sprintf("%s/%d/%s/%s", canary.UID, rollout, n.Revision, n.Reason),
+		Key:      fmt.Sprintf("%s/%d/%d/%s/%s", canary.UID, z.Rollout, z.Step, n.Revision, n.Reason),
 		Severity: siskinv1.AlertSeverity(n.Severity),
 		Title:    fmt.Sprintf("%s/%s: %s", canary.Namespace, canary.Spec.TargetRef.Name, title(n.Reason)),
 		Text:     n.Message,

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/utils/ptr"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
@@ -37,7 +36,7 @@ func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int3
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(canary, siskinv1.GroupVersion.WithKind("Canary"))},
 		},
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.To(replicas), Selector: selector(r.Workload.Selector, role), Template: template,
+			Replicas: new(replicas), Selector: selector(r.Workload.Selector, role), Template: template,
 			MinReadySeconds: r.Workload.MinReadySeconds, ProgressDeadlineSeconds: r.Workload.ProgressDeadlineSeconds,
 			RevisionHistoryLimit: r.Workload.RevisionHistoryLimit,
 		},

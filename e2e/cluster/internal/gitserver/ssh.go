@@ -104,7 +104,7 @@ func (s *Server) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 			if err != nil || m == nil {
 				return
 			}
-			cmd := exec.Command(s.git, strings.TrimPrefix(m[1], "git-"), s.dir(m[2]))
+			cmd := exec.Command(s.git, strings.TrimPrefix(m[1], "git-"), s.dir(m[2])) //nolint:noctx // it ends with its channel
 			cmd.Env = append([]string{"GIT_PROTOCOL=" + protocol}, s.env...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = ch, ch, ch.Stderr()
 			cmd.WaitDelay = time.Second

@@ -177,9 +177,9 @@ func bind(m Mount, volume *os.File) error {
 func resolve(path string) (string, error) {
 	path = filepath.Clean(path)
 	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		real, err := filepath.EvalSymlinks(dir)
+		found, err := filepath.EvalSymlinks(dir)
 		if err == nil {
-			return filepath.Join(real, rest), nil
+			return filepath.Join(found, rest), nil
 		}
 		if dir == "/" {
 			return "", fmt.Errorf("resolving %s: %w", path, err)

@@ -26,7 +26,7 @@ func SetupRoot(scratch string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("making the root directory: %w", err)
 	}
-	if err := mountTmpfs(root, "755"); err != nil {
+	if err := mountTmpfs(root); err != nil {
 		return err
 	}
 	if err := mirror("/", root, func(name string) bool {
@@ -39,7 +39,7 @@ func SetupRoot(scratch string) error {
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return fmt.Errorf("making /%s: %w", d, err)
 		}
-		if err := mountTmpfs(to, "755"); err != nil {
+		if err := mountTmpfs(to); err != nil {
 			return err
 		}
 		if err := mirror("/"+d, to, nil); err != nil {
@@ -84,11 +84,11 @@ func MountTmpfs(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making %s: %w", dir, err)
 	}
-	return mountTmpfs(dir, "755")
+	return mountTmpfs(dir)
 }
 
-func mountTmpfs(dir, mode string) error {
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode="+mode); err != nil {
+func mountTmpfs(dir string) error {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return fmt.Errorf("mounting a tmpfs on %s: %w", dir, err)
 	}
 	return nil
@@ -196,7 +196,7 @@ func shadow(dir string) error {
 		return fmt.Errorf("opening %s: %w", dir, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := mountTmpfs(dir, "755"); err != nil {
+	if err := mountTmpfs(dir); err != nil {
 		return err
 	}
 	return mirror(fmt.Sprintf("/proc/self/fd/%d/", fd), dir, nil)

@@ -73,10 +73,10 @@ func (s *Supervisor) controlGit(r *http.Request) (any, error) {
 		return s.git.HostKey(), s.git.AuthorizeKey(q.Get("key"))
 	case "user":
 		s.git.SetPassword(q.Get("user"), q.Get("password"))
-		return nil, nil
+		return nil, nil //nolint:nilnil // there is nothing to answer
 	case "down":
 		s.git.SetDown(q.Get("down") == "true")
-		return nil, nil
+		return nil, nil //nolint:nilnil // there is nothing to answer
 	}
 	return nil, errors.New("unknown action")
 }

@@ -89,13 +89,12 @@ func (s *Supervisor) startServers(ctx context.Context) error {
 		waiting = append(waiting, p)
 	}
 	if s.cfg.Traefik {
-		if err := s.apply(ctx, serviceManifest("gateway-system", "gateway", wire.TraefikIP, servicePort{"http", 80, 8080}, servicePort{"http-alt", 8080, 8080})+"---"+gatewayManifest); err != nil {
-			return err
-		}
+		manifests := serviceManifest("gateway-system", "gateway", wire.TraefikIP, servicePort{"http", 80, 8080}, servicePort{"http-alt", 8080, 8080}) + "---" + gatewayManifest
 		if s.cfg.Nginx {
-			if err := s.apply(ctx, nginxManifest); err != nil {
-				return err
-			}
+			manifests += "\n---" + nginxManifest
+		}
+		if err := s.apply(ctx, manifests); err != nil {
+			return err
 		}
 		waiting = append(waiting, s.traefik())
 	}

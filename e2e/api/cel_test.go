@@ -1,0 +1,317 @@
+package api_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// bases are valid specs, to which cases are merged.
+var bases = map[string]string{ //nolint:gochecknoglobals // a table
+	"Canary": `
+targetRef: {kind: Deployment, name: finch}
+provider: gatewayapi
+service: {port: 80, gatewayRefs: [{name: public}]}
+analysis: {interval: 10s, threshold: 1}
+`,
+	"MetricTemplate": `
+provider: {type: prometheus}
+query: up
+`,
+	"AlertProvider": `
+type: slack
+address: https://hooks.example.org/x
+`,
+	"GitSync": `
+url: https://git.example.org/aviary
+`,
+}
+
+// rules has, for every rule that needs more than one value to tell (CEL) or a form (pattern), what is accepted and what is refused.
+var rules = []struct { //nolint:gochecknoglobals // a table
+	kind, name, reason string
+	accepted, refused  []string
+	message            string
+}{
+	{
+		kind: "Canary", name: "ways to release", reason: "Weights and iterations exclude each other, and so do two ways to give weights.",
+		accepted: []string{"analysis: {stepWeight: 10}", "analysis: {stepWeights: [10, 20]}", "analysis: {iterations: 3}"},
+		refused: []string{"analysis: {stepWeight: 10, iterations: 3}", "analysis: {stepWeights: [10], iterations: 3}",
+			"analysis: {stepWeight: 10, stepWeights: [10]}"},
+		message: "give one of iterations, stepWeight, stepWeights",
+	},
+	{
+		kind: "Canary", name: "repeated weights", reason: "A weight that is given twice would be a step that changes nothing.",
+		accepted: []string{"analysis: {stepWeights: [1, 2, 100]}"}, refused: []string{"analysis: {stepWeights: [10, 10, 20]}"},
+		message: "stepWeights must not repeat a weight",
+	},
+	{
+		kind: "Canary", name: "rising weights", reason: "Traffic only rises during a rollout.",
+		accepted: []string{"analysis: {stepWeights: [5, 50, 95]}"}, refused: []string{"analysis: {stepWeights: [20, 10]}"},
+		message: "stepWeights must rise",
+	},
+	{
+		kind: "Canary", name: "maxWeight", reason: "The first step must not be beyond the last.",
+		accepted: []string{"analysis: {stepWeight: 10, maxWeight: 10}"}, refused: []string{"analysis: {stepWeight: 20, maxWeight: 10}"},
+		message: "stepWeight must not be larger than maxWeight",
+	},
+	{
+		kind: "Canary", name: "provider kubernetes", reason: "A Service cannot split traffic by weight.",
+		accepted: []string{"{provider: kubernetes, analysis: {iterations: 2}}", "{provider: kubernetes, skipAnalysis: true}"},
+		refused:  []string{"{provider: kubernetes, analysis: {stepWeight: 10}}"},
+		message:  "provider kubernetes cannot split traffic by weight: use analysis.iterations (blue/green)",
+	},
+	{
+		kind: "Canary", name: "provider gatewayapi", reason: "A route without a parent would carry no traffic, silently.",
+		accepted: []string{"{provider: 'gatewayapi:v1', service: {gatewayRefs: [{name: public}]}}"},
+		refused:  []string{"{service: {gatewayRefs: []}}", "{service: {gatewayRefs: null}}"},
+		message:  "provider gatewayapi needs service.gatewayRefs",
+	},
+	{
+		kind: "Canary", name: "threshold of a metric", reason: "A metric without a limit judges nothing.",
+		accepted: []string{"analysis: {metrics: [{name: m, threshold: 99}]}", "analysis: {metrics: [{name: m, thresholdRange: {min: 99}}]}"},
+		refused:  []string{"analysis: {metrics: [{name: m}]}"},
+		message:  "give thresholdRange with min, max or both",
+	},
+	{
+		kind: "Canary", name: "empty range", reason: "A range without limits judges nothing.",
+		accepted: []string{"analysis: {metrics: [{name: m, thresholdRange: {max: 0}}]}"},
+		refused:  []string{"analysis: {metrics: [{name: m, thresholdRange: {}}]}"},
+		message:  "give min, max or both",
+	},
+	{
+		kind: "Canary", name: "turned range", reason: "A range in which no value is good would fail every release.",
+		accepted: []string{"analysis: {metrics: [{name: m, thresholdRange: {min: 1, max: 1}}]}"},
+		refused:  []string{"analysis: {metrics: [{name: m, thresholdRange: {min: 2, max: 1}}]}"},
+		message:  "min must not be larger than max",
+	},
+	{
+		kind: "Canary", name: "string match", reason: "A match is of one kind.",
+		accepted: []string{"service: {match: [{uri: {prefix: /a}}]}", "service: {match: [{headers: {x: {regex: a.*}}}]}"},
+		refused:  []string{"service: {match: [{uri: {prefix: /a, exact: /a}}]}", "service: {match: [{uri: {}}]}"},
+		message:  "give exactly one of exact, prefix, regex",
+	},
+	{
+		kind: "Canary", name: "interval", reason: "A duration has a unit.",
+		accepted: []string{"analysis: {interval: 1m30s}", "analysis: {interval: 1500ms}"}, refused: []string{"analysis: {interval: '60'}", "analysis: {interval: soon}"},
+		message: "spec.analysis.interval",
+	},
+	{
+		kind: "Canary", name: "interval of a metric", reason: "A duration has a unit.",
+		accepted: []string{"analysis: {metrics: [{name: m, threshold: 1, interval: 1m}]}"}, refused: []string{"analysis: {metrics: [{name: m, threshold: 1, interval: '1'}]}"},
+		message: "spec.analysis.metrics[0].interval",
+	},
+	{
+		kind: "Canary", name: "timeout of a webhook", reason: "A duration has a unit.",
+		accepted: []string{"analysis: {webhooks: [{name: w, url: http://w, timeout: 5s}]}"}, refused: []string{"analysis: {webhooks: [{name: w, url: http://w, timeout: five}]}"},
+		message: "spec.analysis.webhooks[0].timeout",
+	},
+	{
+		kind: "Canary", name: "url of a webhook", reason: "Webhooks speak HTTP.",
+		accepted: []string{"analysis: {webhooks: [{name: w, url: https://w}]}"}, refused: []string{"analysis: {webhooks: [{name: w, url: ftp://w}]}", "analysis: {webhooks: [{name: w, url: w}]}"},
+		message: "spec.analysis.webhooks[0].url",
+	},
+	{
+		kind: "Canary", name: "canaryReplicas", reason: "A size is a number or a percentage.",
+		accepted: []string{"analysis: {canaryReplicas: 2}", "analysis: {canaryReplicas: 50%}"}, refused: []string{"analysis: {canaryReplicas: half}"},
+		message: "spec.analysis.canaryReplicas",
+	},
+	{
+		kind: "Canary", name: "metricsServer", reason: "Prometheus speaks HTTP.",
+		accepted: []string{"metricsServer: http://prometheus:9090"}, refused: []string{"metricsServer: prometheus:9090"},
+		message: "spec.metricsServer",
+	},
+	{
+		kind: "Canary", name: "timeouts of the route", reason: "A duration has a unit.",
+		accepted: []string{"service: {timeout: 15s, backendTimeout: 5s}"}, refused: []string{"service: {timeout: '15'}"},
+		message: "spec.service.timeout",
+	},
+	{
+		kind: "Canary", name: "backendTimeout", reason: "A duration has a unit.",
+		accepted: []string{"service: {backendTimeout: 500ms}"}, refused: []string{"service: {backendTimeout: fast}"},
+		message: "spec.service.backendTimeout",
+	},
+	{
+		kind: "AlertProvider", name: "address", reason: "A notice needs a place to go.",
+		accepted: []string{"{address: null, secretRef: {name: slack}}"}, refused: []string{"{address: null}"},
+		message: "give address or secretRef",
+	},
+	{
+		kind: "GitSync", name: "form of the url", reason: "Anything else fails later, and less clearly.",
+		accepted: []string{"url: ssh://git@git.example.org/aviary", "url: git@git.example.org:aviary", "url: file:///srv/aviary", "url: http://git/aviary.git"},
+		refused:  []string{"url: git.example.org/aviary", "url: 'https://git.example.org/a b'", "url: ftp://git.example.org/aviary"},
+		message:  "url must look like https://host/path, ssh://git@host/path, git@host:path or file:///path",
+	},
+	{
+		kind: "GitSync", name: "credentials in the url", reason: "A spec is no place for a secret.",
+		accepted: []string{"url: ssh://git@git.example.org/aviary"},
+		refused:  []string{"url: https://ann:secret@git.example.org/aviary", "url: ssh://git:secret@git.example.org/aviary"},
+		message:  "url must not hold credentials: put them into the Secret that secretRef names",
+	},
+	{
+		kind: "GitSync", name: "path", reason: "A path must not leave the repository.",
+		accepted: []string{"path: ./apps/shop", "path: apps..old"}, refused: []string{"path: /etc", "path: apps/../../etc"},
+		message: "path must be relative to the repository's root and must not contain ..",
+	},
+	{
+		kind: "GitSync", name: "interval", reason: "Nobody's git server wants more than one look a second.",
+		accepted: []string{"interval: 1s"}, refused: []string{"interval: 999ms"}, message: "interval must be at least 1s",
+	},
+	{
+		kind: "GitSync", name: "form of the interval", reason: "A duration has a unit.",
+		accepted: []string{"interval: 1.5m"}, refused: []string{"interval: '60'"}, message: "spec.interval",
+	},
+	{
+		kind: "GitSync", name: "timeout", reason: "A fetch takes time.",
+		accepted: []string{"timeout: 2s"}, refused: []string{"timeout: 1ms"}, message: "timeout must be at least 1s",
+	},
+	{
+		kind: "GitSync", name: "form of the timeout", reason: "A duration has a unit.",
+		accepted: []string{"timeout: 1m"}, refused: []string{"timeout: long"}, message: "spec.timeout",
+	},
+	{
+		kind: "GitSync", name: "tag or commit", reason: "A tag and a commit may disagree.",
+		accepted: []string{"ref: {tag: v1}", "ref: {commit: 0123456789abcdef0123456789abcdef01234567}"},
+		refused:  []string{"ref: {tag: v1, commit: 0123456789abcdef0123456789abcdef01234567}"}, message: "give tag or commit, not both",
+	},
+	{
+		kind: "GitSync", name: "form of the commit", reason: "A short hash may become ambiguous.",
+		accepted: []string{"ref: {commit: 0123456789abcdef0123456789abcdef01234567}"}, refused: []string{"ref: {commit: 0123456}"}, message: "spec.ref.commit",
+	},
+	{
+		kind: "GitSync", name: "form of the branch", reason: "Git has no such names.",
+		accepted: []string{"ref: {branch: release/1.x}"}, refused: []string{"ref: {branch: 'a b'}"}, message: "spec.ref.branch",
+	},
+	{
+		kind: "GitSync", name: "form of the tag", reason: "Git has no such names.",
+		accepted: []string{"ref: {tag: v1.2.3}"}, refused: []string{"ref: {tag: 'v1^2'}"}, message: "spec.ref.tag",
+	},
+	{
+		kind: "GitSync", name: "targetNamespace", reason: "It must be a name that a namespace can have.",
+		accepted: []string{"targetNamespace: shop"}, refused: []string{"targetNamespace: Shop"}, message: "spec.targetNamespace",
+	},
+}
+
+// TestRules : every rule accepts what it should and refuses the rest with words that help.
+func TestRules(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	for _, c := range rules {
+		t.Run(c.kind+" "+c.name, func(t *testing.T) {
+			for _, patch := range c.accepted {
+				if err := try(t, e.API, ns, c.kind, merged(t, bases[c.kind], patch)); err != nil {
+					t.Errorf("%s is refused: %v", patch, err)
+				}
+			}
+			for _, patch := range c.refused {
+				err := try(t, e.API, ns, c.kind, merged(t, bases[c.kind], patch))
+				if err == nil {
+					t.Errorf("%s is accepted. %s", patch, c.reason)
+				} else if !strings.Contains(err.Error(), c.message) {
+					t.Errorf("%s: the message does not say %q: %v", patch, c.message, err)
+				}
+			}
+		})
+	}
+}
+
+// TestTargetRefIsImmutable : a Canary that changed its target would leave the old one at zero.
+func TestTargetRefIsImmutable(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	// Suspended: Siskin is not to do anything for it.
+	obj := object(t, ns, "Canary", merged(t, bases["Canary"], "{suspend: true, analysis: {stepWeight: 10}}"))
+	if err := e.API.Create(t.Context(), obj); err != nil {
+		t.Fatal(err)
+	}
+	patch := func(spec string) error {
+		return e.API.Patch(t.Context(), obj.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":`+spec+`}`)))
+	}
+	if err := patch(`{"analysis":{"threshold":5}}`); err != nil {
+		t.Errorf("an edit of something else is refused: %v", err)
+	}
+	const message = "targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"
+	if err := patch(`{"targetRef":{"name":"other"}}`); err == nil || !strings.Contains(err.Error(), message) {
+		t.Errorf("got %v, not %q", err, message)
+	}
+}
+
+// TestEveryRuleHasACase : a rule that is added gets a case.
+func TestEveryRuleHasACase(t *testing.T) {
+	told := "targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"
+	for _, c := range rules {
+		told += "\n" + c.message
+	}
+	for kind, schema := range schemas(t) {
+		walk(kind, "spec", schema.Properties["spec"], func(path string, s node) {
+			for _, rule := range s.XValidations {
+				if !strings.Contains(told, rule.Message) && !begins(told, rule.Message) {
+					t.Errorf("%s.%s: no case for %q", kind, path, rule.Message)
+				}
+			}
+			if s.Pattern != "" && !foreign(path) && !strings.Contains(told, strings.ReplaceAll(path, "[]", "[0]")) {
+				t.Errorf("%s.%s: no case for its pattern %s", kind, path, s.Pattern)
+			}
+		})
+	}
+}
+
+// begins tells whether a line of told is the beginning of a message.
+func begins(told, message string) bool {
+	for line := range strings.Lines(told) {
+		if line = strings.TrimSpace(line); len(line) > 20 && strings.HasPrefix(message, line) {
+			return true
+		}
+	}
+	return false
+}
+
+// try creates an object without storing it.
+func try(t *testing.T, c client.Client, namespace, kind string, spec map[string]any) error {
+	t.Helper()
+	return c.Create(t.Context(), object(t, namespace, kind, spec), client.DryRunAll)
+}
+
+func object(t *testing.T, namespace, kind string, spec map[string]any) *unstructured.Unstructured {
+	t.Helper()
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "siskin.dev/v1", "kind": kind, "spec": spec,
+		"metadata": map[string]any{"namespace": namespace, "name": "finch"},
+	}}
+}
+
+// merged parses a spec and merges a patch into it, where null deletes.
+func merged(t *testing.T, base, patch string) map[string]any {
+	t.Helper()
+	into, from := parsed(t, base), parsed(t, patch)
+	merge(into, from)
+	return into
+}
+
+func merge(into, from map[string]any) {
+	for key, value := range from {
+		if value == nil {
+			delete(into, key)
+			continue
+		}
+		below, ok := value.(map[string]any)
+		if old, both := into[key].(map[string]any); ok && both {
+			merge(old, below)
+			continue
+		}
+		into[key] = value
+	}
+}
+
+func parsed(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if err := yaml.Unmarshal([]byte(text), &out); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", text, err))
+	}
+	return out
+}

@@ -1,0 +1,195 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+const (
+	held = `  annotations: {siskin.dev/held: finch, siskin.dev/replicas: "3"}
+`
+	serving = `apiVersion: v1
+kind: Service
+metadata:
+  name: finch
+  annotations: {siskin.dev/serving: primary}
+spec:
+  selector: {app: finch, siskin.dev/role: primary}
+  ports: [{port: 80}]
+`
+)
+
+// deployment as git has it.
+func deployment(replicas string, annotations string) string {
+	return `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: finch
+` + annotations + `spec:
+  replicas: ` + replicas + `
+  selector: {matchLabels: {app: finch}}
+  template:
+    metadata: {labels: {app: finch}}
+    spec: {containers: [{name: app, image: "siskin.dev/pause:1"}]}
+`
+}
+
+// apply applies as a GitOps tool does: on the server's side, with force.
+func apply(t *testing.T, e *fixtures.Env, namespace, manager, manifest string) {
+	t.Helper()
+	obj := parsed(t, manifest)
+	err := e.API.Apply(t.Context(), config(obj, namespace), client.FieldOwner(manager), client.ForceOwnership)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// policed waits until the admission policies are in force: the API server takes a moment to compile them.
+func policed(t *testing.T, e *fixtures.Env, namespace string) {
+	t.Helper()
+	cluster.Eventually(t, 20*time.Second, func(ctx context.Context) error {
+		obj := parsed(t, strings.Replace(deployment("2", held), "name: finch", "name: probe", 1))
+		u := unstructuredIn(obj, namespace)
+		if err := e.API.Create(ctx, u, client.DryRunAll); err != nil {
+			return err
+		}
+		svc := unstructuredIn(parsed(t, strings.Replace(serving, "name: finch", "name: probe", 1)), namespace)
+		svc.Object["spec"].(map[string]any)["selector"] = map[string]any{"app": "finch"} //nolint:forcetypeassert // made above
+		if err := e.API.Create(ctx, svc, client.DryRunAll); err != nil {
+			return err
+		}
+		n := u.Object["spec"].(map[string]any)["replicas"]                                           //nolint:forcetypeassert // as above
+		role := svc.Object["spec"].(map[string]any)["selector"].(map[string]any)[siskinv1.RoleLabel] //nolint:forcetypeassert // as above
+		if n != int64(0) || role != "primary" {
+			return errors.New("the policies are not in force yet")
+		}
+		return nil
+	})
+}
+
+// TestPolicyHoldsDeployments : applying a held Deployment again, as git has it, leaves it at zero, records the number, and a
+// number that is already recorded changes nothing at all.
+func TestPolicyHoldsDeployments(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	policed(t, e, ns)
+	key := client.ObjectKey{Namespace: ns, Name: "finch"}
+	read := func() *appsv1.Deployment {
+		t.Helper()
+		var d appsv1.Deployment
+		if err := e.API.Get(t.Context(), key, &d); err != nil {
+			t.Fatal(err)
+		}
+		return &d
+	}
+	apply(t, e, ns, "git", deployment("3", ""))
+	if n := *read().Spec.Replicas; n != 3 {
+		t.Fatalf("a Deployment that is not held has %d replicas", n)
+	}
+	apply(t, e, ns, siskinv1.FieldManager, `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: finch
+`+held+`spec: {replicas: 0}
+`)
+	// Its own controller writes the status; what is compared is the generation.
+	before := read()
+	if *before.Spec.Replicas != 0 {
+		t.Fatalf("Siskin could not hold it: %d replicas", *before.Spec.Replicas)
+	}
+	apply(t, e, ns, "git", deployment("3", ""))
+	if after := read(); *after.Spec.Replicas != 0 || after.Generation != before.Generation || after.Annotations[siskinv1.ReplicasAnnotation] != "3" {
+		t.Errorf("applying it again: %d replicas, generation %d → %d, recorded %q", *after.Spec.Replicas, before.Generation, after.Generation,
+			after.Annotations[siskinv1.ReplicasAnnotation])
+	}
+	apply(t, e, ns, "git", deployment("5", ""))
+	if after := read(); *after.Spec.Replicas != 0 || after.Annotations[siskinv1.ReplicasAnnotation] != "5" {
+		t.Errorf("a new number: %d replicas, recorded %q", *after.Spec.Replicas, after.Annotations[siskinv1.ReplicasAnnotation])
+	}
+	apply(t, e, ns, "git", strings.Replace(deployment("5", ""), "pause:1", "pause:2", 1))
+	if after := read(); *after.Spec.Replicas != 0 || after.Spec.Template.Spec.Containers[0].Image != "siskin.dev/pause:2" {
+		t.Errorf("a new image did not get through: %+v", after.Spec)
+	}
+}
+
+// TestPolicyHoldsServices : applying an adopted Service again keeps the role in its selector, and what git changes gets through.
+func TestPolicyHoldsServices(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	policed(t, e, ns)
+	if err := e.API.Create(t.Context(), unstructuredIn(parsed(t, serving), ns), client.FieldOwner(siskinv1.FieldManager)); err != nil {
+		t.Fatal(err)
+	}
+	asGit := strings.NewReplacer("  annotations: {siskin.dev/serving: primary}\n", "", ", siskin.dev/role: primary", "").Replace(serving)
+	if strings.Contains(asGit, "siskin") {
+		t.Fatal(asGit)
+	}
+	read := func() *corev1.Service {
+		t.Helper()
+		var svc corev1.Service
+		if err := e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "finch"}, &svc); err != nil {
+			t.Fatal(err)
+		}
+		return &svc
+	}
+	apply(t, e, ns, "git", asGit)
+	first := read()
+	if first.Spec.Selector[siskinv1.RoleLabel] != siskinv1.RolePrimary || first.Spec.Selector["app"] != "finch" {
+		t.Errorf("the selector became %v", first.Spec.Selector)
+	}
+	apply(t, e, ns, "git", asGit)
+	if again := read(); again.ResourceVersion != first.ResourceVersion {
+		t.Errorf("applying it once more changed it: %v", again.Spec)
+	}
+	apply(t, e, ns, "git", strings.Replace(asGit, "{app: finch}", "{app: finch, tier: web}", 1))
+	if svc := read(); svc.Spec.Selector["tier"] != "web" || svc.Spec.Selector[siskinv1.RoleLabel] != siskinv1.RolePrimary {
+		t.Errorf("a new selector became %v", svc.Spec.Selector)
+	}
+	apply(t, e, ns, "git", strings.ReplaceAll(strings.Replace(asGit, "name: finch", "name: free", 1), "80", "81"))
+	var free corev1.Service
+	if err := e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "free"}, &free); err != nil || free.Spec.Selector[siskinv1.RoleLabel] != "" {
+		t.Errorf("a Service that is not adopted selects %v (%v)", free.Spec.Selector, err)
+	}
+}
+
+// TestPolicyHoldsAutoscalers : an autoscaler that was pointed at the primary stays there.
+func TestPolicyHoldsAutoscalers(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	policed(t, e, ns)
+	const asGit = `apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: finch}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: finch}
+  minReplicas: 2
+  maxReplicas: 9
+`
+	apply(t, e, ns, "git", asGit)
+	apply(t, e, ns, siskinv1.FieldManager, `apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: finch, annotations: {siskin.dev/scales: finch-primary}}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: finch-primary}
+`)
+	apply(t, e, ns, "git", strings.Replace(asGit, "9", "12", 1))
+	var hpa autoscalingv2.HorizontalPodAutoscaler
+	if err := e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "finch"}, &hpa); err != nil {
+		t.Fatal(err)
+	}
+	if hpa.Spec.ScaleTargetRef.Name != "finch-primary" || hpa.Spec.MaxReplicas != 12 {
+		t.Errorf("it scales %s up to %d", hpa.Spec.ScaleTargetRef.Name, hpa.Spec.MaxReplicas)
+	}
+}

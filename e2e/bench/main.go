@@ -1,0 +1,181 @@
+// Command bench measures what Siskin costs: API calls, CPU, memory and time for many Canaries at once, on a real API server. Pods
+// are marked ready without processes, metrics are programmed, and a stand-in gateway controller accepts routes at once.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	flag.IntVar(&o.canaries, "canaries", 200, "number of Canaries")
+	flag.IntVar(&o.namespaces, "namespaces", 10, "number of namespaces that they are spread over")
+	flag.DurationVar(&o.interval, "interval", 10*time.Second, "interval of a step")
+	flag.DurationVar(&o.idle, "idle", time.Minute, "how long idle Canaries are watched")
+	flag.StringVar(&o.siskin, "siskin", "bin/siskin", "path of the siskin binary")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of Siskin during the releases to this file")
+	flag.Parse()
+	if err := run(ctx, o, os.Stderr, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	canaries, namespaces int
+	interval, idle       time.Duration
+	siskin               string
+	profile              string
+}
+
+// figures are what is measured.
+type figures struct {
+	idleCalls, calls, writes, cpu float64 // idleCalls per Canary and minute, the others per rollout; cpu in ms
+	rss                           float64 // MiB
+	took                          []time.Duration
+}
+
+func (f figures) line(n int) string {
+	slices.Sort(f.took)
+	return fmt.Sprintf("bench: canaries=%d idle_calls_per_canary_min=%.3f calls_per_rollout=%.1f writes_per_rollout=%.1f "+
+		"cpu_ms_per_rollout=%.1f rss_mib=%.0f rollout_p50_s=%.1f rollout_max_s=%.1f",
+		n, f.idleCalls, f.calls, f.writes, f.cpu, f.rss, f.took[len(f.took)/2].Seconds(), f.took[len(f.took)-1].Seconds())
+}
+
+func run(ctx context.Context, o options, log, out io.Writer) error {
+	root, err := fixtures.Root()
+	if err != nil {
+		return err
+	}
+	if o.siskin, err = filepath.Abs(o.siskin); err != nil {
+		return fmt.Errorf("finding the siskin binary: %w", err)
+	}
+	prom, err := servePrometheus(ctx)
+	if err != nil {
+		return err
+	}
+	crds, err := cluster.GatewayCRDs(ctx)
+	if err != nil {
+		return fmt.Errorf("finding the Gateway API's CRDs: %w", err)
+	}
+	c, err := cluster.New(ctx, cluster.Options{Siskin: o.siskin, Log: log, OutsidePorts: []int{prom}, CRDs: crds})
+	if err != nil {
+		return fmt.Errorf("starting the cluster: %w", err)
+	}
+	defer func() { _ = c.Stop() }()
+	e, err := fixtures.Install(ctx, c, root)
+	if err != nil {
+		return err
+	}
+	if o.profile != "" {
+		if out, err := e.Kubectl(ctx, "-n", fixtures.SiskinNamespace, "patch", "deployment", "siskin", "--type=json", "-p",
+			`[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--pprof-bind-address=:6060"}]`); err != nil {
+			return fmt.Errorf("turning profiling on: %w: %s", err, out)
+		}
+		if _, err := e.Kubectl(ctx, "-n", fixtures.SiskinNamespace, "rollout", "status", "deployment/siskin", "--timeout=60s"); err != nil {
+			return fmt.Errorf("waiting for Siskin: %w", err)
+		}
+	}
+	b := &bench{o: o, e: e, log: log, prometheus: fmt.Sprintf("http://%s:%d", cluster.OutsideIP, prom)}
+	f, err := b.run(ctx)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, e.SiskinLog(20))
+	}
+	_, err = fmt.Fprintln(out, f.line(o.canaries))
+	return err
+}
+
+func (b *bench) run(ctx context.Context) (figures, error) {
+	var f figures
+	go b.acceptRoutes(ctx)
+	b.say("creating %d Canaries in %d namespaces", b.o.canaries, b.o.namespaces)
+	if err := b.create(ctx); err != nil {
+		return f, err
+	}
+	if _, err := b.untilAll(ctx, "Initialized", 5*time.Minute); err != nil {
+		return f, err
+	}
+	b.say("all are initialized; watching them idle for %s", b.o.idle)
+	if err := pause(ctx, 15*time.Second); err != nil { // targets drain and are scaled to zero
+		return f, err
+	}
+	before, err := b.scrape(ctx)
+	if err != nil {
+		return f, err
+	}
+	if err := pause(ctx, b.o.idle); err != nil {
+		return f, err
+	}
+	idle, err := b.scrape(ctx)
+	if err != nil {
+		return f, err
+	}
+	n := float64(b.o.canaries)
+	f.idleCalls = (idle.calls - before.calls) / n / b.o.idle.Minutes()
+	writes, err := b.serverWrites(ctx)
+	if err != nil {
+		return f, err
+	}
+	b.say("releasing a new version of each")
+	began, err := b.release(ctx)
+	if err != nil {
+		return f, err
+	}
+	if b.o.profile != "" {
+		go b.profile(ctx)
+	}
+	ended, err := b.untilAll(ctx, "Succeeded", 10*time.Minute)
+	if err != nil {
+		return f, err
+	}
+	if err := pause(ctx, 10*time.Second); err != nil { // canaries drain and are scaled to zero
+		return f, err
+	}
+	after, err := b.scrape(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.calls, f.writes = (after.calls-idle.calls)/n, (after.writes-idle.writes)/n
+	f.cpu = math.Max(after.cpu-idle.cpu, 0) * 1000 / n
+	f.rss = after.rss / (1 << 20)
+	for key, at := range ended {
+		f.took = append(f.took, at.Sub(began[key]))
+	}
+	b.say("calls per rollout by verb: %s", after.since(idle, n))
+	if events, err := b.e.Events(ctx, "bench-0", "app-0"); err == nil {
+		b.say("events of one Canary:\n  %s", strings.Join(events, "\n  "))
+	}
+	now, err := b.serverWrites(ctx)
+	if err != nil {
+		return f, err
+	}
+	b.say("writes of all clients per rollout: %s", reading{byVerb: now}.since(reading{byVerb: writes}, n))
+	return f, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
+}

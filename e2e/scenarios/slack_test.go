@@ -1,0 +1,147 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+// commit is what GitSync writes on what it applies.
+const commit = `  annotations:
+    siskin.dev/git-revision: main@sha1:0123456789abcdef0123456789abcdef01234567
+    siskin.dev/git-author: Ann
+    siskin.dev/git-message: "shop: a faster basket"
+`
+
+// slack is a bot with a token in a Secret.
+func slack(s *fixtures.Story) string {
+	return `apiVersion: v1
+kind: Secret
+metadata: {name: slack}
+stringData: {token: xoxb-test, address: "` + s.SlackURLInCluster() + `"}
+---
+apiVersion: siskin.dev/v1
+kind: AlertProvider
+metadata: {name: slack}
+spec: {type: slack, channel: releases, address: "` + s.SlackURLInCluster() + `", secretRef: {name: slack}}
+---
+apiVersion: siskin.dev/v1
+kind: AlertProvider
+metadata: {name: pager}
+spec: {type: slack, channel: pager, address: "` + s.SlackWebhookURLInCluster() + `"}
+`
+}
+
+const alerts = `
+    alerts:
+    - {name: team, severity: info, providerRef: {name: slack}}
+    - {name: duty, severity: error, providerRef: {name: pager}}`
+
+// TestSlack : people read in Slack that a version starts, waits for them, is promoted, and why another was taken back; those who
+// asked only for errors read only that.
+func TestSlack(t *testing.T) {
+	s, r := story(t, fixtures.App{})
+	gate := s.NS + "/confirm-promotion"
+	r.Set(gate, fixtures.No)
+	s.Apply(slack(s))
+	s.Start(s.App.Canary(gated(s, r, "confirm-promotion") + `
+    metrics:
+    - {name: request-success-rate, interval: 30s, thresholdRange: {min: 99}}` + alerts))
+	s.Users(50)
+
+	s.App.Version = "1.1.0"
+	s.Apply(strings.Replace(s.App.Deployment(), "spec:\n", commit+"spec:\n", 1))
+	told(s, "start", "chat.postMessage", "New revision", "1.1.0", "main@0123456789ab", "Ann", "shop: a faster basket")
+	told(s, "waiting", "chat.postMessage", "Waiting for approval", "confirm-promotion")
+	r.Set(gate, fixtures.Yes)
+	told(s, "promotion", "chat.postMessage", "Promoted", "1.1.0")
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+
+	s.App.Version, s.App.FailRatio = "1.2.0", "0.5"
+	s.Apply(strings.Replace(s.App.Deployment(), "spec:\n", strings.ReplaceAll(commit, "0123456789", "9876543210")+"spec:\n", 1))
+	begun(s, 1)
+	c := endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	for _, method := range []string{"chat.postMessage", "webhook"} {
+		told(s, "rollback by "+method, method, "Rolling back", "request-success-rate", "Value", ">= 99", c.Status.Rejected, ":1.2.0", "main@9876543210ab")
+	}
+	duty := messages(s.Context(), s, "webhook")
+	if len(duty) != 1 {
+		t.Errorf("those who asked for errors alone were told %d times: %q", len(duty), duty)
+	}
+	seen := map[string]bool{}
+	for _, m := range messages(s.Context(), s, "chat.postMessage") {
+		if seen[m] {
+			t.Errorf("told twice: %s", m)
+		}
+		seen[m] = true
+	}
+}
+
+// TestDeadSlack : a Slack that hangs, and then one that answers with errors, delays no rollout.
+func TestDeadSlack(t *testing.T) {
+	s, _ := story(t, fixtures.App{})
+	s.Apply(slack(s))
+	s.Start(s.App.Canary(brisk + alerts))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.SlackDown(ctx, false); err != nil {
+			t.Error(err)
+		}
+	})
+	for i, fail := range []func() error{
+		func() error { return s.SlackHang(t.Context()) },
+		func() error { return s.SlackDown(t.Context(), true) },
+	} {
+		if err := fail(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.Release(fmt.Sprintf("1.%d.0", i+1))
+		begun(s, int64(i))
+		endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("two steps of 3 s took %s while Slack was dead", took)
+		}
+	}
+}
+
+// told waits for a message about the story with all these words.
+func told(s *fixtures.Story, what, method string, words ...string) {
+	s.Helper()
+	cluster.Eventually(s, 45*time.Second, func(ctx context.Context) error {
+		all := messages(ctx, s, method)
+	next:
+		for _, m := range all {
+			for _, w := range words {
+				if !strings.Contains(strings.ToLower(m), strings.ToLower(w)) {
+					continue next
+				}
+			}
+			return nil
+		}
+		return fmt.Errorf("%s was not told with %q; told: %s", what, words, strings.Join(all, "\n"))
+	})
+}
+
+// messages that Slack got about the story.
+func messages(ctx context.Context, s *fixtures.Story, method string) []string {
+	s.Helper()
+	all, err := s.SlackMessages(ctx)
+	if err != nil {
+		return nil // told says what is missing
+	}
+	var out []string
+	for _, m := range all {
+		if m.Method == method && strings.Contains(m.Raw+m.Text, s.NS+"/") {
+			out = append(out, m.Text+" "+m.Raw)
+		}
+	}
+	return out
+}

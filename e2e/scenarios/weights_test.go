@@ -1,0 +1,81 @@
+package scenarios
+
+import (
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+// weight is the canary's share as a route stated it from a moment on.
+type weight struct {
+	At     time.Time
+	Canary int32
+}
+
+// weights records a route's weights.
+type weights struct {
+	changes chan weight
+
+	mu  sync.Mutex
+	log []weight
+}
+
+func (w *weights) all() []weight {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]weight(nil), w.log...)
+}
+
+// watchWeights records the weights of the story's route until the story ends. The first is the present one, which is no change.
+func watchWeights(s *fixtures.Story) *weights {
+	s.Helper()
+	var list gatewayv1.HTTPRouteList
+	watcher, err := s.API.Watch(s.Context(), &list, client.InNamespace(s.NS))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(watcher.Stop)
+	w := &weights{changes: make(chan weight, 100)}
+	go func() {
+		for event := range watcher.ResultChan() {
+			route, ok := event.Object.(*gatewayv1.HTTPRoute)
+			if !ok {
+				continue
+			}
+			if share, ok := share(route, s.App.Name+"-canary"); ok {
+				w.add(weight{At: time.Now(), Canary: share})
+			}
+		}
+	}()
+	return w
+}
+
+func (w *weights) add(now weight) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.log); n > 0 {
+		if w.log[n-1].Canary == now.Canary {
+			return
+		}
+		select {
+		case w.changes <- now:
+		default:
+		}
+	}
+	w.log = append(w.log, now)
+}
+
+func share(route *gatewayv1.HTTPRoute, backend string) (int32, bool) {
+	for _, rule := range route.Spec.Rules {
+		for _, ref := range rule.BackendRefs {
+			if string(ref.Name) == backend && ref.Weight != nil {
+				return *ref.Weight, true
+			}
+		}
+	}
+	return 0, false
+}
