@@ -131,8 +131,10 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	memo := act.NewServiceMemo()
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain,
-		Observer: &observe.Observer{Client: c, Routers: made, Default: o.defaultProvider,
-			Unavailable: missing, ServicesKnown: memo.Known},
+		Observer: &observe.Observer{
+			Client: c, Routers: made, Default: o.defaultProvider,
+			Unavailable: missing, ServicesKnown: memo.Known,
+		},
 		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}

@@ -18,7 +18,7 @@ import (
 type node = apiextensionsv1.JSONSchemaProps
 
 // whole are valid specs that together have every field.
-var whole = map[string][]string{ //nolint:gochecknoglobals // a table
+var whole = map[string][]string{
 	"Canary": {`
 targetRef: {apiVersion: apps/v1, kind: Deployment, name: finch}
 provider: gatewayapi
@@ -76,7 +76,7 @@ analysis:
     thresholdRange: {min: 1, max: 2}
     threshold: 1
     query: up
-    templateRef: {name: t, namespace: n}
+    templateRef: {name: t, namespace: nest}
     templateVariables: {a: b}
   webhooks:
   - name: w
@@ -91,7 +91,7 @@ analysis:
   alerts:
   - name: a
     severity: info
-    providerRef: {name: p, namespace: n}
+    providerRef: {name: p, namespace: nest}
 `, `
 targetRef: {kind: Deployment, name: finch}
 service: {port: 80}
@@ -275,7 +275,7 @@ func schemas(t *testing.T) map[string]node {
 	}
 	out := map[string]node{}
 	for _, f := range files {
-		data, err := os.ReadFile(f) //nolint:gosec // a file of this repository
+		data, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}

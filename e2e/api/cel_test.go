@@ -11,7 +11,7 @@ import (
 )
 
 // bases are valid specs, to which cases are merged.
-var bases = map[string]string{ //nolint:gochecknoglobals // a table
+var bases = map[string]string{
 	"Canary": `
 targetRef: {kind: Deployment, name: finch}
 provider: gatewayapi
@@ -32,7 +32,7 @@ url: https://git.example.org/aviary
 }
 
 // rules has, for every rule that needs more than one value to tell (CEL) or a form (pattern), what is accepted and what is refused.
-var rules = []struct { //nolint:gochecknoglobals // a table
+var rules = []struct {
 	kind, name, reason string
 	accepted, refused  []string
 	message            string
@@ -40,8 +40,10 @@ var rules = []struct { //nolint:gochecknoglobals // a table
 	{
 		kind: "Canary", name: "ways to release", reason: "Weights and iterations exclude each other, and so do two ways to give weights.",
 		accepted: []string{"analysis: {stepWeight: 10}", "analysis: {stepWeights: [10, 20]}", "analysis: {iterations: 3}"},
-		refused: []string{"analysis: {stepWeight: 10, iterations: 3}", "analysis: {stepWeights: [10], iterations: 3}",
-			"analysis: {stepWeight: 10, stepWeights: [10]}"},
+		refused: []string{
+			"analysis: {stepWeight: 10, iterations: 3}", "analysis: {stepWeights: [10], iterations: 3}",
+			"analysis: {stepWeight: 10, stepWeights: [10]}",
+		},
 		message: "give one of iterations, stepWeight, stepWeights",
 	},
 	{
@@ -242,10 +244,11 @@ func TestTargetRefIsImmutable(t *testing.T) {
 
 // TestEveryRuleHasACase : a rule that is added gets a case.
 func TestEveryRuleHasACase(t *testing.T) {
-	told := "targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"
+	messages := []string{"targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"}
 	for _, c := range rules {
-		told += "\n" + c.message
+		messages = append(messages, c.message)
 	}
+	told := strings.Join(messages, "\n")
 	for kind, schema := range schemas(t) {
 		walk(kind, "spec", schema.Properties["spec"], func(path string, s node) {
 			for _, rule := range s.XValidations {

@@ -22,7 +22,7 @@ type shared struct {
 	err  error
 }
 
-var world shared //nolint:gochecknoglobals // TestMain stops what the first test started
+var world shared
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -67,7 +67,7 @@ func installPolicies(ctx context.Context, e *fixtures.Env) error {
 		return err
 	}
 	dir := filepath.Join(e.Dir(), "install")
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // nothing secret in it
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making a kustomization: %w", err)
 	}
 	base, err := filepath.Rel(dir, filepath.Join(root, "kustomize"))

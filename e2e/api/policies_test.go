@@ -66,12 +66,12 @@ func policed(t *testing.T, e *fixtures.Env, namespace string) {
 			return err
 		}
 		svc := unstructuredIn(parsed(t, strings.Replace(serving, "name: finch", "name: probe", 1)), namespace)
-		svc.Object["spec"].(map[string]any)["selector"] = map[string]any{"app": "finch"} //nolint:forcetypeassert // made above
+		svc.Object["spec"].(map[string]any)["selector"] = map[string]any{"app": "finch"}
 		if err := e.API.Create(ctx, svc, client.DryRunAll); err != nil {
 			return err
 		}
-		n := u.Object["spec"].(map[string]any)["replicas"]                                           //nolint:forcetypeassert // as above
-		role := svc.Object["spec"].(map[string]any)["selector"].(map[string]any)[siskinv1.RoleLabel] //nolint:forcetypeassert // as above
+		n := u.Object["spec"].(map[string]any)["replicas"]
+		role := svc.Object["spec"].(map[string]any)["selector"].(map[string]any)[siskinv1.RoleLabel]
 		if n != int64(0) || role != "primary" {
 			return errors.New("the policies are not in force yet")
 		}

@@ -33,7 +33,7 @@ func TestSamples(t *testing.T) {
 			continue
 		}
 		t.Run(filepath.Base(f), func(t *testing.T) {
-			data, err := os.ReadFile(f) //nolint:gosec // a file of this repository
+			data, err := os.ReadFile(f)
 			if err != nil {
 				t.Fatal(err)
 			}

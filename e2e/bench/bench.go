@@ -145,7 +145,7 @@ func (b *bench) untilAll(ctx context.Context, phase siskinv1.Phase, limit time.D
 		if err := b.e.API.List(ctx, &list); err != nil {
 			return nil, fmt.Errorf("listing Canaries: %w", err)
 		}
-		counts := map[siskinv1.Phase]int{}
+		counts := make(map[siskinv1.Phase]int)
 		for i := range list.Items {
 			c := &list.Items[i]
 			counts[c.Status.Phase]++

@@ -4,14 +4,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,16 +25,18 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	var o options
 	flag.IntVar(&o.canaries, "canaries", 200, "number of Canaries")
 	flag.IntVar(&o.namespaces, "namespaces", 10, "number of namespaces that they are spread over")
 	flag.DurationVar(&o.interval, "interval", 10*time.Second, "interval of a step")
 	flag.DurationVar(&o.idle, "idle", time.Minute, "how long idle Canaries are watched")
 	flag.StringVar(&o.siskin, "siskin", "bin/siskin", "path of the siskin binary")
+	flag.StringVar(&o.keepLog, "keeplog", "", "write Siskin's log to this file")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of Siskin during the releases to this file")
 	flag.Parse()
-	if err := run(ctx, o, os.Stderr, os.Stdout); err != nil {
+	err := run(ctx, o, os.Stderr, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -41,7 +46,7 @@ type options struct {
 	canaries, namespaces int
 	interval, idle       time.Duration
 	siskin               string
-	profile              string
+	profile, keepLog     string
 }
 
 // figures are what is measured.
@@ -92,8 +97,11 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 			return fmt.Errorf("waiting for Siskin: %w", err)
 		}
 	}
-	b := &bench{o: o, e: e, log: log, prometheus: fmt.Sprintf("http://%s:%d", cluster.OutsideIP, prom)}
+	b := &bench{o: o, e: e, log: log, prometheus: "http://" + net.JoinHostPort(cluster.OutsideIP, strconv.Itoa(prom))}
 	f, err := b.run(ctx)
+	if o.keepLog != "" {
+		err = errors.Join(err, os.WriteFile(o.keepLog, []byte(e.SiskinLog(1_000_000)), 0o600))
+	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, e.SiskinLog(20))
 	}
@@ -103,53 +111,69 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 
 func (b *bench) run(ctx context.Context) (figures, error) {
 	var f figures
+	idle, err := b.atRest(ctx, &f)
+	if err != nil {
+		return f, err
+	}
+	err = b.rollouts(ctx, &f, idle)
+	return f, err
+}
+
+// atRest creates the Canaries and measures what they cost when nothing happens.
+func (b *bench) atRest(ctx context.Context, f *figures) (reading, error) {
+	var none reading
 	go b.acceptRoutes(ctx)
 	b.say("creating %d Canaries in %d namespaces", b.o.canaries, b.o.namespaces)
 	if err := b.create(ctx); err != nil {
-		return f, err
+		return none, err
 	}
 	if _, err := b.untilAll(ctx, "Initialized", 5*time.Minute); err != nil {
-		return f, err
+		return none, err
 	}
 	b.say("all are initialized; watching them idle for %s", b.o.idle)
 	if err := pause(ctx, 15*time.Second); err != nil { // targets drain and are scaled to zero
-		return f, err
+		return none, err
 	}
 	before, err := b.scrape(ctx)
 	if err != nil {
-		return f, err
+		return none, err
 	}
 	if err := pause(ctx, b.o.idle); err != nil {
-		return f, err
+		return none, err
 	}
 	idle, err := b.scrape(ctx)
 	if err != nil {
-		return f, err
+		return none, err
 	}
+	f.idleCalls = (idle.calls - before.calls) / float64(b.o.canaries) / b.o.idle.Minutes()
+	return idle, nil
+}
+
+// rollouts releases a new version of each Canary and measures what that costs.
+func (b *bench) rollouts(ctx context.Context, f *figures, idle reading) error {
 	n := float64(b.o.canaries)
-	f.idleCalls = (idle.calls - before.calls) / n / b.o.idle.Minutes()
 	writes, err := b.serverWrites(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
 	b.say("releasing a new version of each")
 	began, err := b.release(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
 	if b.o.profile != "" {
 		go b.profile(ctx)
 	}
 	ended, err := b.untilAll(ctx, "Succeeded", 10*time.Minute)
 	if err != nil {
-		return f, err
+		return err
 	}
 	if err := pause(ctx, 10*time.Second); err != nil { // canaries drain and are scaled to zero
-		return f, err
+		return err
 	}
 	after, err := b.scrape(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
 	f.calls, f.writes = (after.calls-idle.calls)/n, (after.writes-idle.writes)/n
 	f.cpu = math.Max(after.cpu-idle.cpu, 0) * 1000 / n
@@ -163,10 +187,10 @@ func (b *bench) run(ctx context.Context) (figures, error) {
 	}
 	now, err := b.serverWrites(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
 	b.say("writes of all clients per rollout: %s", reading{byVerb: now}.since(reading{byVerb: writes}, n))
-	return f, nil
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -17,7 +17,6 @@ func module(ctx context.Context) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// gatewayCRDs lists the files of the Gateway API's standard channel, in the version that go.mod names.
 // GatewayCRDs returns the files of the Gateway API's CRDs (standard channel), for Options.CRDs of a cluster without Traefik.
 func GatewayCRDs(ctx context.Context) ([]string, error) { return gatewayCRDs(ctx) }
 

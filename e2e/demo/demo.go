@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	// startLimit and storyLimit bound the whole: together less than six minutes.
-	startLimit = 60 * time.Second
-	storyBase  = 4 * time.Minute
+	// Together less than six minutes, with the steps of the default length.
+	startLimit   = 45 * time.Second
+	installLimit = 75 * time.Second
+	storyLimit   = 200 * time.Second
 )
 
 // demo is one run.
@@ -89,6 +90,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 // start starts the cluster; building what is missing takes its own time.
 func (d *demo) start(ctx context.Context) error {
+	if _, err := exec.LookPath("git"); err != nil {
+		return fmt.Errorf("git is needed: %w", err)
+	}
 	siskin, err := d.binary(ctx)
 	if err != nil {
 		return err
@@ -134,7 +138,7 @@ func (d *demo) binary(ctx context.Context) (string, error) {
 
 // install brings Siskin and the first commit into the cluster.
 func (d *demo) install(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, installLimit)
 	defer cancel()
 	d.screen.say("installing Siskin: kubectl apply -k kustomize/default")
 	var err error
@@ -187,7 +191,7 @@ func (d *demo) commit(ctx context.Context, v version) (string, error) {
 
 // story releases the good and the bad version, and judges what came of it.
 func (d *demo) story(ctx, live context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storyBase+2*steps*(d.o.interval-defaultInterval))
+	ctx, cancel := context.WithTimeout(ctx, storyLimit+2*steps*(d.o.interval-defaultInterval))
 	defer cancel()
 	f := facts{Interval: d.o.interval}
 	first, good, bad := versions()

@@ -39,11 +39,11 @@ func start() int {
 
 	err = newDemo(o, os.Stdout, os.Stdin).run(ctx)
 	switch {
-	case ctx.Err() != nil && o.once:
+	case err == nil, ctx.Err() != nil && !o.once:
+		return 0
+	case ctx.Err() != nil && !errors.Is(err, errNotAsTold):
 		_, _ = fmt.Fprintln(os.Stderr, "demo: interrupted")
 		return exitInterrupted
-	case ctx.Err() != nil || err == nil:
-		return 0
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "demo:", err)
 	return exitFailed

@@ -14,9 +14,6 @@ import (
 type repo struct{ dir, url string }
 
 func clone(ctx context.Context, dir, url string) (*repo, error) {
-	if _, err := exec.LookPath("git"); err != nil {
-		return nil, fmt.Errorf("git is needed: %w", err)
-	}
 	r := &repo{dir: dir, url: url}
 	if err := os.MkdirAll(filepath.Join(dir, "deploy"), 0o750); err != nil {
 		return nil, fmt.Errorf("making the clone: %w", err)

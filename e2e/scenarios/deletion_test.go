@@ -137,7 +137,7 @@ func gone(s *fixtures.Story) {
 		for _, role := range []string{"-primary", "-canary"} {
 			for _, obj := range []client.Object{&appsv1.Deployment{}, &corev1.Service{}} {
 				if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + role}, obj); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("%T %s is still there (%v)", obj, s.App.Name+role, err)
+					return fmt.Errorf("%T %s is still there (%v)", obj, s.App.Name+role, err) //nolint:errorlint // nil when it is there
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
@@ -127,9 +129,35 @@ func TestTemplateWithSyntaxError(t *testing.T) {
 		t.Errorf("%d failed checks in phase %s", c.Status.FailedChecks, c.Status.Phase)
 	}
 	s.OneEvent("CheckInconclusive")
+	staysStalled(s, c.Status.Step.Attempt+2)
 	s.Apply(fmt.Sprintf(template, "vector(1)"))
 	c = endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	if meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionStalled) != nil {
 		t.Errorf("still stalled: %+v", c.Status.Conditions)
 	}
+}
+
+// staysStalled watches the Canary until its check was repeated so often: the condition must not come and go with each check.
+func staysStalled(s *fixtures.Story, attempt int32) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 45*time.Second)
+	defer cancel()
+	watcher, err := s.API.Watch(ctx, &siskinv1.CanaryList{}, client.InNamespace(s.NS))
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer watcher.Stop()
+	for event := range watcher.ResultChan() {
+		c, ok := event.Object.(*siskinv1.Canary)
+		if !ok {
+			continue
+		}
+		if meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionStalled) == nil {
+			s.Fatalf("not stalled any more in attempt %d although nobody acted: %s", c.Status.Step.Attempt, c.Status.Message)
+		}
+		if c.Status.Step.Attempt >= attempt {
+			return
+		}
+	}
+	s.Fatalf("the check was not repeated until attempt %d", attempt)
 }

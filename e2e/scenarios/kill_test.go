@@ -29,7 +29,7 @@ func TestKilledController(t *testing.T) {
 	s, r := story(t, fixtures.App{})
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments, not secrets
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	check := "killed/" + s.NS
 	s.Start(s.App.Canary(`    interval: 3s
     threshold: 1

@@ -28,7 +28,7 @@ type shared struct {
 	err      error
 }
 
-var world shared //nolint:gochecknoglobals // TestMain stops what the first story started
+var world shared
 
 func TestMain(m *testing.M) {
 	flag.Parse()

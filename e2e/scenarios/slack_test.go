@@ -19,29 +19,34 @@ const commit = `  annotations:
     siskin.dev/git-message: "shop: a faster basket"
 `
 
-// slack is a bot with a token in a Secret.
+// slack is a bot with a token in a Secret, and two incoming webhooks that sign with different names.
 func slack(s *fixtures.Story) string {
 	return `apiVersion: v1
 kind: Secret
 metadata: {name: slack}
-stringData: {token: xoxb-test, address: "` + s.SlackURLInCluster() + `"}
+stringData: {token: xoxb-test}
 ---
 apiVersion: siskin.dev/v1
 kind: AlertProvider
-metadata: {name: slack}
+metadata: {name: bot}
 spec: {type: slack, channel: releases, address: "` + s.SlackURLInCluster() + `", secretRef: {name: slack}}
 ---
 apiVersion: siskin.dev/v1
 kind: AlertProvider
-metadata: {name: pager}
-spec: {type: slack, channel: pager, address: "` + s.SlackWebhookURLInCluster() + `"}
+metadata: {name: team}
+spec: {type: slack, username: to-team, address: "` + s.SlackWebhookURLInCluster() + `"}
+---
+apiVersion: siskin.dev/v1
+kind: AlertProvider
+metadata: {name: duty}
+spec: {type: slack, username: to-duty, address: "` + s.SlackWebhookURLInCluster() + `"}
 `
 }
 
-const alerts = `
-    alerts:
-    - {name: team, severity: info, providerRef: {name: slack}}
-    - {name: duty, severity: error, providerRef: {name: pager}}`
+// alert of a Canary.
+func alert(provider, severity string) string {
+	return fmt.Sprintf("\n    - {name: %[1]s, severity: %[2]s, providerRef: {name: %[1]s}}", provider, severity)
+}
 
 // TestSlack : people read in Slack that a version starts, waits for them, is promoted, and why another was taken back; those who
 // asked only for errors read only that.
@@ -52,30 +57,31 @@ func TestSlack(t *testing.T) {
 	s.Apply(slack(s))
 	s.Start(s.App.Canary(gated(s, r, "confirm-promotion") + `
     metrics:
-    - {name: request-success-rate, interval: 30s, thresholdRange: {min: 99}}` + alerts))
+    - {name: request-success-rate, interval: 30s, thresholdRange: {min: 99}}
+    alerts:` + alert("team", "info") + alert("duty", "error")))
 	s.Users(50)
 
 	s.App.Version = "1.1.0"
 	s.Apply(strings.Replace(s.App.Deployment(), "spec:\n", commit+"spec:\n", 1))
-	told(s, "start", "chat.postMessage", "New revision", "1.1.0", "main@0123456789ab", "Ann", "shop: a faster basket")
-	told(s, "waiting", "chat.postMessage", "Waiting for approval", "confirm-promotion")
+	told(s, "start", "to-team", "New revision", "1.1.0", "main@0123456789ab", "Ann", "shop: a faster basket")
+	told(s, "waiting", "to-team", "Waiting for approval", "confirm-promotion")
 	r.Set(gate, fixtures.Yes)
-	told(s, "promotion", "chat.postMessage", "Promoted", "1.1.0")
+	told(s, "promotion", "to-team", "Promoted", "1.1.0")
 	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 
 	s.App.Version, s.App.FailRatio = "1.2.0", "0.5"
 	s.Apply(strings.Replace(s.App.Deployment(), "spec:\n", strings.ReplaceAll(commit, "0123456789", "9876543210")+"spec:\n", 1))
 	begun(s, 1)
 	c := endsAs(s, siskinv1.PhaseFailed, time.Minute)
-	for _, method := range []string{"chat.postMessage", "webhook"} {
-		told(s, "rollback by "+method, method, "Rolling back", "request-success-rate", "Value", ">= 99", c.Status.Rejected, ":1.2.0", "main@9876543210ab")
+	for _, whom := range []string{"to-team", "to-duty"} {
+		told(s, "rollback "+whom, whom, "Rolling back", "request-success-rate", "Value", ">= 99", c.Status.Rejected, ":1.2.0", "main@9876543210ab")
 	}
-	duty := messages(s.Context(), s, "webhook")
+	duty := messages(s.Context(), s, "to-duty")
 	if len(duty) != 1 {
 		t.Errorf("those who asked for errors alone were told %d times: %q", len(duty), duty)
 	}
 	seen := map[string]bool{}
-	for _, m := range messages(s.Context(), s, "chat.postMessage") {
+	for _, m := range messages(s.Context(), s, "to-team") {
 		if seen[m] {
 			t.Errorf("told twice: %s", m)
 		}
@@ -83,11 +89,11 @@ func TestSlack(t *testing.T) {
 	}
 }
 
-// TestDeadSlack : a Slack that hangs, and then one that answers with errors, delays no rollout.
+// TestDeadSlack : a Slack that hangs, and then one that answers with errors, delays no rollout; when it is back, it is told again.
 func TestDeadSlack(t *testing.T) {
 	s, _ := story(t, fixtures.App{})
 	s.Apply(slack(s))
-	s.Start(s.App.Canary(brisk + alerts))
+	s.Start(s.App.Canary(brisk + "\n    alerts:" + alert("bot", "info")))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -110,13 +116,18 @@ func TestDeadSlack(t *testing.T) {
 			t.Errorf("two steps of 3 s took %s while Slack was dead", took)
 		}
 	}
+	if err := s.SlackDown(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	s.Release("1.3.0")
+	told(s, "promotion by the bot", "chat.postMessage", "Promoted", "1.3.0")
 }
 
 // told waits for a message about the story with all these words.
-func told(s *fixtures.Story, what, method string, words ...string) {
+func told(s *fixtures.Story, what, whom string, words ...string) {
 	s.Helper()
 	cluster.Eventually(s, 45*time.Second, func(ctx context.Context) error {
-		all := messages(ctx, s, method)
+		all := messages(ctx, s, whom)
 	next:
 		for _, m := range all {
 			for _, w := range words {
@@ -130,8 +141,8 @@ func told(s *fixtures.Story, what, method string, words ...string) {
 	})
 }
 
-// messages that Slack got about the story.
-func messages(ctx context.Context, s *fixtures.Story, method string) []string {
+// messages that Slack got about the story, with a word that tells whom they were for.
+func messages(ctx context.Context, s *fixtures.Story, whom string) []string {
 	s.Helper()
 	all, err := s.SlackMessages(ctx)
 	if err != nil {
@@ -139,8 +150,9 @@ func messages(ctx context.Context, s *fixtures.Story, method string) []string {
 	}
 	var out []string
 	for _, m := range all {
-		if m.Method == method && strings.Contains(m.Raw+m.Text, s.NS+"/") {
-			out = append(out, m.Text+" "+m.Raw)
+		text := m.Method + " " + m.Text + " " + m.Raw
+		if strings.Contains(text, whom) && strings.Contains(text, s.NS+"/") {
+			out = append(out, text)
 		}
 	}
 	return out

@@ -46,15 +46,20 @@ type Asker struct {
 	Secrets client.Reader
 	// Metrics asks metrics providers.
 	Metrics *metrics.Evaluator
+
+	polls polls
 }
 
-// Forget drops the answers that keep does not want.
-func (a *Asker) Forget(who types.NamespacedName, keep func(string) bool) { a.Pool.Forget(who, keep) }
+// Forget drops all that is known of a Canary.
+func (a *Asker) Forget(who types.NamespacedName) {
+	a.Pool.Forget(who, nil)
+	a.polls.forget(who, nil)
+}
 
 // Answer fills in the answers that are there and has the others found out. It returns the questions that are open.
 func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 	who := client.ObjectKeyFromObject(w.Canary)
-	asked := map[string]bool{}
+	asked, used := map[string]bool{}, map[string]bool{}
 	var open []string
 	for range rounds {
 		news := false
@@ -63,8 +68,12 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 				continue
 			}
 			asked[q.Key], news = true, true
-			answer, done := a.ask(who, w, s, q)
-			if !done {
+			key := a.polls.key(who, q.Key)
+			used[key] = true
+			answer, done := a.ask(who, w, s, q, key)
+			if done {
+				a.polls.heard(who, q.Key)
+			} else {
 				open = append(open, fmt.Sprintf("an answer of %s %s", q.Kind, q.Name))
 				continue
 			}
@@ -74,11 +83,12 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 			break
 		}
 	}
-	a.Pool.Forget(who, func(key string) bool { return asked[key] || isEvent(key) })
+	a.Pool.Forget(who, func(key string) bool { return used[key] || isEvent(key) })
+	a.polls.forget(who, asked)
 	return open
 }
 
-func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question) (plan.Answer, bool) {
+func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question, key string) (plan.Answer, bool) {
 	c := w.Canary
 	switch q.Kind {
 	case plan.AskMetric:
@@ -88,14 +98,14 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
 					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now,
 				}
-				return a.Pool.Ask(who, q.Key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
+				return a.Pool.Ask(who, key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
 			}
 		}
 	case plan.AskHook:
 		for _, h := range c.Spec.Analysis.Webhooks {
 			if h.Name == q.Name {
 				c := c.DeepCopy()
-				return a.Pool.Ask(who, q.Key, hookDeadline(h), func(ctx context.Context) plan.Answer { return a.hook(ctx, c, h) })
+				return a.Pool.Ask(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer { return a.hook(ctx, c, h) })
 			}
 		}
 	}

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -44,8 +47,11 @@ type Reconciler struct {
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
 
-	since    time.Time
 	problems sync.Map // by uid: the effect that failed last
+
+	mu      sync.Mutex
+	started time.Time
+	since   map[types.UID]time.Time // of those that were suspended
 }
 
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
@@ -68,7 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var c siskinv1.Canary
 	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Asker.Forget(req.NamespacedName, nil)
+			r.Asker.Forget(req.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
@@ -77,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.Actor.Memo.Drop(c.UID)
 		r.problems.Delete(c.UID)
 		r.Teller.forget(c.UID)
-		r.Asker.Forget(req.NamespacedName, nil)
+		r.Asker.Forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if c.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
@@ -114,10 +120,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
-	if r.since.IsZero() {
-		r.since = now
-	}
-	s := r.Observer.Snapshot(w, spec, now, r.since)
+	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
@@ -126,6 +129,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 	next := report.Status(&c.Status, report.Input{
 		Decision: d, Snapshot: s, Generation: c.Generation, Evidence: w.Observation.Evidence.String(), Describe: describer(w),
 	})
+	stuck := r.newlyStalled(c, d)
 	wake := d.Wake
 	if later, err := r.store(ctx, c, &next, now); err != nil {
 		return reconcile.Result{}, err
@@ -134,6 +138,9 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 	}
 	out, err := r.Actor.Run(ctx, w, d.Effects)
 	r.tell(c, w, d, out, now)
+	if stuck {
+		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
+	}
 	if err != nil {
 		return r.failed(c, err)
 	}
@@ -142,6 +149,34 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		wake = time.Millisecond
 	}
 	return reconcile.Result{RequeueAfter: wake}, nil
+}
+
+// newlyStalled tells whether a person must act since this pass, and nothing else tells so: neither a notice nor an effect that failed.
+func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
+	_, failed := r.problems.Load(c.UID)
+	if d.Stalled == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
+		return false
+	}
+	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionStalled)
+	return was == nil || was.Reason != d.Stalled
+}
+
+// watchedSince returns since when this process has been looking after c: since its own start, or since the end of the last
+// suspension. Deadlines that passed meanwhile get a new start.
+func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since == nil {
+		r.since, r.started = map[types.UID]time.Time{}, now
+	}
+	ready := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
+	if ready != nil && ready.Reason == report.ReasonSuspended {
+		r.since[c.UID] = now
+	}
+	if since, ok := r.since[c.UID]; ok {
+		return since
+	}
+	return r.started
 }
 
 // acted tells whether an effect was carried out whose success shows only in the next pass, because it may have written nothing.

@@ -9,8 +9,7 @@ func world(s Snapshot, d *Decision) []Effect {
 	if z.Stable == "" {
 		return nil
 	}
-	// The target's pods are not the apex's to go back to when there are none, as where an earlier Canary left everything in place.
-	serving := z.Phase != Initializing || s.primaryReady(z.Stable) || (s.Services.Serving && s.Target.Available == 0)
+	serving := s.servingWanted(z)
 	split := serving && s.routeDiffers(z)
 	leave := split && s.Route.Known && s.Route.Current.Canary > z.Split.Canary
 	var es []Effect
@@ -32,10 +31,21 @@ func world(s Snapshot, d *Decision) []Effect {
 	if rev, n, ok := s.canaryWanted(z); ok {
 		es = append(es, ApplyCanary{rev, n})
 	}
-	if z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil) {
+	if s.holdWanted(z) {
 		es = append(es, HoldTarget{z.Replicas})
 	}
 	return es
+}
+
+// servingWanted tells whether the apex leaves the target's pods for the primary's. The target's are not the apex's to go back to when
+// there are none, as where an earlier Canary left everything in place.
+func (s Snapshot) servingWanted(z State) bool {
+	return z.Phase != Initializing || s.primaryReady(z.Stable) || (s.Services.Serving && s.Target.Available == 0)
+}
+
+// holdWanted tells that the target, from which the traffic has gone, is still up.
+func (s Snapshot) holdWanted(z State) bool {
+	return z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil)
 }
 
 func (s Snapshot) routeDiffers(z State) bool {
@@ -63,20 +73,33 @@ func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
 // confirmed that no traffic reaches them, and they had time to drain (invariants 2 and 5).
 func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	c := s.Canary
-	free := z.Split == AllPrimary() && s.State.Split == z.Split && s.settled() && !z.Late && !s.Now.Before(z.DrainUntil)
 	switch {
-	case z.Phase == Progressing, z.Phase == WaitingPromotion, z.Phase == Promoting:
-		n := s.Spec.CanarySize.Of(z.Replicas)
-		if c.Found && c.Revision == z.Candidate && n < c.Replicas && !free {
-			n = c.Replicas
-		}
-		same := c.Found && c.Revision == z.Candidate && c.Replicas == n && !c.Drifted
-		allowed := !c.Found || c.Revision == z.Candidate || c.Pods == 0 && c.Replicas == 0 || free
-		return z.Candidate, n, !same && allowed && (z.Phase != Promoting || c.Found)
-	case (z.Phase.Idle() || z.Phase == Waiting) && c.Found && c.Replicas > 0 && free:
-		return c.Revision, 0, true
+	case z.Phase == Progressing, z.Phase == WaitingPromotion, z.Phase == Promoting && c.Found:
+		n, wanted := s.trialWanted(z)
+		return z.Candidate, n, wanted
+	case z.Phase.Idle(), z.Phase == Waiting:
+		return c.Revision, 0, c.Found && c.Replicas > 0 && s.canaryFree(z)
 	}
 	return "", 0, false
+}
+
+// trialWanted returns the size that the canary should have while the candidate is on trial, and whether it is to be written.
+func (s Snapshot) trialWanted(z State) (int32, bool) {
+	c, n := s.Canary, s.Spec.CanarySize.Of(z.Replicas)
+	switch {
+	case !c.Found:
+		return n, true
+	case c.Revision != z.Candidate:
+		return n, s.canaryFree(z) || c.Pods == 0 && c.Replicas == 0
+	case n < c.Replicas && !s.canaryFree(z):
+		n = c.Replicas
+	}
+	return n, c.Replicas != n || c.Drifted
+}
+
+// canaryFree tells that no traffic reaches the canary, which the data plane has confirmed, and that it had time to drain.
+func (s Snapshot) canaryFree(z State) bool {
+	return z.Split == AllPrimary() && s.State.Split == z.Split && s.settled() && !z.Late && !s.Now.Before(z.DrainUntil)
 }
 
 // terminate gives everything back before the Canary goes: traffic to the primary, the target to full size, Services and routes

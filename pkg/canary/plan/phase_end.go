@@ -8,10 +8,14 @@ import (
 // promote starts to bring the primary to the candidate; the canary goes on serving its share.
 func promote(s Snapshot, d *Decision, why string) {
 	z := &d.Next
+	approved := z.Phase == WaitingPromotion
 	d.enter(Promoting, s.Now)
 	z.StepAt, z.Deadline, z.Halted = s.Now, s.Now.Add(s.Spec.Deadline), false
 	d.because("%s: the primary is being brought to revision %s", why, z.Candidate)
-	d.notify(Notice{Reason: "Promoting", Severity: Info, Revision: z.Candidate, Message: d.Why})
+	if approved { // a promotion that follows the last step at once is told when it is done; it is one transition for people
+		d.notify(Notice{Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
+			Message: fmt.Sprintf("revision %s was approved: promoting it", z.Candidate)})
+	}
 	d.wakeAt(s.Now, z.Deadline)
 }
 
@@ -86,9 +90,11 @@ func succeed(s Snapshot, d *Decision) {
 	z.Stable, z.Rejected, z.Cause, z.Step = z.Candidate, "", "", len(s.Spec.Steps)
 	z.Halted, z.Overdue = false, false
 	withdraw(s, d)
-	d.because("revision %s was promoted", z.Stable)
-	d.notify(Notice{Reason: "Promoted", Severity: Info, Alert: true, Revision: z.Stable,
-		Message: fmt.Sprintf("promotion completed: the primary serves revision %s", z.Stable)})
+	d.because("%s", serving(*z))
+	d.notify(Notice{
+		Reason: "Promoted", Severity: Info, Alert: true, Revision: z.Stable,
+		Message: fmt.Sprintf("promotion completed: the primary serves revision %s", z.Stable),
+	})
 	d.wakeAt(s.Now, z.DrainUntil)
 }
 
@@ -183,8 +189,10 @@ func lostPods(s Snapshot, d *Decision) bool {
 	if z.Split.Canary == 0 || s.Canary.Endpoints > 0 {
 		return false
 	}
-	r := Result{Name: "canary pods", Kind: "pods", Answer: Answer{Verdict: Fail, Value: "0 ready", Limit: ">= 1 ready",
-		Message: s.Canary.explain(z.Candidate)}}
+	r := Result{Name: "canary pods", Kind: "pods", Answer: Answer{
+		Verdict: Fail, Value: "0 ready", Limit: ">= 1 ready",
+		Message: s.Canary.explain(z.Candidate),
+	}}
 	z.Results = []Result{r}
 	fail(s, d, r)
 	if z.Phase == RollingBack {
@@ -205,8 +213,10 @@ func rollback(s Snapshot, d *Decision, outcome Phase, cause string, r *Result) {
 	z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
 	z.Halted, z.Overdue = false, false
 	d.WaitingFor = nil
-	n := Notice{Reason: "RollingBack", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
-		Message: fmt.Sprintf("rolling back revision %s: %s", z.Candidate, cause)}
+	n := Notice{
+		Reason: "RollingBack", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
+		Message: fmt.Sprintf("rolling back revision %s: %s", z.Candidate, cause),
+	}
 	if outcome == Cancelled {
 		n.Reason, n.Severity = "Cancelled", Info
 		n.Message = fmt.Sprintf("rollout of revision %s cancelled: %s", z.Candidate, cause)
@@ -279,8 +289,10 @@ func end(s Snapshot, d *Decision, remark string) {
 		z.Rejected = z.Candidate
 	}
 	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
-	n := Notice{Reason: "RolledBack", Severity: Warning, Revision: z.Candidate,
-		Message: fmt.Sprintf("rollback completed: the primary serves revision %s%s; commit a fix or revert", z.Stable, remark)}
+	n := Notice{
+		Reason: "RolledBack", Severity: Warning, Revision: z.Candidate,
+		Message: fmt.Sprintf("rollback completed: the primary serves revision %s%s; commit a fix or revert", z.Stable, remark),
+	}
 	if outcome == Cancelled {
 		n.Reason, n.Severity = "RolloutCancelled", Info
 		n.Message = fmt.Sprintf("the primary serves revision %s%s", z.Stable, remark)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -97,6 +98,7 @@ func check(s Snapshot, d *Decision) {
 		d.Stalled = "RouteRejected"
 	}
 	if !s.checkDue() {
+		stillInvalid(s, d)
 		return
 	}
 	o := s.verdict(s.checks())
@@ -106,6 +108,7 @@ func check(s Snapshot, d *Decision) {
 		return
 	}
 	if len(o.pending) > 0 {
+		stillInvalid(s, d)
 		d.wait("answers of %s", join(o.pending))
 		return
 	}
@@ -114,6 +117,13 @@ func check(s Snapshot, d *Decision) {
 		return
 	}
 	passed(s, d, o)
+}
+
+// stillInvalid says that a person must act until a check says otherwise, and not only in the moment of each check.
+func stillInvalid(s Snapshot, d *Decision) {
+	if slices.ContainsFunc(s.State.Results, func(r Result) bool { return r.Verdict == Inconclusive && r.Invalid }) {
+		d.Stalled = "AnalysisInvalid"
+	}
 }
 
 // passed goes on after a check that passed, as far as pods and gates let it.

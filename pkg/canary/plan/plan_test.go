@@ -338,7 +338,7 @@ func TestProgressing(t *testing.T) {
 		"the last step passes": {
 			reason: "the candidate is promoted, the canary goes on serving",
 			in:     given(Progressing).atStep(3).agrees(),
-			want:   seen{Phase: Promoting, Step: 3, Canary: 60, Told: []string{"Promoting"}, Effects: []Effect{ApplyPrimary{"r2", 2}}},
+			want:   seen{Phase: Promoting, Step: 3, Canary: 60, Effects: []Effect{ApplyPrimary{"r2", 2}}},
 		},
 		"the route was never confirmed": {
 			reason: "the cause is the route",

@@ -36,7 +36,11 @@ func TestSize(t *testing.T) {
 		size    Size
 		n, want int32
 	}{
-		{Size{Count: 3}, 10, 3}, {Size{}, 10, 1}, {Size{Percent: 10}, 10, 1}, {Size{Percent: 10}, 11, 2}, {Size{Percent: 10}, 0, 0},
+		{Size{Count: 3}, 10, 3},
+		{Size{}, 10, 1},
+		{Size{Percent: 10}, 10, 1},
+		{Size{Percent: 10}, 11, 2},
+		{Size{Percent: 10}, 0, 0},
 		{Size{Percent: 100}, 4, 4},
 	} {
 		if got := c.size.Of(c.n); got != c.want {

@@ -111,6 +111,7 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 	want := 0
 	a, b := s.State, d.Next
 	switch {
+	case a.Phase == Progressing && b.Phase == Promoting: // with the last step's check passed: told when it is done
 	case a.Phase != b.Phase && b.Phase != Initializing,
 		a.Rollout != b.Rollout,
 		a.Step != b.Step && b.Phase != Succeeded,

@@ -71,11 +71,13 @@ func pick[T any](w *simulation, of ...T) T { return of[w.rng.IntN(len(of))] }
 
 func (w *simulation) randomSpec() Spec {
 	interval := pick(w, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute)
-	z := Spec{Interval: interval, Threshold: pick[int32](w, 1, 2, 3, 5), Deadline: pick(w, 2*time.Minute, 10*time.Minute),
+	z := Spec{
+		Interval: interval, Threshold: pick[int32](w, 1, 2, 3, 5), Deadline: pick(w, 2*time.Minute, 10*time.Minute),
 		GateDeadline: pick(w, 5*time.Minute, 20*time.Minute), PromotionStep: pick[int32](w, 0, 0, 20, 50),
 		NoData: pick(w, PolicyHold, PolicyHold, PolicyFail, PolicyPass), CanarySize: pick(w, Size{Percent: 100}, Size{Percent: 30}, Size{Count: 2}),
 		PrimaryReady: pick[int32](w, 100, 50), CanaryReady: pick[int32](w, 100, 50), Drain: pick(w, 0, 5*time.Second, 30*time.Second),
-		SkipAnalysis: w.rng.IntN(15) == 0, Orphan: w.rng.IntN(4) == 0}
+		SkipAnalysis: w.rng.IntN(15) == 0, Orphan: w.rng.IntN(4) == 0,
+	}
 	z.Steps = w.randomSteps(interval)
 	for _, t := range []HookType{ConfirmRollout, PreRollout, RolloutHook, ConfirmTrafficIncrease, ConfirmPromotion, RollbackHook, PostRollout} {
 		if w.rng.IntN(4) == 0 {

@@ -19,6 +19,9 @@ const HistoryLimit = 10
 // maxMessage bounds texts in status; hooks and providers may answer at length.
 const maxMessage = 1024
 
+// ReasonSuspended is the reason of the conditions of a suspended Canary.
+const ReasonSuspended = "Suspended"
+
 // Input is what a status is made of.
 type Input struct {
 	// Decision that was made, and the Snapshot that it answers.
@@ -101,7 +104,7 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	z := d.Next
 	reason := string(z.Phase)
 	if s.Spec.Suspend {
-		reason = "Suspended"
+		reason = ReasonSuspended
 	}
 	ready := metav1.ConditionFalse
 	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled) && d.Stalled == "" {
