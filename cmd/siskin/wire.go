@@ -133,7 +133,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain,
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,
-			Unavailable: missing, ServicesKnown: memo.Known,
+			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints,
 		},
 		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},

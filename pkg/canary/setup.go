@@ -3,7 +3,9 @@ package canary
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +28,8 @@ import (
 const (
 	indexTarget  = "spec.targetRef.name"
 	indexService = "services"
+	// IndexEndpoints finds EndpointSlices by the name of their Service.
+	IndexEndpoints = "service"
 )
 
 // Options of the controller.
@@ -49,8 +53,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
 	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, changed).
-		Owns(&appsv1.Deployment{}).
-		Watches(&appsv1.Deployment{}, r.byIndex(indexTarget, client.Object.GetName)).
+		Watches(&appsv1.Deployment{}, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers})
@@ -64,6 +67,42 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		return fmt.Errorf("building the Canary controller: %w", err)
 	}
 	return nil
+}
+
+// targetOf is the name of the target that a Deployment is, or is a clone of.
+func targetOf(o client.Object) string {
+	name := o.GetName()
+	if role := o.GetLabels()[siskinv1.RoleLabel]; role != "" && o.GetLabels()[siskinv1.CanaryLabel] != "" {
+		return strings.TrimSuffix(name, "-"+role)
+	}
+	return name
+}
+
+// counted lets changes of a Deployment pass that a decision may depend on: its spec, its annotations, and what of its status is
+// counted. Its controller writes the status far more often.
+func counted() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*appsv1.Deployment)
+		is, ok2 := e.ObjectNew.(*appsv1.Deployment)
+		if !ok || !ok2 {
+			return true
+		}
+		a, b := was.Status, is.Status
+		return was.Generation != is.Generation || !maps.Equal(was.Annotations, is.Annotations) ||
+			(was.DeletionTimestamp == nil) != (is.DeletionTimestamp == nil) ||
+			a.ObservedGeneration != b.ObservedGeneration || a.Replicas != b.Replicas || a.UpdatedReplicas != b.UpdatedReplicas ||
+			a.AvailableReplicas != b.AvailableReplicas || reasons(a) != reasons(b)
+	}}
+}
+
+func reasons(st appsv1.DeploymentStatus) string {
+	var all strings.Builder
+	for _, c := range st.Conditions {
+		if c.Reason == "ProgressDeadlineExceeded" || c.Type == appsv1.DeploymentReplicaFailure {
+			all.WriteString(string(c.Type) + c.Reason + c.Message)
+		}
+	}
+	return all.String()
 }
 
 // finalized lets the first change of the finalizers pass, which changes no generation.
@@ -93,6 +132,12 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 		if err != nil {
 			return fmt.Errorf("indexing Canaries by %s: %w", field, err)
 		}
+	}
+	err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexEndpoints, func(o client.Object) []string {
+		return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing EndpointSlices by Service: %w", err)
 	}
 	return nil
 }

@@ -60,8 +60,12 @@ type Observer struct {
 	Unavailable []string
 	// Normalize asks the API server how it would write a stored revision today; nil: never asked.
 	Normalize func(ctx context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error)
+	// EndpointIndex is the cache's field index of EndpointSlices by the name of their Service; "": they are found by label.
+	EndpointIndex string
 	// ServicesKnown tells whether the Services were already found to be as desired.
 	ServicesKnown func(w *World) bool
+
+	names, drifts memo
 }
 
 // RouterOf returns the router of a Canary. Errors: *router.InvalidError.
@@ -168,8 +172,11 @@ func (o *Observer) deployment(ctx context.Context, namespace, name string) (*app
 
 func (o *Observer) endpoints(ctx context.Context, namespace, svc string) (int32, error) {
 	var list discoveryv1.EndpointSliceList
-	err := o.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc},
-		client.UnsafeDisableDeepCopy)
+	var by client.ListOption = client.MatchingLabels{discoveryv1.LabelServiceName: svc}
+	if o.EndpointIndex != "" {
+		by = client.MatchingFields{o.EndpointIndex: svc}
+	}
+	err := o.Client.List(ctx, &list, client.InNamespace(namespace), by, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return 0, fmt.Errorf("listing the endpoints of Service %s: %w", svc, err)
 	}
@@ -191,6 +198,25 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 		return nil
 	}
 	w.Revision = target.FromDeployment(w.Target)
+	stable := ""
+	if w.Canary.Status.Stable != nil {
+		stable = w.Canary.Status.Stable.Revision
+	}
+	_, stored := w.Snapshots[stable]
+	version := fmt.Sprintf("%d/%s/%t", w.Target.Generation, stable, stored)
+	if name, ok := o.names.get(w.Target.UID, version); ok {
+		w.RevisionName = name
+		return nil
+	}
+	if err := o.name(ctx, w); err != nil {
+		return err
+	}
+	o.names.set(w.Target.UID, version, w.RevisionName)
+	return nil
+}
+
+// name compares the target's content with the snapshots.
+func (o *Observer) name(ctx context.Context, w *World) error {
 	canonical, err := w.Revision.Canonical()
 	if err != nil {
 		return err
@@ -309,10 +335,29 @@ func (o *Observer) workload(w *World, d *appsv1.Deployment, role string, endpoin
 			out.Message = "(" + c.Message + ")"
 		}
 	}
-	if snapshot, ok := w.Snapshots[out.Revision]; ok && d.DeletionTimestamp == nil {
-		if r, err := target.Read(snapshot); err == nil {
-			out.Drifted = !target.Runs(d, target.Clone(w.Canary, role, out.Revision, r, out.Replicas))
-		}
-	}
+	out.Drifted = o.drifted(w, d, role)
 	return out
+}
+
+// drifted tells whether somebody changed the pod template of a clone.
+func (o *Observer) drifted(w *World, d *appsv1.Deployment, role string) bool {
+	revision := d.Annotations[siskinv1.RevisionAnnotation]
+	snapshot, ok := w.Snapshots[revision]
+	if !ok || d.DeletionTimestamp != nil {
+		return false
+	}
+	version := fmt.Sprintf("%d/%s", d.Generation, revision)
+	if drifted, ok := o.drifts.get(d.UID, version); ok {
+		return drifted != ""
+	}
+	r, err := target.Read(snapshot)
+	if err != nil {
+		return false
+	}
+	drifted := ""
+	if !target.Runs(d, target.Clone(w.Canary, role, revision, r, ptr.Deref(d.Spec.Replicas, 1))) {
+		drifted = "drifted"
+	}
+	o.drifts.set(d.UID, version, drifted)
+	return drifted != ""
 }
