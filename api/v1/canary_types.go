@@ -16,6 +16,7 @@ import (
 // +kubebuilder:printcolumn:name="Weight",type=integer,JSONPath=`.status.canaryWeight`
 // +kubebuilder:printcolumn:name="Step",type=string,JSONPath=`.status.step.summary`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.canary.revision`
+// +kubebuilder:printcolumn:name="Stable",type=string,JSONPath=`.status.stable.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1

@@ -12,6 +12,8 @@ const (
 	// CanaryLabel names, on every object that Siskin generates, the Canary that it belongs to.
 	CanaryLabel = "siskin.dev/canary"
 
+	// WrittenByAnnotation tells, on snapshots, the version of the API server that wrote the content.
+	WrittenByAnnotation = "siskin.dev/written-by"
 	// RevisionAnnotation names, on clones, the snapshot (ControllerRevision) whose pod template they run.
 	RevisionAnnotation = "siskin.dev/revision"
 	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.

@@ -10,7 +10,7 @@ type Phase string
 const (
 	// PhaseInitializing : clones, Services and routes are being made; the target still serves.
 	PhaseInitializing Phase = "Initializing"
-	// PhaseInitialized : the primary serves and the target is held; no rollout has run yet.
+	// PhaseInitialized : the primary serves what the target says and the target is held; nothing is to be released.
 	PhaseInitialized Phase = "Initialized"
 	// PhaseWaiting : a new revision waits for its confirm-rollout gates.
 	PhaseWaiting Phase = "Waiting"
@@ -152,7 +152,7 @@ type StepStatus struct {
 	Total int32 `json:"total"`
 	// summary is "index/total".
 	Summary string `json:"summary"`
-	// attempt counts the checks within the step, from 1.
+	// attempt counts the checks of the rollout, from 1.
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
 	// startedAt is when the step was decided.
@@ -238,7 +238,13 @@ type HistoryEntry struct {
 	// commit of it.
 	// +optional
 	Commit string `json:"commit,omitempty"`
-	// outcome is Succeeded, Failed or Cancelled.
+	// author of the commit.
+	// +optional
+	Author string `json:"author,omitempty"`
+	// commitMessage is the first line of the commit's message.
+	// +optional
+	CommitMessage string `json:"commitMessage,omitempty"`
+	// outcome is Succeeded, Failed, Cancelled or Superseded.
 	Outcome string `json:"outcome"`
 	// cause of a Failed or Cancelled rollout.
 	// +optional

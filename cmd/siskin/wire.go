@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -128,14 +129,23 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		}),
 	}
 	made, owns, missing := build(c, mgr)
+	server, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("making a discovery client: %w", err)
+	}
+	served, err := server.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("asking for the API server's version: %w", err)
+	}
 	memo := act.NewServiceMemo()
 	r := &canary.Reconciler{
-		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain,
+		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Gauges: canary.NewGauges(reg),
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints,
+			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion,
 		},
-		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo},
+		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}
 	if err := mgr.Add(pool); err != nil {

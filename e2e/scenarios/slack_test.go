@@ -150,7 +150,7 @@ func messages(ctx context.Context, s *fixtures.Story, whom string) []string {
 	}
 	var out []string
 	for _, m := range all {
-		text := m.Method + " " + m.Text + " " + m.Raw
+		text := strings.ReplaceAll(m.Method+" "+m.Text+" "+m.Raw, `\u003e`, ">") // as JSON writes it
 		if strings.Contains(text, whom) && strings.Contains(text, s.NS+"/") {
 			out = append(out, text)
 		}

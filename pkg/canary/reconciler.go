@@ -31,7 +31,7 @@ import (
 )
 
 // textDelay is how long a change of texts alone must last before it costs a write of its own.
-const textDelay = 10 * time.Second
+const textDelay = 15 * time.Second
 
 // Reconciler reconciles Canaries.
 type Reconciler struct {
@@ -44,6 +44,8 @@ type Reconciler struct {
 	Asker *Asker
 	// Teller tells people.
 	Teller *Teller
+	// Gauges shows decisions to Prometheus; nil: not at all.
+	Gauges *Gauges
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
 
@@ -75,6 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Asker.Forget(req.NamespacedName)
+			r.Gauges.forget(req.Namespace, req.Name)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
@@ -136,6 +139,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 	} else if later > 0 && (wake == 0 || later < wake) {
 		wake = later
 	}
+	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
 	r.tell(c, w, d, out, now)
 	if stuck {

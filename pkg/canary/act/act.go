@@ -32,6 +32,8 @@ type Actor struct {
 	Client client.Client
 	// Services writes Services.
 	Services *service.Applier
+	// ServerVersion is noted on snapshots.
+	ServerVersion string
 	// Memo remembers which Services were found as desired.
 	Memo *ServiceMemo
 }
@@ -113,6 +115,7 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 	if err != nil {
 		return err
 	}
+	cr.Annotations = map[string]string{siskinv1.WrittenByAnnotation: a.ServerVersion}
 	if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating snapshot %s: %w", name, err)
 	}

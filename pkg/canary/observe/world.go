@@ -58,8 +58,11 @@ type Observer struct {
 	Default string
 	// Unavailable are providers that this API server has not the CRDs for.
 	Unavailable []string
-	// Normalize asks the API server how it would write a stored revision today; nil: never asked.
+	// Normalize asks the API server how it would write a stored revision today; nil: never asked. It is asked only when another
+	// version of the API server, which may set other defaults, wrote the snapshot.
 	Normalize func(ctx context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error)
+	// ServerVersion is the version of the API server.
+	ServerVersion string
 	// EndpointIndex is the cache's field index of EndpointSlices by the name of their Service; "": they are found by label.
 	EndpointIndex string
 	// ServicesKnown tells whether the Services were already found to be as desired.
@@ -234,7 +237,7 @@ func (o *Observer) name(ctx context.Context, w *World) error {
 		return nil //nolint:nilerr // a snapshot that cannot be read equals nothing
 	}
 	same, err := equal(r, canonical)
-	if err == nil && !same && o.Normalize != nil {
+	if err == nil && !same && o.Normalize != nil && stored.Annotations[siskinv1.WrittenByAnnotation] != o.ServerVersion {
 		if r, err = o.Normalize(ctx, w.Target, r); err == nil {
 			same, err = equal(r, canonical)
 		}

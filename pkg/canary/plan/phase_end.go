@@ -89,6 +89,7 @@ func succeed(s Snapshot, d *Decision) {
 	d.enter(Succeeded, s.Now)
 	z.Stable, z.Rejected, z.Cause, z.Step = z.Candidate, "", "", len(s.Spec.Steps)
 	z.Halted, z.Overdue = false, false
+	z.CheckAt, z.Deadline = time.Time{}, time.Time{}
 	withdraw(s, d)
 	d.because("%s", serving(*z))
 	d.notify(Notice{
@@ -289,12 +290,15 @@ func end(s Snapshot, d *Decision, remark string) {
 		z.Rejected = z.Candidate
 	}
 	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
+	if z.Split == AllPrimary() {
+		z.CheckAt, z.Deadline = time.Time{}, time.Time{}
+	}
 	n := Notice{
-		Reason: "RolledBack", Severity: Warning, Revision: z.Candidate,
+		Reason: "RolledBack", Severity: Warning, Alert: true, Revision: z.Candidate,
 		Message: fmt.Sprintf("rollback completed: the primary serves revision %s%s; commit a fix or revert", z.Stable, remark),
 	}
 	if outcome == Cancelled {
-		n.Reason, n.Severity = "RolloutCancelled", Info
+		n.Reason, n.Severity, n.Alert = "RolloutCancelled", Info, false
 		n.Message = fmt.Sprintf("the primary serves revision %s%s", z.Stable, remark)
 	}
 	if z.Split != AllPrimary() {

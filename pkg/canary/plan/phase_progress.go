@@ -102,7 +102,7 @@ func check(s Snapshot, d *Decision) {
 		return
 	}
 	o := s.verdict(s.checks())
-	if r, failed := o.first(Fail); failed {
+	if r, failed := o.first(Fail); failed && !s.hearOut(o, d) {
 		z.Results = o.results
 		fail(s, d, r)
 		return
@@ -117,6 +117,16 @@ func check(s Snapshot, d *Decision) {
 		return
 	}
 	passed(s, d, o)
+}
+
+// hearOut tells whether the other answers of a failed check are worth a moment, so that people see all that was measured.
+func (s Snapshot) hearOut(o outcome, d *Decision) bool {
+	until := s.State.CheckAt.Add(Patience)
+	if len(o.pending) == 0 || !s.Now.Before(until) {
+		return false
+	}
+	d.wakeAt(s.Now, until)
+	return true
 }
 
 // stillInvalid says that a person must act until a check says otherwise, and not only in the moment of each check.

@@ -72,6 +72,7 @@ func idle(s Snapshot, d *Decision) {
 		d.Why += "; the primary goes on serving"
 	case rev == z.Stable && z.Phase == Failed:
 		z.Rejected = ""
+		z.Step, z.FailedChecks, z.Results = 0, 0, nil
 		d.enter(Initialized, s.Now)
 		d.because("the target is back at the promoted revision %s", z.Stable)
 		d.notify(Notice{

@@ -6,6 +6,8 @@ const (
 	// Settle is how long a data plane may take to confirm a split before that counts as late. It is added to every step, so
 	// that the confirmation of a healthy data plane need not be stored.
 	Settle = time.Second
+	// Patience is how long a check that failed waits for its other answers.
+	Patience = time.Second
 	// Recheck is how soon an inconclusive check is repeated, at the latest.
 	Recheck = 10 * time.Second
 )

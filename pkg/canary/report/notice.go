@@ -21,6 +21,9 @@ func EventText(n plan.Notice, r siskinv1.RevisionStatus) string {
 	if r.Commit != "" {
 		extra = append(extra, "commit "+shortCommit(r.Commit))
 	}
+	if r.Author != "" {
+		extra = append(extra, "by "+r.Author)
+	}
 	text := n.Message
 	if len(extra) > 0 {
 		text += " (" + strings.Join(extra, ", ") + ")"

@@ -93,7 +93,7 @@ func record(st *siskinv1.CanaryStatus, was, is plan.State, s plan.Snapshot) {
 		e.Outcome, e.Cause = "Superseded", "replaced by "+is.Candidate
 	}
 	if st.Canary != nil && st.Canary.Revision == was.Candidate {
-		e.Image, e.Commit = st.Canary.Image, st.Canary.Commit
+		e.Image, e.Commit, e.Author, e.CommitMessage = st.Canary.Image, st.Canary.Commit, st.Canary.Author, st.Canary.CommitMessage
 	}
 	st.History = append([]siskinv1.HistoryEntry{e}, st.History...)
 	st.History = st.History[:min(len(st.History), HistoryLimit)]
@@ -199,12 +199,19 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 		slices.SortFunc(st.Conditions, func(x, y metav1.Condition) int { return strings.Compare(x.Type, y.Type) })
 	}
 	if equality.Semantic.DeepEqual(a, b) {
-		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) {
+		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) && evidence(was) == evidence(is) {
 			return Same
 		}
 		return Text
 	}
 	return Decision
+}
+
+func evidence(st *siskinv1.CanaryStatus) string {
+	if st.Split == nil {
+		return ""
+	}
+	return st.Split.Evidence
 }
 
 func clip(s string) string {
