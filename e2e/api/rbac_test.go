@@ -8,7 +8,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/siskin-dev/siskin/e2e/fixtures"
@@ -31,7 +30,6 @@ func canaryOnly(t *testing.T, e *fixtures.Env) (client.Client, string) {
 	}
 	t.Cleanup(func() { _ = e.API.Delete(t.Context(), binding) })
 	cfg := e.Config()
-	cfg.WarningHandlerWithContext = rest.NoWarnings{}
 	cfg.Impersonate.UserName = "system:serviceaccount:" + ns + ":siskin"
 	c, err := client.New(cfg, client.Options{Scheme: e.API.Scheme()})
 	if err != nil {

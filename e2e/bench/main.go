@@ -19,6 +19,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
@@ -34,6 +37,7 @@ func main() {
 	flag.StringVar(&o.keepLog, "keeplog", "", "write Siskin's log to this file")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of Siskin during the releases to this file")
 	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
 	err := run(ctx, o, os.Stderr, os.Stdout)
 	stop()
 	if err != nil {
@@ -83,18 +87,27 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
-	defer func() { _ = c.Stop() }()
+	f, err := measure(ctx, c, o, root, log, prom)
+	if err = errors.Join(err, c.Stop()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, f.line(o.canaries))
+	return err
+}
+
+// measure installs Siskin into the cluster and measures it.
+func measure(ctx context.Context, c *cluster.Cluster, o options, root string, log io.Writer, prom int) (figures, error) {
 	e, err := fixtures.Install(ctx, c, root)
 	if err != nil {
-		return err
+		return figures{}, err
 	}
 	if o.profile != "" {
 		if out, err := e.Kubectl(ctx, "-n", fixtures.SiskinNamespace, "patch", "deployment", "siskin", "--type=json", "-p",
 			`[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--pprof-bind-address=:6060"}]`); err != nil {
-			return fmt.Errorf("turning profiling on: %w: %s", err, out)
+			return figures{}, fmt.Errorf("turning profiling on: %w: %s", err, out)
 		}
 		if _, err := e.Kubectl(ctx, "-n", fixtures.SiskinNamespace, "rollout", "status", "deployment/siskin", "--timeout=60s"); err != nil {
-			return fmt.Errorf("waiting for Siskin: %w", err)
+			return figures{}, fmt.Errorf("waiting for Siskin: %w", err)
 		}
 	}
 	b := &bench{o: o, e: e, log: log, prometheus: "http://" + net.JoinHostPort(cluster.OutsideIP, strconv.Itoa(prom))}
@@ -103,14 +116,23 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 		err = errors.Join(err, os.WriteFile(o.keepLog, []byte(e.SiskinLog(1_000_000)), 0o600))
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, e.SiskinLog(20))
+		return f, fmt.Errorf("%w\n%s", err, e.SiskinLog(20))
 	}
-	_, err = fmt.Fprintln(out, f.line(o.canaries))
-	return err
+	return f, nil
 }
 
 func (b *bench) run(ctx context.Context) (figures, error) {
 	var f figures
+	ctx, cancel := context.WithCancel(ctx)
+	gateway := make(chan struct{})
+	go func() {
+		defer close(gateway)
+		b.acceptRoutes(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-gateway
+	}()
 	idle, err := b.atRest(ctx, &f)
 	if err != nil {
 		return f, err
@@ -122,7 +144,6 @@ func (b *bench) run(ctx context.Context) (figures, error) {
 // atRest creates the Canaries and measures what they cost when nothing happens.
 func (b *bench) atRest(ctx context.Context, f *figures) (reading, error) {
 	var none reading
-	go b.acceptRoutes(ctx)
 	b.say("creating %d Canaries in %d namespaces", b.o.canaries, b.o.namespaces)
 	if err := b.create(ctx); err != nil {
 		return none, err
@@ -145,6 +166,7 @@ func (b *bench) atRest(ctx context.Context, f *figures) (reading, error) {
 	if err != nil {
 		return none, err
 	}
+	b.say("idle, Siskin uses %.1f ms of CPU per second", (idle.cpu-before.cpu)*1000/b.o.idle.Seconds())
 	f.idleCalls = (idle.calls - before.calls) / float64(b.o.canaries) / b.o.idle.Minutes()
 	return idle, nil
 }
@@ -181,7 +203,7 @@ func (b *bench) rollouts(ctx context.Context, f *figures, idle reading) error {
 	for key, at := range ended {
 		f.took = append(f.took, at.Sub(began[key]))
 	}
-	b.say("calls per rollout by verb: %s", after.since(idle, n))
+	b.say("calls per rollout by verb: %s; reconciles per rollout: %.1f", after.since(idle, n), (after.reconciles-idle.reconciles)/n)
 	if events, err := b.e.Events(ctx, "bench-0", "app-0"); err == nil {
 		b.say("events of one Canary:\n  %s", strings.Join(events, "\n  "))
 	}

@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,18 +35,23 @@ func (b *bench) acceptWatched(ctx context.Context) error {
 		return fmt.Errorf("watching routes: %w", err)
 	}
 	defer events.Stop()
+	var group errgroup.Group
+	group.SetLimit(8)
 	for ev := range events.ResultChan() {
 		route, ok := ev.Object.(*gatewayv1.HTTPRoute)
 		if !ok || (ev.Type != watch.Added && ev.Type != watch.Modified) || accepted(route) {
 			continue
 		}
-		before := route.DeepCopy()
-		accept(route)
-		if err := w.Status().Patch(ctx, route, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("accepting a route: %w", err)
-		}
+		group.Go(func() error {
+			before := route.DeepCopy()
+			accept(route)
+			if err := w.Status().Patch(ctx, route, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("accepting a route: %w", err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 func accepted(route *gatewayv1.HTTPRoute) bool {
@@ -72,6 +78,7 @@ func accept(route *gatewayv1.HTTPRoute) {
 // reading is one look at Siskin's own metrics.
 type reading struct {
 	calls, writes, cpu, rss float64
+	reconciles              float64
 	byVerb                  map[string]float64
 }
 
@@ -123,6 +130,9 @@ func (b *bench) scrape(ctx context.Context) (reading, error) {
 			r.calls += m.GetCounter().GetValue()
 			r.writes += m.GetCounter().GetValue()
 		}
+	}
+	for _, m := range families["controller_runtime_reconcile_total"].GetMetric() {
+		r.reconciles += m.GetCounter().GetValue()
 	}
 	r.cpu, r.rss = single(families["process_cpu_seconds_total"]), single(families["process_resident_memory_bytes"])
 	return r, nil

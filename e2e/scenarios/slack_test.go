@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"html"
 	"strings"
 	"testing"
 	"time"
@@ -150,7 +151,8 @@ func messages(ctx context.Context, s *fixtures.Story, whom string) []string {
 	}
 	var out []string
 	for _, m := range all {
-		text := strings.ReplaceAll(m.Method+" "+m.Text+" "+m.Raw, `\u003e`, ">") // as JSON writes it
+		text := m.Method + " " + m.Text + " " + m.Raw
+		text = html.UnescapeString(strings.ReplaceAll(text, `\u0026`, "&")) // Slack wants > as &gt;, and JSON writes that so
 		if strings.Contains(text, whom) && strings.Contains(text, s.NS+"/") {
 			out = append(out, text)
 		}

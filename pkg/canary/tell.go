@@ -57,7 +57,7 @@ func muted(c *siskinv1.Canary, n plan.Notice) bool {
 }
 
 func (t *Teller) event(c *siskinv1.Canary, kind, reason, text string) {
-	t.Recorder.Eventf(c, nil, kind, reason, "Reconcile", "%s", strings.ReplaceAll(text, "\n", " "))
+	t.Recorder.Eventf(c, nil, kind, reason, "Reconcile", "%s", report.Note(text))
 }
 
 // services tells which of the user's Services were adopted.

@@ -84,19 +84,33 @@ func seriesOf(kind string, s Subject) ([]series, error) {
 // query answers nothing, rather than NaN, when there is no traffic, so that the next way of recording gets its turn.
 func (s series) query(name, window string) string {
 	if name == RequestDuration {
-		return fmt.Sprintf("%shistogram_quantile(0.99, sum by (le) (rate(%s{%s}[%s]))) >= 0", s.factor, s.buckets, s.match, window)
+		return fmt.Sprintf("%shistogram_quantile(0.99, sum by (le) (%s)) >= 0", s.factor, added(s.buckets, s.match, window))
 	}
-	match := s.match
+	total := s.match
 	if s.counted != "" {
-		match += "," + s.counted
+		total += "," + s.counted
 	}
-	total := fmt.Sprintf("sum(rate(%s{%s}[%s]))", s.counter, match, window)
 	bad := make([]string, 0, len(s.bad))
 	for _, b := range s.bad {
 		// Without a failed request there is no such series: that is zero, not nothing.
-		bad = append(bad, fmt.Sprintf("(sum(rate(%s{%s,%s}[%s])) or 0 * %s)", s.counter, match, b, window, total))
+		bad = append(bad, fmt.Sprintf("(sum(%s) or vector(0))", added(s.counter, s.match+","+b, window)))
 	}
-	return fmt.Sprintf("100 * (1 - (%s) / (%s > 0))", strings.Join(bad, " + "), total)
+	return fmt.Sprintf("100 * (1 - (%s) / (sum(%s) > 0))", strings.Join(bad, " + "), added(s.counter, total, window))
+}
+
+// known is how far before the window a series is looked for. It bridges failed scrapes and a restart of Prometheus.
+const known = "5m"
+
+// added is what each counter grew by within the window. rate() and increase() miss the value that a series begins with, and a
+// series of failures begins with the first failure; they also extrapolate, so that old series and new ones do not add up.
+// The alternatives, one per line: a counter that was reset within the window, one that there was before, one that began at 0.
+func added(counter, match, window string) string {
+	const format = `
+  increase(%[1]s[%[2]s]) and resets(%[1]s[%[2]s]) > 0
+  or last_over_time(%[1]s[%[2]s]) - last_over_time(%[1]s[%[3]s] offset %[2]s) >= 0
+  or last_over_time(%[1]s[%[2]s])
+`
+	return fmt.Sprintf(format, counter+"{"+match+"}", window, known)
 }
 
 // traefikSeries : Traefik names the service of a backend <route>-svc-<namespace>-<service>-<index>, where <route> begins with

@@ -12,6 +12,9 @@ import (
 	"github.com/siskin-dev/siskin/pkg/notifier"
 )
 
+// Note makes the note of a Kubernetes event of a text: one line, not longer than the API server takes.
+func Note(text string) string { return clip(strings.ReplaceAll(text, "\n", " ")) }
+
 // EventText is the note of the Kubernetes event of a notice: the message, and what the revision is.
 func EventText(n plan.Notice, r siskinv1.RevisionStatus) string {
 	var extra []string

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -16,7 +15,8 @@ import (
 // HistoryLimit is how many ended rollouts a status keeps.
 const HistoryLimit = 10
 
-// maxMessage bounds texts in status; hooks and providers may answer at length.
+// maxMessage bounds texts in status and events, in bytes: hooks and providers may answer at length, and the API server refuses an
+// event with a longer note.
 const maxMessage = 1024
 
 // ReasonSuspended is the reason of the conditions of a suspended Canary.
@@ -57,7 +57,7 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	describe(st.Stable, in.Describe)
 	describe(st.Canary, in.Describe)
 	st.Iterations = iterations(d.Next, s.Spec)
-	record(&st, s.State, d.Next, s)
+	record(&st, before.Canary, d.Next, s)
 	conditions(&st, d, s)
 	return st
 }
@@ -79,8 +79,9 @@ func iterations(z plan.State, spec plan.Spec) int32 {
 	return int32(max(min(z.Step, len(spec.Steps))-1, 0)) //nolint:gosec // at most 10001 steps
 }
 
-// record adds a rollout that ended, or was replaced by a newer one, to the history.
-func record(st *siskinv1.CanaryStatus, was, is plan.State, s plan.Snapshot) {
+// record adds a rollout that ended, or was replaced by a newer one, to the history; tried is what was known of its revision.
+func record(st *siskinv1.CanaryStatus, tried *siskinv1.RevisionStatus, is plan.State, s plan.Snapshot) {
+	was := s.State
 	replaced := is.Rollout > was.Rollout && (was.Phase.OnTrial() || was.Phase == plan.Waiting)
 	ended := !was.Phase.Idle() && is.Phase.Idle() && is.Rollout > 0 && was.Rollout == is.Rollout && is.Phase != plan.Initialized
 	if !replaced && !ended {
@@ -92,8 +93,10 @@ func record(st *siskinv1.CanaryStatus, was, is plan.State, s plan.Snapshot) {
 	if replaced {
 		e.Outcome, e.Cause = "Superseded", "replaced by "+is.Candidate
 	}
-	if st.Canary != nil && st.Canary.Revision == was.Candidate {
-		e.Image, e.Commit, e.Author, e.CommitMessage = st.Canary.Image, st.Canary.Commit, st.Canary.Author, st.Canary.CommitMessage
+	for _, r := range []*siskinv1.RevisionStatus{tried, st.Canary} { // a newer one may have taken its place in status by now
+		if r != nil && r.Revision == was.Candidate {
+			e.Image, e.Commit, e.Author, e.CommitMessage = r.Image, r.Commit, r.Author, r.CommitMessage
+		}
 	}
 	st.History = append([]siskinv1.HistoryEntry{e}, st.History...)
 	st.History = st.History[:min(len(st.History), HistoryLimit)]
@@ -214,9 +217,11 @@ func evidence(st *siskinv1.CanaryStatus) string {
 	return st.Split.Evidence
 }
 
+// clip bounds a text to maxMessage bytes, the mark of what is missing included.
 func clip(s string) string {
+	const more = "…"
 	if len(s) <= maxMessage {
 		return s
 	}
-	return fmt.Sprintf("%s…", strings.ToValidUTF8(s[:maxMessage], ""))
+	return strings.ToValidUTF8(s[:maxMessage-len(more)], "") + more
 }

@@ -3,6 +3,7 @@
 package target
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -87,8 +88,11 @@ func (r Revision) Canonical() ([]byte, error) {
 	}
 	// A round trip through plain maps sorts the struct's fields too, so that a new version of the Kubernetes libraries, which may
 	// reorder them, changes nothing.
+	// Numbers stay as they are written: a float64 would take two big ones for one.
 	var plain map[string]any
-	if err := json.Unmarshal(raw, &plain); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&plain); err != nil {
 		return nil, fmt.Errorf("decoding the pod template: %w", err)
 	}
 	raw, err = json.Marshal(plain)

@@ -1,17 +1,21 @@
 package prometheus_test
 
 import (
+	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,119 +23,277 @@ import (
 	"github.com/siskin-dev/siskin/pkg/metrics/prometheus"
 )
 
-// exposition is what the scraped server says after n scrapes: three apps with traffic of their own.
-func exposition(n int) string {
-	const traefik = `httproute-test-%[1]s-gw-default-gw-ep-web-0-svc-test-%[1]s-canary-1@kubernetesgateway`
-	var b strings.Builder
-	requests := func(app string, good, bad int) {
-		pod := app + "-canary-7d9c5b8f6d-x2x4z"
-		service := fmt.Sprintf(traefik, app)
-		for status, count := range map[string]int{"200": good, "503": bad} {
-			if count == 0 {
-				continue // a series begins with its first request
-			}
-			_, _ = fmt.Fprintf(&b, "http_request_duration_seconds_count{namespace=%q,pod=%q,path=\"api\",status=%q} %d\n", "test", pod, status, count)
-			_, _ = fmt.Fprintf(&b, "traefik_service_requests_total{service=%q,code=%q} %d\n", service, status, count)
-			_, _ = fmt.Fprintf(&b, "istio_requests_total{reporter=\"destination\",destination_workload_namespace=\"test\",destination_workload=%q,response_code=%q} %d\n",
-				app+"-canary", status, count)
-		}
-		_, _ = fmt.Fprintf(&b, "http_request_duration_seconds_count{namespace=\"test\",pod=%q,path=\"healthz\",status=\"200\"} %d\n", pod, 100*n)
-		for _, le := range []string{"0.1", "0.2", "+Inf"} {
-			count := good + bad
-			if le == "0.1" {
-				count = 0
-			}
-			_, _ = fmt.Fprintf(&b, "http_request_duration_seconds_bucket{namespace=\"test\",pod=%q,path=\"api\",le=%q} %d\n", pod, le, count)
-			_, _ = fmt.Fprintf(&b, "traefik_service_request_duration_seconds_bucket{service=%q,le=%q} %d\n", service, le, count)
-			_, _ = fmt.Fprintf(&b, "istio_request_duration_milliseconds_bucket{reporter=\"destination\",destination_workload_namespace=\"test\",destination_workload=%q,le=%q} %d\n",
-				app+"-canary", map[string]string{"0.1": "100", "0.2": "200", "+Inf": "+Inf"}[le], count)
-		}
-	}
-	requests("healthy", 10*n, 0)
-	requests("quarter", 3*n, n)
-	requests("dead", 0, 5*n)
-	requests("idle", 0, 0)
-	return b.String()
+// phase is a time of steady traffic. Times are seconds before the check, as negative numbers.
+type phase struct {
+	from, to  float64
+	rate      float64 // requests per second
+	bad       float64 // share of them that fail, and that are slow
+	restarted bool    // the counters begin at 0 again
+	replaced  bool    // by another pod: the old series end
 }
 
-// TestBuiltinQueriesAgainstARealPrometheus needs the path of a Prometheus in SISKIN_PROMETHEUS.
-func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
-	binary := os.Getenv("SISKIN_PROMETHEUS")
-	if binary == "" {
-		t.Skip("SISKIN_PROMETHEUS is not set")
+// story is what happened to one canary, and what a check must make of it.
+type story struct {
+	phases  []phase
+	unseen  [2]float64 // Prometheus was down
+	grpc    bool       // failures are told by the code of gRPC; apps do not export that
+	window  time.Duration
+	success float64 // in percent; -1: no data
+	within  float64 // of it, default 0.01
+}
+
+const (
+	always = -605.0
+	step   = 15.0 // between two scrapes
+	last   = -5.0 // scrape before the check
+	noData = -1.0
+)
+
+// The window of a minute begins between the scrapes at -65 and -50, so the check is about what came after -65.
+var stories = map[string]story{
+	"old, good":              {phases: []phase{{from: always, rate: 10}}, success: 100},
+	"old, a quarter fails":   {phases: []phase{{from: always, rate: 40, bad: 0.25}}, success: 75},
+	"old, all fail":          {phases: []phase{{from: always, rate: 10, bad: 1}}, success: 0},
+	"new, good":              {phases: []phase{{from: -50, rate: 10}}, success: 100},
+	"new, every third fails": {phases: []phase{{from: -48, rate: 9, bad: 1. / 3}}, success: 100 * 2. / 3},
+	"new, every ninth fails": {phases: []phase{{from: -48, rate: 9, bad: 1. / 9}}, success: 100 * 8. / 9},
+	// Traefik keeps the series of a Service from one rollout to the next: the successes are old, the failures new.
+	"used before, every third fails":   {phases: []phase{{from: always, to: -300, rate: 10}, {from: -300, to: -48}, {from: -48, rate: 9, bad: 1. / 3}}, success: 100 * 2. / 3},
+	"used before, every ninth fails":   {phases: []phase{{from: always, to: -300, rate: 10}, {from: -300, to: -48}, {from: -48, rate: 9, bad: 1. / 9}}, success: 100 * 8. / 9},
+	"used before, all fail":            {phases: []phase{{from: always, to: -300, rate: 10}, {from: -300, to: -48}, {from: -48, rate: 9, bad: 1}}, success: 0},
+	"used before, first checks":        {phases: []phase{{from: always, to: -300, rate: 10}, {from: -300, to: -19}, {from: -19, rate: 9, bad: 1. / 9}}, window: 19 * time.Second, success: 100 * 8. / 9},
+	"new, all fail":                    {phases: []phase{{from: -48, rate: 10, bad: 1}}, success: 0},
+	"seen by one scrape only":          {phases: []phase{{from: -14, rate: 9, bad: 1. / 3}}, window: 14 * time.Second, success: 100 * 2. / 3},
+	"failures in the first scrape":     {phases: []phase{{from: -47, to: -37, rate: 9, bad: 1}, {from: -37, rate: 9}}, success: 100 * (1 - 90./(42*9))},
+	"old, one failure":                 {phases: []phase{{from: always, to: -21, rate: 2}, {from: -21, to: -20.5, rate: 2, bad: 1}, {from: -20.5, rate: 2}}, success: 100 * (1 - 1./120)},
+	"old, begins to fail":              {phases: []phase{{from: always, to: -30, rate: 20}, {from: -30, rate: 20, bad: 0.2}}, success: 100 * (1 - 25*0.2/60)},
+	"old, ceased to fail":              {phases: []phase{{from: always, to: -90, rate: 20, bad: 0.5}, {from: -90, rate: 20}}, success: 100},
+	"old, good at a tenth of the rate": {phases: []phase{{from: always, to: -65, rate: 100}, {from: -65, rate: 10, bad: 0.1}}, success: 90},
+	"restarted":                        {phases: []phase{{from: always, to: -33, rate: 40, bad: 0.25}, {from: -33, rate: 40, bad: 0.25, restarted: true}}, success: 75},
+	"restarted before the window's first scrape": {phases: []phase{
+		{from: always, to: -60, rate: 40, bad: 0.25},
+		{from: -60, rate: 40, bad: 0.5, restarted: true},
+	}, success: 50},
+	"restarted before the window": {phases: []phase{{from: always, to: -100, rate: 40}, {from: -100, rate: 40, bad: 0.25, restarted: true}}, success: 75},
+	"begins to fail, then restarted": {phases: []phase{
+		{from: always, to: -80, rate: 40},
+		{from: -80, to: -34, rate: 40, bad: 0.5},
+		{from: -34, rate: 40, bad: 0.5, restarted: true},
+	}, success: 50},
+	// No function of PromQL gives what a restarted counter had before, so its part is extrapolated.
+	"failed, then restarted": {phases: []phase{
+		{from: always, to: -65, rate: 40},
+		{from: -65, to: -34, rate: 40, bad: 1},
+		{from: -34, rate: 40, restarted: true},
+	}, success: 50, within: 0.15},
+	"replaced by another pod": {phases: []phase{{from: always, to: -35, rate: 40, bad: 0.25}, {from: -35, rate: 40, bad: 0.25, replaced: true}}, success: 75},
+	"not seen as the window began": {
+		phases: []phase{{from: always, to: -95, rate: 20, bad: 0.5}, {from: -95, rate: 20}},
+		unseen: [2]float64{-85, -52}, success: 100,
+	},
+	"gRPC, every fourth fails":     {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, grpc: true, success: 75},
+	"gRPC, old, a quarter fails":   {phases: []phase{{from: always, rate: 40, bad: 0.25}}, grpc: true, success: 75},
+	"no request any more":          {phases: []phase{{from: always, to: -70, rate: 10, bad: 0.5}}, success: noData},
+	"no request yet":               {phases: []phase{{from: -50, rate: 0}}, success: noData},
+	"no scrape yet":                {success: noData},
+	"gone with its last pod":       {phases: []phase{{from: always, to: -120, rate: 10, bad: 0.5}, {from: -120, rate: 0, replaced: true}}, success: noData},
+	"all scrapes failed since":     {phases: []phase{{from: always, rate: 10, bad: 0.5}}, unseen: [2]float64{-62, 0}, success: noData},
+	"restarted, and no more asked": {phases: []phase{{from: always, to: -70, rate: 10}, {from: -70, rate: 0, restarted: true}}, success: noData},
+}
+
+// record is what Prometheus keeps of a story: the text format with a time at each sample, as one scrape can bring it in.
+func record(b io.Writer, app string, s story, check time.Time) {
+	for at := always; at <= last; at += step {
+		if at > s.unseen[0] && at < s.unseen[1] {
+			continue
+		}
+		pod, good, bad := "x2x4a", 0.0, 0.0
+		for _, p := range s.phases {
+			if at < p.from {
+				break
+			}
+			if p.restarted || p.replaced {
+				good, bad = 0, 0
+			}
+			if p.replaced {
+				pod = "x2x4b"
+			}
+			n := p.rate * (min(at, p.to) - p.from) // to is 0: it goes on
+			good, bad = good+n*(1-p.bad), bad+n*p.bad
+		}
+		if len(s.phases) > 0 && at >= s.phases[0].from {
+			millis := check.UnixMilli() + int64(at*1000)
+			recordAt(b, app, pod, s.grpc, math.Round(good), math.Round(bad), millis)
+		}
 	}
-	var scrapes atomic.Int64
+}
+
+// recordAt writes one scrape. Good requests take 100 ms to 200 ms, bad ones 200 ms to 400 ms.
+func recordAt(b io.Writer, app, pod string, grpc bool, good, bad float64, millis int64) {
+	pod = fmt.Sprintf(`namespace="test",pod="%s-canary-7d9c5b8f6d-%s"`, app, pod)
+	service := fmt.Sprintf(`service="httproute-test-%[1]s-gw-default-gw-ep-web-0-svc-test-%[1]s-canary-1@kubernetesgateway",instance=%[2]q`, app, pod)
+	workload := fmt.Sprintf(`reporter="destination",destination_workload_namespace="test",destination_workload="%s-canary",instance=%q`, app, pod)
+	line := func(series string, value float64, labels ...string) {
+		_, _ = fmt.Fprintf(b, "%s{%s} %v %d\n", series, strings.Join(labels, ","), value, millis)
+	}
+	line("http_request_duration_seconds_count", 100+(float64(millis)/1000-1e9), pod, `path="healthz"`, `status="200"`)
+	for i, n := range []float64{good, bad} {
+		if n == 0 {
+			continue // a series begins with its first request
+		}
+		if grpc {
+			line("traefik_service_requests_total", n, service, []string{`code="0"`, `code="13"`}[i])
+			line("istio_requests_total", n, workload, `request_protocol="grpc",response_code="200"`,
+				[]string{`grpc_response_status="0"`, `grpc_response_status="13"`}[i])
+			continue
+		}
+		code := []string{"200", "503"}[i]
+		line("http_request_duration_seconds_count", n, pod, `path="api"`, fmt.Sprintf("status=%q", code))
+		line("traefik_service_requests_total", n, service, fmt.Sprintf("code=%q", code))
+		line("istio_requests_total", n, workload, `request_protocol="http"`, fmt.Sprintf("response_code=%q", code))
+	}
+	if good+bad == 0 {
+		return
+	}
+	for _, h := range []struct {
+		seconds, millis string
+		n               float64
+	}{{"0.1", "100", 0}, {"0.2", "200", good}, {"0.4", "400", good + bad}, {"+Inf", "+Inf", good + bad}} {
+		line("http_request_duration_seconds_bucket", h.n, pod, `path="api"`, fmt.Sprintf("le=%q", h.seconds))
+		line("traefik_service_request_duration_seconds_bucket", h.n, service, fmt.Sprintf("le=%q", h.seconds))
+		line("istio_request_duration_milliseconds_bucket", h.n, workload, fmt.Sprintf("le=%q", h.millis))
+	}
+}
+
+// percentile is the 99th by interpolation within the buckets of recordAt.
+func percentile(success float64) float64 {
+	switch bad := 1 - success/100; {
+	case success == noData:
+		return noData
+	case bad <= 0.01:
+		return 100 + 100*0.99/(1-bad)
+	default:
+		return 200 + 200*(bad-0.01)/bad
+	}
+}
+
+// TestBuiltinQueriesAgainstARealPrometheus runs where `make servers` has built one, or with the path of one in
+// SISKIN_PROMETHEUS.
+func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
+	binary := binaryOf(t)
+	check := time.Now().Add(-time.Minute).Truncate(time.Second)
+	var history strings.Builder
+	apps := map[string]string{} // by story
+	for i, name := range slices.Sorted(maps.Keys(stories)) {
+		apps[name] = fmt.Sprintf("app%d", i)
+		record(&history, apps[name], stories[name], check)
+	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = io.WriteString(w, exposition(int(scrapes.Add(1))))
+		_, _ = io.WriteString(w, history.String())
 	}))
 	defer app.Close()
-	p, err := prometheus.New(prometheus.Config{Address: startPrometheus(t, binary, app.Listener.Addr().String())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }()
+	p := startPrometheus(t, binary, app.Listener.Addr().String())
 	for _, kind := range []string{metrics.KindApp, metrics.KindTraefik, metrics.KindIstio} {
-		for app, success := range map[string]float64{"healthy": 100, "quarter": 75, "dead": 0, "idle": -1} {
-			t.Run(kind+"/"+app, func(t *testing.T) {
-				subject := metrics.Subject{Namespace: "test", Service: app + "-canary", Workload: app + "-canary"}
-				expect(t, p, kind, metrics.RequestSuccessRate, subject, success)
-				duration := 199.0
-				if app == "idle" {
-					duration = -1
+		for name, s := range stories {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				ask := func(metric string, want float64) {
+					t.Helper()
+					subject := metrics.Subject{Namespace: "test", Service: apps[name] + "-canary", Workload: apps[name] + "-canary"}
+					text, err := metrics.Builtin(metric, kind, subject, cmp.Or(s.window, time.Minute))
+					if err != nil {
+						t.Fatal(err)
+					}
+					sample, err := p.Query(t.Context(), metrics.Query{Text: text, At: check})
+					switch {
+					case want == noData && !errors.Is(err, metrics.ErrNoData):
+						t.Errorf("%s: got %v, %v, want no data", metric, sample.Value, err)
+					case want != noData && (err != nil || math.Abs(sample.Value-want) > cmp.Or(s.within, 0.01)*max(want, 10)):
+						t.Errorf("%s: got %v, %v, want %v", metric, sample.Value, err, want)
+					}
 				}
-				expect(t, p, kind, metrics.RequestDuration, subject, duration)
+				success := s.success
+				if s.grpc && kind == metrics.KindApp {
+					success = noData
+				}
+				ask(metrics.RequestSuccessRate, success)
+				ask(metrics.RequestDuration, percentile(s.success))
 			})
 		}
 	}
 }
 
-// expect asks until there is a value; -1 stands for no data.
-func expect(t *testing.T, p *prometheus.Provider, kind, name string, s metrics.Subject, want float64) {
+func binaryOf(t *testing.T) string {
 	t.Helper()
-	text, err := metrics.Builtin(name, kind, s, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	if named := os.Getenv("SISKIN_PROMETHEUS"); named != "" {
+		return named
 	}
-	sample, err := p.Query(t.Context(), metrics.Query{Text: text, At: time.Now()})
-	switch {
-	case want < 0 && !errors.Is(err, metrics.ErrNoData):
-		t.Errorf("%s: got %v, %v, want no data", name, sample.Value, err)
-	case want >= 0 && (err != nil || sample.Value < want-0.01 || sample.Value > want+0.01):
-		t.Errorf("%s: got %v, %v, want %v", name, sample.Value, err, want)
+	cache := os.Getenv("SISKIN_CACHE")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(home, ".cache", "siskin")
 	}
+	binary := filepath.Join(cache, "bin", "prometheus")
+	if _, err := os.Stat(binary); err != nil {
+		t.Skipf("no Prometheus here, `make servers` builds one: %v", err)
+	}
+	return binary
 }
 
-func startPrometheus(t *testing.T, binary, target string) string {
+// startPrometheus returns when the target has been scraped once: a scrape is kept as a whole.
+func startPrometheus(t *testing.T, binary, target string) *prometheus.Provider {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	dir := t.TempDir()
 	config := "global: {scrape_interval: 200ms}\nscrape_configs:\n- job_name: app\n  honor_labels: true\n  static_configs: [{targets: [" + target + "]}]\n"
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=error")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // the context has ended by then
-	p, err := prometheus.New(prometheus.Config{Address: "http://" + address})
+	cmd := exec.CommandContext(ctx, binary, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
+	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = p.Close() }()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
-		s, err := p.Query(t.Context(), metrics.Query{Text: "count_over_time(up[1m])", At: time.Now()})
-		if err == nil && s.Value >= 10 {
-			return "http://" + address
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
+	p, err := prometheus.New(prometheus.Config{Address: "http://" + addressIn(t, log), Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	for {
+		_, err := p.Query(ctx, metrics.Query{Text: "up == 1", At: time.Now()})
+		if err == nil {
+			return p
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("Prometheus did not scrape in time: %v", err)
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	t.Fatal("Prometheus did not scrape in time")
+}
+
+// addressIn finds in Prometheus' log where it listens, and reads on so that it can write on.
+func addressIn(t *testing.T, log io.Reader) string {
+	t.Helper()
+	var said strings.Builder
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if _, rest, ok := strings.Cut(lines.Text(), `msg="Listening on"`); ok {
+			if _, rest, ok = strings.Cut(rest, "address="); ok {
+				go func() { _, _ = io.Copy(io.Discard, log) }()
+				address, _, _ := strings.Cut(rest, " ")
+				return address
+			}
+		}
+		said.WriteString(lines.Text() + "\n")
+	}
+	t.Fatalf("Prometheus ended before it listened:\n%s", said.String())
 	return ""
 }
