@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -92,7 +95,7 @@ func manager(o *options) (ctrl.Manager, error) {
 	opts := ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.probeAddr,
 		PprofBindAddress: o.pprofAddr,
-		LeaderElection:   o.leaderElection, LeaderElectionID: "siskin.dev", LeaderElectionNamespace: o.leaderNamespace,
+		LeaderElection:   o.leaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		// What was written is seen by the next read: no decision is made on a cache that is behind one's own writes.
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
@@ -101,12 +104,40 @@ func manager(o *options) (ctrl.Manager, error) {
 	if o.namespace != "" {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
+	if opts.LeaderElectionResourceLockInterface, err = podLock(cfg, o); err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("building the manager: %w", err)
 	}
 	return mgr, nil
 }
+
+// podLock is a leader's lease whose holder is the pod. A container that is restarted in its pod is the same holder and goes on at
+// once: with an identity of its own it would wait for the lease of its dead predecessor to run out, and rollbacks with it.
+// Outside of a pod it is nil, which means controller-runtime's lock.
+func podLock(cfg *rest.Config, o *options) (resourcelock.Interface, error) {
+	pod, namespace := os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
+	if o.leaderNamespace != "" {
+		namespace = o.leaderNamespace
+	}
+	if !o.leaderElection || pod == "" || namespace == "" {
+		return nil, nil //nolint:nilnil // no lock of our own
+	}
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, leaseName,
+		resourcelock.ResourceLockConfig{Identity: pod}, cfg, renewDeadline)
+	if err != nil {
+		return nil, fmt.Errorf("making the leader's lock: %w", err)
+	}
+	return lock, nil
+}
+
+const (
+	leaseName = "siskin.dev"
+	// renewDeadline is controller-runtime's default: how long the leader tries to renew its lease.
+	renewDeadline = 10 * time.Second
+)
 
 func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	clk, c, reg := clock.RealClock{}, mgr.GetClient(), ctrlmetrics.Registry
