@@ -23,7 +23,7 @@ import (
 // back at full size, the user's Service is as it was, the clones are gone.
 func TestDeletion(t *testing.T) {
 	t.Parallel()
-	s, _ := story(t, fixtures.App{Replicas: 2})
+	s, _ := story(t, fixtures.App{Replicas: 2, ReadyAfter: 8}) // longer than clones would go on serving without being waited for
 	s.Apply(s.App.Service())
 	s.Start(s.App.Canary(brisk))
 	users, pods := s.Users(100), s.Pods(50)

@@ -3,6 +3,7 @@ package canary
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,7 +54,8 @@ type Reconciler struct {
 
 	mu      sync.Mutex
 	started time.Time
-	since   map[types.UID]time.Time // of those that were suspended
+	since   map[types.UID]time.Time // of those that were suspended, or whose spec could not be used
+	blind   map[types.UID]bool      // whose spec cannot be used: nobody watches them until it can
 }
 
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
@@ -83,9 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
 	}
 	if c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
-		r.Actor.Memo.Drop(c.UID)
-		r.problems.Delete(c.UID)
-		r.Teller.forget(c.UID)
+		r.drop(c.UID)
 		r.Asker.Forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
@@ -99,6 +99,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}
 	return result, err
+}
+
+// drop forgets all that is remembered of a Canary that goes.
+func (r *Reconciler) drop(uid types.UID) {
+	r.Actor.Memo.Drop(uid)
+	r.problems.Delete(uid)
+	r.Teller.forget(uid)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.since, uid)
+	delete(r.blind, uid)
 }
 
 // adopt adds the finalizer before anything else is done, so that nothing is ever left behind.
@@ -149,6 +160,9 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		return r.failed(c, err)
 	}
 	r.problems.Delete(c.UID)
+	if slices.Contains(d.Effects, plan.Effect(plan.Finish{})) {
+		r.drop(c.UID) // the next pass finds nothing, and does not know the uid
+	}
 	if acted(d.Effects) {
 		wake = time.Millisecond
 	}
@@ -166,7 +180,7 @@ func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 }
 
 // watchedSince returns since when this process has been looking after c: since its own start, or since the end of the last
-// suspension. Deadlines that passed meanwhile get a new start.
+// suspension or of a spec that could not be used. Deadlines that passed meanwhile get a new start.
 func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,8 +188,9 @@ func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 		r.since, r.started = map[types.UID]time.Time{}, now
 	}
 	ready := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
-	if ready != nil && ready.Reason == report.ReasonSuspended {
+	if r.blind[c.UID] || ready != nil && ready.Reason == report.ReasonSuspended {
 		r.since[c.UID] = now
+		delete(r.blind, c.UID)
 	}
 	if since, ok := r.since[c.UID]; ok {
 		return since
@@ -205,8 +220,10 @@ func (r *Reconciler) spec(c *siskinv1.Canary) (router.Router, plan.Spec, error) 
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
 	if err != nil && c.DeletionTimestamp != nil {
-		return route, plan.Spec{Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain,
-			Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100}, nil
+		return route, plan.Spec{
+			Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain,
+			Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100,
+		}, nil
 	}
 	return route, spec, err
 }
@@ -215,6 +232,12 @@ func (r *Reconciler) spec(c *siskinv1.Canary) (router.Router, plan.Spec, error) 
 func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error) error {
 	reason := reasonOf(cause)
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
+	r.mu.Lock()
+	if r.blind == nil {
+		r.blind = map[types.UID]bool{}
+	}
+	r.blind[c.UID] = true
+	r.mu.Unlock()
 	next := report.Stalled(&c.Status, c.Generation, reason, cause.Error(), metav1.NewTime(now))
 	if report.Compare(&c.Status, &next) != report.Decision || c.Status.ObservedGeneration == c.Generation && c.Status.Message == next.Message {
 		return nil
@@ -270,9 +293,15 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 		}
 	case report.Decision:
 	}
-	before := c.DeepCopy()
-	c.Status = *next
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	// The whole status, under the version that the decision was made on: a merge patch would cost two encodings more.
+	data, err := json.Marshal([]map[string]any{
+		{"op": "replace", "path": "/metadata/resourceVersion", "value": c.ResourceVersion},
+		{"op": "add", "path": "/status", "value": next},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("encoding the decision: %w", err)
+	}
+	patch := client.RawPatch(types.JSONPatchType, data)
 	if err := r.Client.Status().Patch(ctx, c, patch, client.FieldOwner(siskinv1.FieldManager)); err != nil {
 		return 0, fmt.Errorf("storing the decision: %w", err)
 	}

@@ -58,10 +58,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers})
 	for _, obj := range o.Owns {
-		b = b.Owns(obj)
+		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
+		b = b.Watches(obj, gathered(owner))
 	}
 	if o.Wakes != nil {
-		b = b.WatchesRawSource(source.Channel(o.Wakes, &handler.EnqueueRequestForObject{}))
+		b = b.WatchesRawSource(source.Channel(o.Wakes, gathered(&handler.EnqueueRequestForObject{})))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("building the Canary controller: %w", err)
@@ -144,7 +145,7 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 
 // byIndex wakes the Canaries whose index holds what key says of an object.
 func (r *Reconciler) byIndex(field string, key func(client.Object) string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+	return gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		var list siskinv1.CanaryList
 		err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)}, client.UnsafeDisableDeepCopy)
 		if err != nil {
@@ -155,5 +156,5 @@ func (r *Reconciler) byIndex(field string, key func(client.Object) string) handl
 			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}})
 		}
 		return out
-	})
+	}))
 }

@@ -278,8 +278,12 @@ func targetOf(w *World) plan.Target {
 	_, marked := w.Target.Annotations[siskinv1.HeldAnnotation]
 	recorded, err := parseReplicas(w.Target.Annotations[siskinv1.ReplicasAnnotation])
 	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: replicas, Available: w.Target.Status.AvailableReplicas}
-	if marked && replicas == 0 && err == nil {
+	switch {
+	case !marked || replicas != 0:
+	case err == nil:
 		t.Replicas, t.Held = recorded, true
+	case w.Canary.Status.Replicas != nil: // somebody took the record away: the zero is still Siskin's, and nobody's wish
+		t.Replicas = *w.Canary.Status.Replicas
 	}
 	if t.Available > 0 && w.Target.Status.ObservedGeneration < w.Target.Generation {
 		t.Available = 0

@@ -10,7 +10,7 @@ import (
 type Decision struct {
 	// Next is stored before any effect is carried out.
 	Next State
-	// Effects are ordered and idempotent; the first that fails ends the pass.
+	// Effects are ordered and idempotent; one that fails keeps only Abandon and Finish from being tried.
 	Effects []Effect
 	// Notices are told after Next is stored and the effects are done.
 	Notices []Notice

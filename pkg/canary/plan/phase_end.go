@@ -13,8 +13,10 @@ func promote(s Snapshot, d *Decision, why string) {
 	z.StepAt, z.Deadline, z.Halted = s.Now, s.Now.Add(s.Spec.Deadline), false
 	d.because("%s: the primary is being brought to revision %s", why, z.Candidate)
 	if approved { // a promotion that follows the last step at once is told when it is done; it is one transition for people
-		d.notify(Notice{Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
-			Message: fmt.Sprintf("revision %s was approved: promoting it", z.Candidate)})
+		d.notify(Notice{
+			Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,
+			Message: fmt.Sprintf("revision %s was approved: promoting it", z.Candidate),
+		})
 	}
 	d.wakeAt(s.Now, z.Deadline)
 }

@@ -76,7 +76,7 @@ func New(cfg Config) (*Provider, error) {
 		TLSHandshakeTimeout:   timeout,
 		ResponseHeaderTimeout: timeout,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   4,
+		MaxIdleConnsPerHost:   32, // as many queries as may run at once, more or less
 		MaxConnsPerHost:       32,
 		IdleConnTimeout:       time.Minute,
 	}

@@ -37,6 +37,7 @@ type story struct {
 	phases  []phase
 	unseen  [2]float64 // Prometheus was down
 	grpc    bool       // failures are told by the code of gRPC; apps do not export that
+	code    bool       // the app's status is in the label code, and there is an idle series with the label status
 	window  time.Duration
 	success float64 // in percent; -1: no data
 	within  float64 // of it, default 0.01
@@ -91,6 +92,7 @@ var stories = map[string]story{
 		phases: []phase{{from: always, to: -95, rate: 20, bad: 0.5}, {from: -95, rate: 20}},
 		unseen: [2]float64{-85, -52}, success: 100,
 	},
+	"label code":                   {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, code: true, success: 75},
 	"gRPC, every fourth fails":     {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, grpc: true, success: 75},
 	"gRPC, old, a quarter fails":   {phases: []phase{{from: always, rate: 40, bad: 0.25}}, grpc: true, success: 75},
 	"no request any more":          {phases: []phase{{from: always, to: -70, rate: 10, bad: 0.5}}, success: noData},
@@ -123,13 +125,13 @@ func record(b io.Writer, app string, s story, check time.Time) {
 		}
 		if len(s.phases) > 0 && at >= s.phases[0].from {
 			millis := check.UnixMilli() + int64(at*1000)
-			recordAt(b, app, pod, s.grpc, math.Round(good), math.Round(bad), millis)
+			recordAt(b, app, pod, s, math.Round(good), math.Round(bad), millis)
 		}
 	}
 }
 
 // recordAt writes one scrape. Good requests take 100 ms to 200 ms, bad ones 200 ms to 400 ms.
-func recordAt(b io.Writer, app, pod string, grpc bool, good, bad float64, millis int64) {
+func recordAt(b io.Writer, app, pod string, s story, good, bad float64, millis int64) {
 	pod = fmt.Sprintf(`namespace="test",pod="%s-canary-7d9c5b8f6d-%s"`, app, pod)
 	service := fmt.Sprintf(`service="httproute-test-%[1]s-gw-default-gw-ep-web-0-svc-test-%[1]s-canary-1@kubernetesgateway",instance=%[2]q`, app, pod)
 	workload := fmt.Sprintf(`reporter="destination",destination_workload_namespace="test",destination_workload="%s-canary",instance=%q`, app, pod)
@@ -137,18 +139,23 @@ func recordAt(b io.Writer, app, pod string, grpc bool, good, bad float64, millis
 		_, _ = fmt.Fprintf(b, "%s{%s} %v %d\n", series, strings.Join(labels, ","), value, millis)
 	}
 	line("http_request_duration_seconds_count", 100+(float64(millis)/1000-1e9), pod, `path="healthz"`, `status="200"`)
+	status := "status"
+	if s.code {
+		status = "code"
+		line("http_request_duration_seconds_count", 0, pod, `path="idle"`, `status="200"`)
+	}
 	for i, n := range []float64{good, bad} {
 		if n == 0 {
 			continue // a series begins with its first request
 		}
-		if grpc {
+		if s.grpc {
 			line("traefik_service_requests_total", n, service, []string{`code="0"`, `code="13"`}[i])
 			line("istio_requests_total", n, workload, `request_protocol="grpc",response_code="200"`,
 				[]string{`grpc_response_status="0"`, `grpc_response_status="13"`}[i])
 			continue
 		}
 		code := []string{"200", "503"}[i]
-		line("http_request_duration_seconds_count", n, pod, `path="api"`, fmt.Sprintf("status=%q", code))
+		line("http_request_duration_seconds_count", n, pod, `path="api"`, fmt.Sprintf("%s=%q", status, code))
 		line("traefik_service_requests_total", n, service, fmt.Sprintf("code=%q", code))
 		line("istio_requests_total", n, workload, `request_protocol="http"`, fmt.Sprintf("response_code=%q", code))
 	}

@@ -1,0 +1,144 @@
+package observe_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+func promoted(revision string) func(*siskinv1.Canary) {
+	return func(c *siskinv1.Canary) { c.Status.Stable = &siskinv1.RevisionStatus{Revision: revision} }
+}
+
+// defaulted adds what another version of the API server adds.
+func defaulted(d *appsv1.Deployment) { d.Spec.Template.Spec.SchedulerName = "default-scheduler" }
+
+func TestRevisionName(t *testing.T) {
+	own := func(edits ...func(*appsv1.Deployment)) string {
+		return target.Name("web", canonical(t, deployment(edits...)))
+	}
+	broken := snapshot(t, "old", deployment())
+	broken.Data.Raw = []byte(`{"template":7}`)
+	for name, tc := range map[string]struct {
+		reason    string
+		stable    string
+		snapshots []*appsv1.ControllerRevision
+		server    string // version of the API server that wrote the snapshots; "" is today's
+		normalize error
+		want      string
+		asked     int
+	}{
+		"the first":          {"it is named by its content", "", nil, "", nil, own(defaulted), 0},
+		"stored":             {"it is known by its name", "old", []*appsv1.ControllerRevision{snapshot(t, own(defaulted), deployment(defaulted)), snapshot(t, "old", deployment(image("x")))}, "v1", nil, own(defaulted), 0},
+		"another name":       {"names of an older Siskin are as good: the content decides", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment(defaulted))}, "v1", nil, "old", 0},
+		"another default":    {"an upgrade of Kubernetes is no release", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment())}, "v1", nil, "old", 1},
+		"same API server":    {"it sets the same defaults: the difference is the user's", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment())}, "", nil, own(defaulted), 0},
+		"another content":    {"a release", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment(image("web:0")))}, "v1", nil, own(defaulted), 1},
+		"snapshot missing":   {"nothing to compare with", "old", nil, "v1", nil, own(defaulted), 0},
+		"snapshot is broken": {"it equals nothing", "old", []*appsv1.ControllerRevision{broken}, "v1", nil, own(defaulted), 0},
+		"only of the stable": {"what was tried before the stable one may be tried again", "r1", []*appsv1.ControllerRevision{snapshot(t, "r1", deployment(image("web:0"))), snapshot(t, "old", deployment())}, "", nil, own(defaulted), 0},
+		"not answered":       {"a guess might start a rollout", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment())}, "v1", errors.New("boom"), "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objs := []client.Object{deployment(defaulted)}
+			for _, s := range tc.snapshots {
+				s = s.DeepCopy()
+				if tc.server != "" {
+					s.Annotations = map[string]string{siskinv1.WrittenByAnnotation: tc.server}
+				} else {
+					s.Annotations = map[string]string{siskinv1.WrittenByAnnotation: "v2"}
+				}
+				objs = append(objs, s)
+			}
+			c := canary()
+			if tc.stable != "" {
+				promoted(tc.stable)(c)
+			}
+			p := newPlace(t, c, objs...)
+			asked := 0
+			p.ServerVersion = "v2"
+			p.Normalize = func(_ context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error) {
+				asked++
+				d := live.DeepCopy()
+				d.Spec.Template = *stored.Template.DeepCopy()
+				defaulted(d)
+				return target.FromDeployment(d), tc.normalize
+			}
+			w, err := p.World(t.Context(), c, p.router)
+			if tc.normalize != nil {
+				if !errors.Is(err, tc.normalize) {
+					t.Errorf("%s: error %v", tc.reason, err)
+				}
+			} else if err != nil || w.RevisionName != tc.want {
+				t.Errorf("%s: %v, %v, want %s", tc.reason, w, err, tc.want)
+			}
+			if asked != tc.asked {
+				t.Errorf("%s: the API server was asked %d times, want %d", tc.reason, asked, tc.asked)
+			}
+		})
+	}
+}
+
+func TestTheNameIsFoundOutOncePerGeneration(t *testing.T) {
+	p := newPlace(t, canary(promoted("old")), deployment(defaulted), snapshot(t, "old", deployment()))
+	asked := 0
+	p.ServerVersion = "v2"
+	p.Normalize = func(_ context.Context, _ *appsv1.Deployment, stored target.Revision) (target.Revision, error) {
+		asked++
+		return stored, nil
+	}
+	first := p.world(t).RevisionName
+	if again := p.world(t).RevisionName; again != first || asked != 1 {
+		t.Errorf("%s after %s, asked %d times", again, first, asked)
+	}
+	d := deployment(image("web:2"), func(d *appsv1.Deployment) { d.Generation = 2 })
+	if err := p.client.Update(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	second := p.world(t).RevisionName
+	if second == first || asked != 2 {
+		t.Errorf("another generation is called %s too, asked %d times", second, asked)
+	}
+	// The same target beside another promoted revision may have another name.
+	p.canary.Status.Stable.Revision = "other"
+	p.world(t)
+	if err := p.client.Create(t.Context(), snapshot(t, "other", d)); err != nil {
+		t.Fatal(err)
+	}
+	if name := p.world(t).RevisionName; name != "other" {
+		t.Errorf("the content of the promoted revision is called %s", name)
+	}
+}
+
+func TestARevisionThatIsStored(t *testing.T) {
+	p := newPlace(t, canary(), deployment())
+	if s := p.snapshot(t); s.Target.Stored {
+		t.Error("no snapshot exists")
+	}
+	if err := p.client.Create(t.Context(), snapshot(t, p.world(t).RevisionName, deployment())); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.snapshot(t); !s.Target.Stored {
+		t.Error("a snapshot exists")
+	}
+}
+
+func TestDriftIsJudgedOncePerGeneration(t *testing.T) {
+	p := newPlace(t, canary(), snapshot(t, "r1", deployment()), clone("primary", "r1", deployment()))
+	if p.snapshot(t).Primary.Drifted {
+		t.Fatal("nothing happened")
+	}
+	d := clone("primary", "r1", deployment(), image("evil:1"), func(d *appsv1.Deployment) { d.Generation = 3 })
+	if err := p.client.Update(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if !p.snapshot(t).Primary.Drifted {
+		t.Error("a new generation is judged anew")
+	}
+}

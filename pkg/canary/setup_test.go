@@ -1,0 +1,304 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/act"
+	"github.com/siskin-dev/siskin/pkg/canary/canarytest"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/hook"
+	"github.com/siskin-dev/siskin/pkg/router/routertest"
+)
+
+func TestWhoseDeploymentItIs(t *testing.T) {
+	owned := func(role string) map[string]string {
+		return map[string]string{siskinv1.CanaryLabel: "web", siskinv1.RoleLabel: role}
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		labels map[string]string
+		want   string
+	}{
+		"web":              {"a target is its own", nil, "web"},
+		"web-primary":      {"a clone belongs to its target", owned("primary"), "web"},
+		"web-canary":       {"a clone belongs to its target", owned("canary"), "web"},
+		"my-canary":        {"a target may have such a name", nil, "my-canary"},
+		"my-canary-canary": {"only one suffix is Siskin's", owned("canary"), "my-canary"},
+		"half-primary":     {"a role alone makes no clone", map[string]string{siskinv1.RoleLabel: "primary"}, "half-primary"},
+	} {
+		if got := targetOf(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: tc.labels}}); got != tc.want {
+			t.Errorf("%s: %s: %s, want %s", name, tc.reason, got, tc.want)
+		}
+	}
+}
+
+func TestWhichChangesOfADeploymentWake(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		edit   func(*appsv1.Deployment)
+		want   bool
+	}{
+		"nothing":    {"a resync", func(*appsv1.Deployment) {}, false},
+		"spec":       {"a new revision, perhaps", func(d *appsv1.Deployment) { d.Generation++ }, true},
+		"annotation": {"the record of replicas, perhaps", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"a": "b"} }, true},
+		"label":      {"no decision reads one", func(d *appsv1.Deployment) { d.Labels = map[string]string{"a": "b"} }, false},
+		"available":  {"a pod became ready", func(d *appsv1.Deployment) { d.Status.AvailableReplicas++ }, true},
+		"updated":    {"a pod was replaced", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas++ }, true},
+		"pods":       {"a pod is gone", func(d *appsv1.Deployment) { d.Status.Replicas++ }, true},
+		"ready":      {"available is what counts", func(d *appsv1.Deployment) { d.Status.ReadyReplicas++ }, false},
+		"observed":   {"the counts are of the present template", func(d *appsv1.Deployment) { d.Status.ObservedGeneration++ }, true},
+		"deletion":   {"it goes", func(d *appsv1.Deployment) { d.DeletionTimestamp = new(metav1.Now()) }, true},
+		"progress": {"its controller talks a lot", func(d *appsv1.Deployment) {
+			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Reason: "ReplicaSetUpdated", Message: "x"}}
+		}, false},
+		"gave up": {"the rollout may end", func(d *appsv1.Deployment) {
+			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Reason: "ProgressDeadlineExceeded"}}
+		}, true},
+		"quota": {"people want to read it", func(d *appsv1.Deployment) {
+			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Message: "quota"}}
+		}, true},
+	} {
+		was := &appsv1.Deployment{}
+		is := was.DeepCopy()
+		tc.edit(is)
+		if got := counted().Update(event.UpdateEvent{ObjectOld: was, ObjectNew: is}); got != tc.want {
+			t.Errorf("%s: %s: wakes %t", name, tc.reason, got)
+		}
+	}
+	if !counted().Create(event.CreateEvent{Object: &appsv1.Deployment{}}) || !counted().Update(event.UpdateEvent{ObjectOld: &siskinv1.Canary{}, ObjectNew: &siskinv1.Canary{}}) {
+		t.Error("what is not an update of a Deployment passes")
+	}
+}
+
+func TestFinalizersAndDeletionsWake(t *testing.T) {
+	plain := &siskinv1.Canary{}
+	kept := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Finalizers: []string{siskinv1.Finalizer}}}
+	going := kept.DeepCopy()
+	going.DeletionTimestamp = new(metav1.Now())
+	for name, tc := range map[string]struct {
+		was, is *siskinv1.Canary
+		want    bool
+	}{"finalizer": {plain, kept, true}, "deletion": {kept, going, true}, "status": {kept, kept, false}} {
+		if got := finalized().Update(event.UpdateEvent{ObjectOld: tc.was, ObjectNew: tc.is}); got != tc.want {
+			t.Errorf("%s: wakes %t", name, got)
+		}
+	}
+}
+
+func TestMutedHooks(t *testing.T) {
+	c := &siskinv1.Canary{}
+	c.Spec.Analysis.Webhooks = []siskinv1.CanaryWebhook{{Name: "quiet", MuteAlert: true}, {Name: "loud"}}
+	about := func(kind, name string, s plan.Severity) plan.Notice {
+		return plan.Notice{Severity: s, Result: &plan.Result{Kind: kind, Name: name}}
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		n      plan.Notice
+		want   bool
+	}{
+		"muted":          {"its owner asked for it", about("webhook", "quiet", plan.Warning), true},
+		"not muted":      {"people want to know", about("webhook", "loud", plan.Warning), false},
+		"a rollback":     {"that is never kept from people", about("webhook", "quiet", plan.Error), false},
+		"a metric":       {"of the same name", about("metric", "quiet", plan.Warning), false},
+		"no hook at all": {"nothing to mute", plan.Notice{Severity: plan.Info}, false},
+		"gone":           {"it is not in the spec any more", about("webhook", "gone", plan.Warning), false},
+	} {
+		if got := muted(c, tc.n); got != tc.want {
+			t.Errorf("%s: %s: muted %t", name, tc.reason, got)
+		}
+	}
+}
+
+func TestHookDeadlines(t *testing.T) {
+	for name, tc := range map[string]struct {
+		hook siskinv1.CanaryWebhook
+		want time.Duration
+	}{
+		"default": {siskinv1.CanaryWebhook{}, 10 * time.Second},
+		"timeout": {siskinv1.CanaryWebhook{Timeout: "1m"}, time.Minute},
+		"broken":  {siskinv1.CanaryWebhook{Timeout: "-1s"}, 10 * time.Second},
+		"retries": {siskinv1.CanaryWebhook{Timeout: "5s", Retries: 2}, 3*5*time.Second + 2*30*time.Second},
+	} {
+		if got := hookDeadline(tc.hook); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
+func TestAnswersOfHooks(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			http.Error(w, "not today", http.StatusForbidden)
+		}
+	}))
+	defer server.Close()
+	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	a := &Asker{Hooks: hook.NewClient(hook.Options{}), Secrets: canarytest.NewClient(t)}
+	for name, tc := range map[string]struct {
+		reason  string
+		hook    siskinv1.CanaryWebhook
+		verdict plan.Verdict
+		invalid bool
+	}{
+		"yes":       {"any 2xx agrees", siskinv1.CanaryWebhook{URL: server.URL}, plan.Pass, false},
+		"no":        {"any other answer does not", siskinv1.CanaryWebhook{URL: server.URL + "/no"}, plan.Fail, false},
+		"no secret": {"a person must create it", siskinv1.CanaryWebhook{URL: server.URL, SecretRef: &siskinv1.SecretRef{Name: "gone"}}, plan.Fail, true},
+		"no time":   {"a person must correct it", siskinv1.CanaryWebhook{URL: server.URL, Timeout: "soon"}, plan.Fail, true},
+	} {
+		tc.hook.Name = "gate"
+		got := a.hook(t.Context(), c, tc.hook)
+		if got.Verdict != tc.verdict || got.Invalid != tc.invalid || (got.Verdict == plan.Fail) != (got.Message != "") {
+			t.Errorf("%s: %s: %+v", name, tc.reason, got)
+		}
+	}
+}
+
+func TestEventHooksAreTold(t *testing.T) {
+	bodies := make(chan string, 4)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b := new(strings.Builder)
+		_ = r.Write(b)
+		bodies <- b.String()
+	}))
+	defer server.Close()
+	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	c.Spec.Analysis.Webhooks = []siskinv1.CanaryWebhook{{Name: "gate", URL: server.URL}, {Name: "log", Type: siskinv1.HookEvent, URL: server.URL}}
+	pool := NewPool(2, func(types.NamespacedName) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = pool.Start(ctx) }()
+	a := &Asker{Pool: pool, Hooks: hook.NewClient(hook.Options{}), Secrets: canarytest.NewClient(t)}
+	a.Event(c, "Normal", "promoted", time.Unix(1, 0))
+	if body := <-bodies; !strings.Contains(body, "promoted") {
+		t.Errorf("told %s", body)
+	}
+	cancel()
+	<-done
+	if len(bodies) != 0 {
+		t.Error("only event hooks are told events")
+	}
+	if !isEvent("event/log/1/x") || isEvent("r1/rev/t0/rollback/abort") || isEvent("") {
+		t.Error("events are told apart by their key")
+	}
+}
+
+func TestAQuestionThatIsNotInTheSpecAnyMore(t *testing.T) {
+	w := &observe.World{Canary: &siskinv1.Canary{}}
+	for _, kind := range []plan.QuestionKind{plan.AskHook, plan.AskMetric} {
+		got, done := (&Asker{}).ask(types.NamespacedName{}, w, &plan.Snapshot{}, plan.Question{Kind: kind, Name: "gone"}, "k")
+		if !done || got.Verdict != plan.Inconclusive || !strings.Contains(got.Message, "not in the spec") {
+			t.Errorf("%s: %+v, %t: it must neither pass nor wait for ever", kind, got, done)
+		}
+	}
+}
+
+func TestAPanicIsAnAnswer(t *testing.T) {
+	woken := make(chan struct{}, 1)
+	pool := NewPool(1, func(types.NamespacedName) { woken <- struct{}{} })
+	go func() { _ = pool.Start(t.Context()) }()
+	ask := func() (plan.Answer, bool) {
+		return pool.Ask(types.NamespacedName{Name: "web"}, "k", time.Minute, func(context.Context) plan.Answer { panic("oh") })
+	}
+	ask()
+	<-woken
+	if got, done := ask(); !done || got.Verdict != plan.Inconclusive || !strings.Contains(got.Message, "oh") {
+		t.Errorf("%+v, %t", got, done)
+	}
+}
+
+func TestNormalizerAsksForADryRun(t *testing.T) {
+	live := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	live.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	live.Spec.Template.Labels = map[string]string{"app": "web", "v": "2"}
+	c := canarytest.NewClient(t, live.DeepCopy())
+	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, live); err != nil {
+		t.Fatal(err)
+	}
+	stored := target.FromDeployment(live)
+	stored.Template.Labels = map[string]string{"app": "web", "v": "1"}
+	before := live.DeepCopy()
+	got, err := Normalizer(c)(t.Context(), live, stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(stored.Template.Labels, got.Template.Labels); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	after := &appsv1.Deployment{}
+	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, after); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, live) + cmp.Diff(before.Spec, after.Spec); diff != "" {
+		t.Errorf("the target was changed:\n%s", diff)
+	}
+	broken := &routertest.Counter{Client: c}
+	broken.Fail(errors.New("boom"))
+	if _, err := Normalizer(broken)(t.Context(), live, stored); err == nil || !strings.Contains(err.Error(), "web would be written") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
+	r := &Reconciler{
+		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Teller: &Teller{failures: map[types.UID]string{"u": "x"}},
+		since: map[types.UID]time.Time{"u": {}}, blind: map[types.UID]bool{"u": true},
+	}
+	r.problems.Store(types.UID("u"), errors.New("boom"))
+	r.Teller.textDue("u", time.Unix(1, 0))
+	r.drop("u")
+	_, problem := r.problems.Load(types.UID("u"))
+	if n := len(r.since) + len(r.blind) + len(r.Teller.texts) + len(r.Teller.failures); n != 0 || problem {
+		t.Errorf("%d notes are left", n)
+	}
+}
+
+func TestGauges(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	g := NewGauges(reg)
+	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	at := func(p plan.Phase) plan.State {
+		return plan.State{Phase: p, Rollout: 1, Split: plan.ToCanary(20), FailedChecks: 2}
+	}
+	g.set(c, plan.Snapshot{State: at(plan.Progressing)}, at(plan.Progressing))
+	g.set(c, plan.Snapshot{State: at(plan.RollingBack)}, at(plan.Failed))
+	g.set(c, plan.Snapshot{State: at(plan.Failed)}, at(plan.Failed))
+	want := `
+# HELP siskin_canary_phase 1 for the phase that the Canary is in.
+# TYPE siskin_canary_phase gauge
+siskin_canary_phase{name="web",namespace="shop",phase="Failed"} 1
+# HELP siskin_canary_weight Share of the traffic in percent, as decided, by role.
+# TYPE siskin_canary_weight gauge
+siskin_canary_weight{name="web",namespace="shop",role="canary"} 20
+siskin_canary_weight{name="web",namespace="shop",role="primary"} 80
+# HELP siskin_rollouts_total Rollouts that ended, by outcome (Succeeded, Failed, Cancelled).
+# TYPE siskin_rollouts_total counter
+siskin_rollouts_total{name="web",namespace="shop",outcome="Failed"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "siskin_canary_phase", "siskin_canary_weight", "siskin_rollouts_total"); err != nil {
+		t.Error(err)
+	}
+	g.forget("shop", "web")
+	if n, err := testutil.GatherAndCount(reg, "siskin_canary_phase", "siskin_canary_weight", "siskin_rollouts_total", "siskin_canary_failed_checks"); n != 0 || err != nil {
+		t.Errorf("%d series are left, %v", n, err)
+	}
+	var none *Gauges
+	none.set(c, plan.Snapshot{}, plan.State{})
+	none.forget("shop", "web")
+}
