@@ -11,6 +11,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="[has(self.iterations), has(self.stepWeight), has(self.stepWeights)].filter(x, x).size() <= 1",message="give one of iterations, stepWeight, stepWeights"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.all(i, self.stepWeights.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.isSorted()",message="stepWeights must rise"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration('1s')",message="interval must be at least 1s"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeight) || !has(self.maxWeight) || self.stepWeight <= self.maxWeight",message="stepWeight must not be larger than maxWeight"
 type CanaryAnalysis struct {
 	// interval is the least time that a step lasts; its checks run at the end of it. At least 1s. Default 1m.

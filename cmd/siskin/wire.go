@@ -117,7 +117,7 @@ func manager(o *options) (ctrl.Manager, error) {
 // podLock is a leader's lease whose holder is the pod. A container that is restarted in its pod is the same holder and goes on at
 // once: with an identity of its own it would wait for the lease of its dead predecessor to run out, and rollbacks with it.
 // Outside of a pod it is nil, which means controller-runtime's lock.
-func podLock(cfg *rest.Config, o *options) (resourcelock.Interface, error) {
+func podLock(cfg *rest.Config, o *options) (resourcelock.Interface, error) { //nolint:ireturn // client-go has no other type
 	pod, namespace := os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	if o.leaderNamespace != "" {
 		namespace = o.leaderNamespace

@@ -125,16 +125,21 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 
 // decide makes one pass: observe, plan, store, act, tell.
 func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
+	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
 	route, spec, err := r.spec(c)
-	if err != nil {
-		return reconcile.Result{}, r.stall(ctx, c, err)
+	takeBack := err != nil && route != nil && overdue(c, now)
+	if err != nil && !takeBack {
+		return r.stall(ctx, c, err, now)
+	}
+	since := r.watchedSince(c, now)
+	if takeBack { // an edit made the spec unusable while a rollout was going on: it ends all the same
+		spec, since = r.fallback(c), time.Time{}
 	}
 	w, err := r.Observer.World(ctx, c, route)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
-	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
-	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
+	s := r.Observer.Snapshot(w, spec, now, since)
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
@@ -220,18 +225,35 @@ func (r *Reconciler) spec(c *siskinv1.Canary) (router.Router, plan.Spec, error) 
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
 	if err != nil && c.DeletionTimestamp != nil {
-		return route, plan.Spec{
-			Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain,
-			Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100,
-		}, nil
+		return route, r.fallback(c), nil
 	}
 	return route, spec, err
 }
 
-// stall shows a spec that cannot be used. Only an edit helps, so that nothing is tried again.
-func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error) error {
+// fallback is the spec by which a Canary is taken back or deleted whose own cannot be used. Nothing can go forward by it.
+func (r *Reconciler) fallback(c *siskinv1.Canary) plan.Spec {
+	return plan.Spec{
+		Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain, Threshold: 1,
+		Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100,
+	}
+}
+
+// overdue tells that a rollout is being taken back, or has passed its deadline.
+func overdue(c *siskinv1.Canary, now time.Time) bool {
+	z := report.State(&c.Status)
+	if z.Phase == plan.RollingBack {
+		return true
+	}
+	return (z.Phase.OnTrial() || z.Phase == plan.Waiting) && !z.Deadline.IsZero() && !now.Before(z.Deadline)
+}
+
+// stall shows a spec that cannot be used. Only an edit helps; a rollout that goes on is looked at again at its deadline.
+func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error, now time.Time) (reconcile.Result, error) {
+	var result reconcile.Result
+	if z := report.State(&c.Status); z.Phase.OnTrial() || z.Phase == plan.Waiting {
+		result.RequeueAfter = max(z.Deadline.Sub(now), time.Second)
+	}
 	reason := reasonOf(cause)
-	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
 	r.mu.Lock()
 	if r.blind == nil {
 		r.blind = map[types.UID]bool{}
@@ -240,13 +262,13 @@ func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error)
 	r.mu.Unlock()
 	next := report.Stalled(&c.Status, c.Generation, reason, cause.Error(), metav1.NewTime(now))
 	if report.Compare(&c.Status, &next) != report.Decision || c.Status.ObservedGeneration == c.Generation && c.Status.Message == next.Message {
-		return nil
+		return result, nil
 	}
 	if _, err := r.store(ctx, c, &next, now); err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	r.Teller.event(c, "Warning", reason, cause.Error())
-	return nil
+	return result, nil
 }
 
 func reasonOf(err error) string {

@@ -48,11 +48,11 @@ func suspendedEvent(o outcome) notice {
 }
 
 func (e notice) send(r events.EventRecorder, gs *siskinv1.GitSync) {
-	note := []rune(e.note)
-	if len(note) > maxNote {
-		note = append(note[:maxNote-1], '…')
+	note := e.note
+	if len(note) > maxNote { // the API server counts bytes
+		note = strings.ToValidUTF8(note[:maxNote], "") + "…"
 	}
-	r.Eventf(gs, nil, e.kind, e.reason, e.action, "%s", string(note))
+	r.Eventf(gs, nil, e.kind, e.reason, e.action, "%s", note)
 }
 
 // transition returns the event for the step from before to after, if there is one: one transition, one event.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
@@ -211,44 +212,55 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 		w.RevisionName = name
 		return nil
 	}
-	if err := o.name(ctx, w); err != nil {
+	sure, err := o.name(ctx, w)
+	if err != nil {
 		return err
 	}
-	o.names.set(w.Target.UID, version, w.RevisionName)
+	if sure {
+		o.names.set(w.Target.UID, version, w.RevisionName)
+	}
 	return nil
 }
 
-// name compares the target's content with the snapshots.
-func (o *Observer) name(ctx context.Context, w *World) error {
+// name compares the target's content with the snapshots. It is not sure of the answer when the API server could not be asked: then
+// nothing is begun, and what goes on is not held up.
+func (o *Observer) name(ctx context.Context, w *World) (sure bool, err error) {
 	canonical, err := w.Revision.Canonical()
 	if err != nil {
-		return err
+		return false, err
 	}
 	w.RevisionName = target.Name(w.Canary.Name, canonical)
 	if _, known := w.Snapshots[w.RevisionName]; known || w.Canary.Status.Stable == nil {
-		return nil
+		return true, nil
 	}
 	stored, ok := w.Snapshots[w.Canary.Status.Stable.Revision]
 	if !ok {
-		return nil
+		return true, nil
 	}
 	r, err := target.Read(stored)
 	if err != nil {
-		return nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+		return true, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
 	}
 	same, err := equal(r, canonical)
-	if err == nil && !same && o.Normalize != nil && stored.Annotations[siskinv1.WrittenByAnnotation] != o.ServerVersion {
-		if r, err = o.Normalize(ctx, w.Target, r); err == nil {
-			same, err = equal(r, canonical)
-		}
-	}
 	if err != nil {
-		return fmt.Errorf("comparing the target with snapshot %s: %w", stored.Name, err)
+		return false, err
+	}
+	if !same && o.Normalize != nil && stored.Annotations[siskinv1.WrittenByAnnotation] != o.ServerVersion {
+		if r, err = o.Normalize(ctx, w.Target, r); err != nil {
+			log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
+			if plan.Phase(w.Canary.Status.Phase).Idle() {
+				w.RevisionName = stored.Name
+			}
+			return false, nil
+		}
+		if same, err = equal(r, canonical); err != nil {
+			return false, err
+		}
 	}
 	if same {
 		w.RevisionName = stored.Name
 	}
-	return nil
+	return true, nil
 }
 
 func equal(r target.Revision, canonical []byte) (bool, error) {
