@@ -32,7 +32,7 @@ type options struct {
 func defaults() *options {
 	return &options{
 		metricsAddr: ":8080", probeAddr: ":8081", defaultProvider: "gatewayapi", metricsServer: "http://prometheus:9090",
-		leaderElection: true, workers: 4, syncWorkers: 2, questions: 64, qps: 200, burst: 400, drain: 5 * time.Second,
+		leaderElection: true, workers: 4, syncWorkers: 2, questions: 64, qps: 1000, burst: 2000, drain: 5 * time.Second,
 		logLevel: "info", logFormat: "json", fileURLs: true,
 	}
 }

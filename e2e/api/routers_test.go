@@ -3,9 +3,8 @@ package api_test
 import (
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -14,23 +13,36 @@ func TestGatewayAPIContract(t *testing.T) {
 	e := given(t)
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
-		return routertest.GatewayAPI(e.API, e.Namespace(t))
+		ns := e.Namespace(t)
+		h := routertest.GatewayAPI(e.API, ns)
+		h.Intent.Owner = owner(t, e, ns)
+		return h
 	})
 }
 
-// TestKubernetesContract : the same for the router that switches a Service. The harness plays the controller of EndpointSlices; the
-// real one must not take its slice of the apex away, so that the apex gets no slices of its own: nothing here has pods.
+// TestKubernetesContract : the same for the router that switches a Service.
 func TestKubernetesContract(t *testing.T) {
 	e := given(t)
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
 		ns := e.Namespace(t)
-		t.Cleanup(func() {
-			if t.Failed() {
-				var svc corev1.Service
-				t.Log(e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "finch"}, &svc), svc)
-			}
-		})
-		return routertest.Kubernetes(t, e.API, ns)
+		h := routertest.Kubernetes(t, e.API, ns)
+		h.Intent.Owner = owner(t, e, ns)
+		return h
 	})
+}
+
+// owner is the harness's Canary, but one that exists: the garbage collector deletes what belongs to an owner that does not. It is
+// suspended, so that Siskin leaves to the suite what the suite checks.
+func owner(t *testing.T, e *fixtures.Env, namespace string) *siskinv1.Canary {
+	t.Helper()
+	c := routertest.Canary(namespace)
+	c.UID = ""
+	c.Spec.Suspend = true
+	c.Spec.Provider = "gatewayapi"
+	c.Spec.Analysis.StepWeight = new(int32(10))
+	if err := e.API.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

@@ -366,3 +366,26 @@ func TestAReadThatFailsIsRetried(t *testing.T) {
 		}
 	})
 }
+
+func TestAnUnusableEditEndsTheRolloutAtItsDeadline(t *testing.T) {
+	play(t, newCanary(), func(s *stage) {
+		t := s.t
+		s.until(siskinv1.PhaseInitialized)
+		s.image("web:2")
+		s.reach(siskinv1.PhaseProgressing)
+		s.pass()
+		s.edit(func(c *siskinv1.Canary) { c.Spec.Analysis.Interval = "nonsense" })
+		res, err := s.once()
+		if err != nil || res.RequeueAfter <= 0 {
+			t.Errorf("nobody looks again at the deadline: %v, %v", res, err)
+		}
+		if c := s.canary(); c.Status.Phase != siskinv1.PhaseProgressing || !meta.IsStatusConditionTrue(c.Status.Conditions, siskinv1.ConditionStalled) {
+			t.Errorf("%s, %v", c.Status.Phase, c.Status.Conditions)
+		}
+		s.sleep(res.RequeueAfter)
+		s.until(siskinv1.PhaseFailed)
+		if c := s.canary(); c.Status.CanaryWeight != 0 {
+			t.Errorf("%d%% of the traffic is left at the canary", c.Status.CanaryWeight)
+		}
+	})
+}
