@@ -37,8 +37,8 @@ func TestIdle(t *testing.T) {
 	}
 	before := requests(t, good.Env)
 	settled := before
-	for range 4 { // texts for people may be 10 s late
-		rest(t, 12*time.Second)
+	for range 4 { // texts for people may be 15 s late
+		rest(t, 17*time.Second)
 		settled = requests(t, good.Env)
 		if settled["POST"] == before["POST"] && settled["PATCH"] == before["PATCH"] {
 			break

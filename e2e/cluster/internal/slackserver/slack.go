@@ -129,7 +129,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.record(wire.SlackMessage{Method: method, Channel: form.Get("channel"), Text: form.Get("text"), Raw: string(raw)})
 	}
-	// slacktest reads forms only.
+	// slacktest reads forms only, and decodes these two once more.
+	for _, field := range []string{"attachments", "blocks"} {
+		if form.Has(field) {
+			form.Set(field, url.QueryEscape(form.Get(field)))
+		}
+	}
 	encoded := form.Encode()
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(encoded)), int64(len(encoded))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
