@@ -245,22 +245,28 @@ func (o *Observer) name(ctx context.Context, w *World) (sure bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	sure = true
 	if !same && o.Normalize != nil && stored.Annotations[siskinv1.WrittenByAnnotation] != o.ServerVersion {
-		if r, err = o.Normalize(ctx, w.Target, r); err != nil {
-			log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
-			if plan.Phase(w.Canary.Status.Phase).Idle() {
-				w.RevisionName = stored.Name
-			}
-			return false, nil
-		}
-		if same, err = equal(r, canonical); err != nil {
-			return false, err
-		}
+		same, sure = o.sameToday(ctx, w, r, canonical)
 	}
 	if same {
 		w.RevisionName = stored.Name
 	}
-	return true, nil
+	return sure, nil
+}
+
+// sameToday asks the API server how it would write the stored revision today. While it cannot be asked, an idle Canary takes the
+// target for the same.
+func (o *Observer) sameToday(ctx context.Context, w *World, stored target.Revision, canonical []byte) (same, sure bool) {
+	today, err := o.Normalize(ctx, w.Target, stored)
+	if err == nil {
+		same, err = equal(today, canonical)
+	}
+	if err != nil {
+		log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
+		return plan.Phase(w.Canary.Status.Phase).Idle(), false
+	}
+	return same, true
 }
 
 func equal(r target.Revision, canonical []byte) (bool, error) {
