@@ -9,7 +9,11 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -101,6 +105,12 @@ func manager(o *options) (ctrl.Manager, error) {
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 	}
+	mine, err := labels.NewRequirement(siskinv1.CanaryLabel, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selecting snapshots: %w", err)
+	}
+	// Of ControllerRevisions, which StatefulSets and DaemonSets have too, only the snapshots.
+	opts.Cache.ByObject = map[client.Object]cache.ByObject{&appsv1.ControllerRevision{}: {Label: labels.NewSelector().Add(*mine)}}
 	if o.namespace != "" {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
@@ -159,7 +169,10 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Providers: metrics.NewFactory(metrics.Registry{"prometheus": prometheus.Constructor}, metrics.NewInstruments(reg, clk)),
 		}),
 	}
-	made, owns, missing := build(c, mgr)
+	made, owns, missing, err := build(c, mgr)
+	if err != nil {
+		return err
+	}
 	server, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("making a discovery client: %w", err)
@@ -190,7 +203,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 
 // build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and
 // "gatewayapi" is an unknown provider.
-func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, owns []client.Object, missing []string) {
+func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, owns []client.Object, missing []string, err error) {
 	made = map[string]router.Router{}
 	seen := map[string]bool{}
 	for name, reg := range routers() {
@@ -199,6 +212,9 @@ func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, ow
 			gvk, err := c.GroupVersionKindFor(obj)
 			if err == nil {
 				_, err = mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+			}
+			if err != nil && !meta.IsNoMatchError(err) { // not an answer: a start without a provider would strand its rollouts
+				return nil, nil, nil, fmt.Errorf("finding out whether %s is served: %w", gvk, err)
 			}
 			served = served && err == nil
 			if err == nil && !seen[gvk.String()] {
@@ -213,7 +229,7 @@ func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, ow
 			ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
 		}
 	}
-	return made, owns, missing
+	return made, owns, missing, nil
 }
 
 // alertFailed tells on the Canary that an alert could not be sent.

@@ -242,6 +242,42 @@ func TestTargetRefIsImmutable(t *testing.T) {
 	}
 }
 
+// TestTheRouteStaysWhereItIs : a Canary that changed its provider or its apex would leave a route behind that still sends traffic to
+// the canary. Before Siskin routes anything, both may be corrected.
+func TestTheRouteStaysWhereItIs(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	obj := object(t, ns, "Canary", merged(t, bases["Canary"], "{suspend: true, analysis: {stepWeight: 10}}"))
+	if err := e.API.Create(t.Context(), obj); err != nil {
+		t.Fatal(err)
+	}
+	const renamed, rerouted = `{"spec":{"service":{"name":"other"}}}`, `{"spec":{"provider":"gatewayapi:v1"}}`
+	patch := func(body string) error {
+		return e.API.Patch(t.Context(), obj.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(body)))
+	}
+	for _, body := range []string{renamed, rerouted} {
+		if err := patch(body); err != nil {
+			t.Errorf("%s is refused before anything is routed: %v", body, err)
+		}
+	}
+	serving := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"canaryWeight":0,"failedChecks":0,"stable":{"revision":"finch-1"}}}`))
+	if err := e.API.Status().Patch(t.Context(), obj.DeepCopy(), serving); err != nil {
+		t.Fatal(err)
+	}
+	for body, message := range map[string]string{
+		`{"spec":{"service":{"name":"third"}}}`: "service.name cannot be changed while Siskin routes the traffic",
+		`{"spec":{"service":{"name":null}}}`:    "service.name cannot be changed while Siskin routes the traffic",
+		`{"spec":{"provider":"gatewayapi"}}`:    "provider cannot be changed while Siskin routes the traffic",
+	} {
+		if err := patch(body); err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("%s: got %v, not %q", body, err, message)
+		}
+	}
+	if err := patch(`{"spec":{"analysis":{"threshold":5}}}`); err != nil {
+		t.Errorf("an edit of something else is refused: %v", err)
+	}
+}
+
 // TestEveryRuleHasACase : a rule that is added gets a case.
 func TestEveryRuleHasACase(t *testing.T) {
 	messages := []string{"targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -83,7 +84,7 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 			break
 		}
 	}
-	a.Pool.Forget(who, func(key string) bool { return used[key] || isEvent(key) })
+	a.Pool.Forget(who, func(key string) bool { return used[key] })
 	a.polls.forget(who, asked)
 	return open
 }
@@ -150,8 +151,10 @@ func (a *Asker) Event(c *siskinv1.Canary, kind, message string, at time.Time) {
 			continue
 		}
 		c := c.DeepCopy()
-		key := fmt.Sprintf("%s%s/%d/%s", eventPrefix, h.Name, at.UnixNano(), message)
-		a.Pool.Ask(client.ObjectKeyFromObject(c), key, hookDeadline(h), func(ctx context.Context) plan.Answer {
+		key := fmt.Sprintf("%s/%d/%s", h.Name, at.UnixNano(), message)
+		// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.
+		who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name + "/events"}
+		sent := a.Pool.Tell(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer {
 			req, err := hook.Resolve(ctx, a.Secrets, c, h)
 			if err != nil {
 				return plan.Answer{Verdict: plan.Fail, Message: err.Error()}
@@ -159,11 +162,8 @@ func (a *Asker) Event(c *siskinv1.Canary, kind, message string, at time.Time) {
 			res := a.Hooks.Call(ctx, req.WithEvent(kind, message, at))
 			return plan.Answer{Verdict: plan.Pass, Message: res.Message}
 		})
+		if !sent {
+			ctrl.Log.Info("an event was not sent to its webhook: too many are under way", "canary", who.String(), "webhook", h.Name)
+		}
 	}
-}
-
-const eventPrefix = "event/"
-
-func isEvent(key string) bool {
-	return len(key) > len(eventPrefix) && key[:len(eventPrefix)] == eventPrefix
 }

@@ -51,6 +51,7 @@ type Reconciler struct {
 	Drain time.Duration
 
 	problems sync.Map // by uid: the effect that failed last
+	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
 	mu      sync.Mutex
 	started time.Time
@@ -105,6 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 func (r *Reconciler) drop(uid types.UID) {
 	r.Actor.Memo.Drop(uid)
 	r.problems.Delete(uid)
+	r.passes.Delete(uid)
 	r.Teller.forget(uid)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,6 +142,9 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	s := r.Observer.Snapshot(w, spec, now, since)
+	if takeBack && s.State.Phase != plan.RollingBack {
+		s.State.Deadline = now
+	}
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
@@ -162,16 +167,28 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
 	}
 	if err != nil {
-		return r.failed(c, err)
+		return r.failed(c, err, wake)
 	}
 	r.problems.Delete(c.UID)
 	if slices.Contains(d.Effects, plan.Effect(plan.Finish{})) {
 		r.drop(c.UID) // the next pass finds nothing, and does not know the uid
 	}
 	if acted(d.Effects) {
-		wake = time.Millisecond
+		wake = r.again(c.UID, now)
+	} else {
+		r.passes.Delete(c.UID)
 	}
 	return reconcile.Result{RequeueAfter: wake}, nil
+}
+
+// again returns how soon to look again after an effect that may have written nothing: at once, but once a second while that goes on.
+func (r *Reconciler) again(uid types.UID, now time.Time) time.Duration {
+	if at, ok := r.passes.Swap(uid, now); ok {
+		if before, isTime := at.(time.Time); isTime && now.Sub(before) < time.Second {
+			return time.Second
+		}
+	}
+	return time.Millisecond
 }
 
 // newlyStalled tells whether a person must act since this pass, and nothing else tells so: neither a notice nor an effect that failed.
@@ -244,14 +261,33 @@ func overdue(c *siskinv1.Canary, now time.Time) bool {
 	if z.Phase == plan.RollingBack {
 		return true
 	}
-	return (z.Phase.OnTrial() || z.Phase == plan.Waiting) && !z.Deadline.IsZero() && !now.Before(z.Deadline)
+	if !z.Phase.OnTrial() && z.Phase != plan.Waiting {
+		return false
+	}
+	return !now.Before(deadlineOf(c, z))
+}
+
+// deadlineOf is when a rollout that nobody can judge is taken back. A gate's deadline, which may be a week away, is not waited for.
+func deadlineOf(c *siskinv1.Canary, z plan.State) time.Time {
+	limit := observe.DefaultProgressDeadline
+	if s := c.Spec.ProgressDeadlineSeconds; s != nil {
+		limit = time.Duration(*s) * time.Second
+	}
+	from := z.StepAt
+	if z.CheckAt.After(from) {
+		from = z.CheckAt
+	}
+	if own := from.Add(limit); z.Deadline.IsZero() || own.Before(z.Deadline) {
+		return own
+	}
+	return z.Deadline
 }
 
 // stall shows a spec that cannot be used. Only an edit helps; a rollout that goes on is looked at again at its deadline.
 func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error, now time.Time) (reconcile.Result, error) {
 	var result reconcile.Result
 	if z := report.State(&c.Status); z.Phase.OnTrial() || z.Phase == plan.Waiting {
-		result.RequeueAfter = max(z.Deadline.Sub(now), time.Second)
+		result.RequeueAfter = max(deadlineOf(c, z).Sub(now), time.Second)
 	}
 	reason := reasonOf(cause)
 	r.mu.Lock()
@@ -334,16 +370,33 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 
 // failed tells an effect that failed, once per text, shows it in status with the next pass, and has it tried again with backoff,
 // unless only an edit helps.
-func (r *Reconciler) failed(c *siskinv1.Canary, err error) (reconcile.Result, error) {
+//
+// What only an edit mends is looked at when the plan asks for it, and once a minute: the rollout's clocks run on, and what is in the
+// way may be taken away without an event that Siskin sees.
+func (r *Reconciler) failed(c *siskinv1.Canary, err error, wake time.Duration) (reconcile.Result, error) {
 	past, known := r.problems.Swap(c.UID, err)
-	if before, ok := past.(error); !known || !ok || before.Error() != err.Error() {
+	if before, ok := past.(error); !ok || before.Error() != err.Error() {
 		r.Teller.failure(c, err)
-		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
 	}
-	if invalid(err) {
-		return reconcile.Result{}, reconcile.TerminalError(err)
+	switch {
+	case !known:
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+	case onlyInvalid(err):
+		if wake <= 0 || wake > time.Minute {
+			wake = time.Minute
+		}
+		return reconcile.Result{RequeueAfter: wake}, nil
 	}
 	return reconcile.Result{}, fmt.Errorf("acting: %w", err)
+}
+
+// onlyInvalid tells whether an edit is the only thing that helps against each of the errors that err joins.
+func onlyInvalid(err error) bool {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the errors that were joined, not one of a chain
+	if !ok {
+		return invalid(err)
+	}
+	return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !invalid(e) })
 }
 
 // tell sends events and notices of a decision that is stored.

@@ -6,11 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,10 @@ import (
 const (
 	indexTarget  = "spec.targetRef.name"
 	indexService = "services"
+	// passTimeout bounds one pass, also one that waits for a cache that does not catch up.
+	passTimeout = time.Minute
+	// maxBackoff is how long a Canary whose pass failed is left alone at most: its clocks run on.
+	maxBackoff = 30 * time.Second
 	// IndexEndpoints finds EndpointSlices by the name of their Service.
 	IndexEndpoints = "service"
 )
@@ -55,8 +60,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, changed).
 		Watches(&appsv1.Deployment{}, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
-		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers})
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, maxBackoff),
+		})
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
 		b = b.Watches(obj, gathered(owner))
@@ -68,6 +77,30 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		return fmt.Errorf("building the Canary controller: %w", err)
 	}
 	return nil
+}
+
+// neighbours wakes all Canaries of a Service's namespace to look at the Services again.
+func (r *Reconciler) neighbours() handler.EventHandler {
+	return gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		r.Actor.Memo.Changed(o.GetNamespace())
+		return r.requests(ctx, client.InNamespace(o.GetNamespace()))
+	}))
+}
+
+// foreign lets the users' own Services pass when what they select or say to Siskin has changed.
+func foreign() predicate.Predicate {
+	users := func(o client.Object) bool { return o.GetLabels()[siskinv1.CanaryLabel] == "" }
+	return predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return users(e.Object) },
+		DeleteFunc:  func(e event.DeleteEvent) bool { return users(e.Object) },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, ok := e.ObjectOld.(*corev1.Service)
+			is, ok2 := e.ObjectNew.(*corev1.Service)
+			return ok && ok2 && users(is) &&
+				(!maps.Equal(was.Spec.Selector, is.Spec.Selector) || !maps.Equal(was.Annotations, is.Annotations))
+		},
+	}
 }
 
 // targetOf is the name of the target that a Deployment is, or is a clone of.
@@ -146,15 +179,21 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 // byIndex wakes the Canaries whose index holds what key says of an object.
 func (r *Reconciler) byIndex(field string, key func(client.Object) string) handler.EventHandler {
 	return gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		var list siskinv1.CanaryList
-		err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)}, client.UnsafeDisableDeepCopy)
-		if err != nil {
-			return nil // only a cache that is not there fails; it starts with all Canaries anyway
-		}
-		out := make([]reconcile.Request, 0, len(list.Items))
-		for i := range list.Items {
-			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}})
-		}
-		return out
+		return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)})
 	}))
+}
+
+// requests lists Canaries in the cache.
+func (r *Reconciler) requests(ctx context.Context, which ...client.ListOption) []reconcile.Request {
+	var list siskinv1.CanaryList
+	// An event waits for nobody's write.
+	which = append(which, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	if err := r.Client.List(ctx, &list, which...); err != nil {
+		return nil // only a cache that is not there fails; it starts with all Canaries anyway
+	}
+	out := make([]reconcile.Request, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return out
 }

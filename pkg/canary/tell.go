@@ -26,7 +26,13 @@ type Teller struct {
 
 	mu       sync.Mutex
 	texts    map[types.UID]time.Time // since when the texts in status are not as they should be
-	failures map[types.UID]string
+	failures map[types.UID]failure
+}
+
+// failure is what was told last of a Canary.
+type failure struct {
+	reason, text string
+	at           time.Time
 }
 
 // notice tells one transition: one event, and one message if it is for people's channels.
@@ -78,10 +84,14 @@ func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFaile
 func (t *Teller) once(c *siskinv1.Canary, reason, text string) {
 	t.mu.Lock()
 	if t.failures == nil {
-		t.failures = map[types.UID]string{}
+		t.failures = map[types.UID]failure{}
 	}
-	told := t.failures[c.UID] == reason+text
-	t.failures[c.UID] = reason + text
+	// A text may hold a port or an id that is new each time: the same reason is told once a minute at most.
+	now, last := t.Clock.Now(), t.failures[c.UID]
+	told := last.reason == reason && (last.text == text || now.Sub(last.at) < time.Minute)
+	if !told {
+		t.failures[c.UID] = failure{reason: reason, text: text, at: now}
+	}
 	t.mu.Unlock()
 	if !told {
 		t.event(c, corev1.EventTypeWarning, reason, text)

@@ -124,7 +124,12 @@ func (a *Actor) disown(ctx context.Context, canary *siskinv1.Canary, obj client.
 
 // ServiceMemo remembers, per Canary, for which versions of its objects the Services were found as desired, so that they are
 // compared only when something has changed. It is lost with the process, which costs one comparison.
-type ServiceMemo struct{ known sync.Map }
+type ServiceMemo struct {
+	known sync.Map
+
+	mu     sync.Mutex
+	epochs map[string]int64 // by namespace
+}
 
 // NewServiceMemo returns an empty memo.
 func NewServiceMemo() *ServiceMemo { return &ServiceMemo{} }
@@ -132,14 +137,25 @@ func NewServiceMemo() *ServiceMemo { return &ServiceMemo{} }
 // Known tells whether the Services were found as desired and nothing that they depend on has changed since.
 func (m *ServiceMemo) Known(w *observe.World) bool {
 	have, ok := m.known.Load(w.Canary.UID)
-	return ok && have == digest(w, serving(w))
+	return ok && have == m.digest(w, serving(w))
 }
 
 func (m *ServiceMemo) remember(w *observe.World, serves bool) {
-	m.known.Store(w.Canary.UID, digest(w, serves))
+	m.known.Store(w.Canary.UID, m.digest(w, serves))
 }
 
 func (m *ServiceMemo) forget(w *observe.World) { m.known.Delete(w.Canary.UID) }
+
+// Changed notes that a Service of the namespace which is not Siskin's own has come, gone or changed its selector: it may feed pods
+// that must not be fed, so that all Canaries of the namespace look again.
+func (m *ServiceMemo) Changed(namespace string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.epochs == nil {
+		m.epochs = map[string]int64{}
+	}
+	m.epochs[namespace]++
+}
 
 // Drop forgets a Canary that is gone.
 func (m *ServiceMemo) Drop(uid types.UID) { m.known.Delete(uid) }
@@ -150,8 +166,11 @@ func serving(w *observe.World) bool {
 }
 
 // digest names what the Services depend on: the Canary's spec, the revision, the phase, and the Services themselves.
-func digest(w *observe.World, serves bool) string {
-	return fmt.Sprintf("%d/%s/%s/%t/%s/%s/%s", w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves,
+func (m *ServiceMemo) digest(w *observe.World, serves bool) string {
+	m.mu.Lock()
+	epoch := m.epochs[w.Canary.Namespace]
+	m.mu.Unlock()
+	return fmt.Sprintf("%d/%d/%s/%s/%t/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves,
 		specOf(w.Live[w.Apex]), specOf(w.Live[w.PrimaryService]), specOf(w.Live[w.CanaryService]))
 }
 

@@ -297,6 +297,8 @@ func targetOf(w *World) plan.Target {
 	recorded, err := parseReplicas(w.Target.Annotations[siskinv1.ReplicasAnnotation])
 	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: replicas, Available: w.Target.Status.AvailableReplicas}
 	switch {
+	case !marked && replicas == 0 && lost(w.Canary): // somebody took the mark away: the zero is still Siskin's
+		t.Replicas = *w.Canary.Status.Replicas
 	case !marked || replicas != 0:
 	case err == nil:
 		t.Replicas, t.Held = recorded, true
@@ -309,6 +311,13 @@ func targetOf(w *World) plan.Target {
 	t.Released = !marked
 	_, t.Stored = w.Snapshots[w.RevisionName]
 	return t
+}
+
+// lost tells that a target without a mark is one that Siskin held.
+func lost(c *siskinv1.Canary) bool {
+	st := c.Status
+	held := st.Phase != "" && st.Phase != siskinv1.PhaseInitializing && st.Phase != siskinv1.PhaseTerminating
+	return held && c.DeletionTimestamp == nil && st.Replicas != nil && *st.Replicas > 0
 }
 
 func routeOf(w *World) plan.Route {

@@ -53,6 +53,9 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 	since := metav1.NewMicroTime(z.Since)
 	st.Phase, st.LastTransitionTime = siskinv1.Phase(z.Phase), &since
+	if z.Since.IsZero() {
+		st.LastTransitionTime = nil
+	}
 	st.Rejected, st.FailedChecks, st.DrainUntil = z.Rejected, z.FailedChecks, to(z.DrainUntil)
 	st.CanaryWeight, st.Replicas = z.Split.Canary, &z.Replicas
 	st.Stable, st.Canary = named(st.Stable, z.Stable), named(st.Canary, z.Candidate)

@@ -45,6 +45,7 @@ type job[V any] struct {
 	cancel   context.CancelFunc // set while it runs
 	done     bool
 	value    V
+	told     bool // nobody asks for the answer
 }
 
 // New makes a pool that runs up to workers questions at once (0: DefaultWorkers). wake is called exactly once for each
@@ -100,15 +101,38 @@ func (p *Pool[K, V]) Ask(who types.NamespacedName, key K, deadline time.Duration
 	if j := o.jobs[key]; j != nil {
 		return j.value, j.done
 	}
-	if p.stopped || o.inFlight >= PerOwner {
-		return zero, false // when one of those in flight is done, the owner is woken and asks again
+	// Without room nothing is queued: when one of those in flight is done, the owner is woken and asks again.
+	p.enqueue(who, o, key, &job[V]{fn: fn, deadline: deadline})
+	return zero, false
+}
+
+// Tell runs fn as Ask does, but nobody wants the answer: nothing of it is kept, and nobody is woken. It returns false if the owner
+// has too much in flight already; then fn is not run.
+func (p *Pool[K, V]) Tell(who types.NamespacedName, key K, deadline time.Duration, fn func(ctx context.Context) V) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.owners[who]
+	if o == nil {
+		o = &owner[K, V]{jobs: map[K]*job[V]{}}
 	}
-	o.jobs[key] = &job[V]{fn: fn, deadline: deadline}
+	if o.jobs[key] != nil || !p.enqueue(who, o, key, &job[V]{fn: fn, deadline: deadline, told: true}) {
+		return false
+	}
+	p.owners[who] = o
+	return true
+}
+
+// enqueue puts a job into its owner's queue if there is room. The lock is held.
+func (p *Pool[K, V]) enqueue(who types.NamespacedName, o *owner[K, V], key K, j *job[V]) bool {
+	if p.stopped || o.inFlight >= PerOwner {
+		return false
+	}
+	o.jobs[key] = j
 	o.queue = append(o.queue, key)
 	o.inFlight++
 	p.queueTurn(who, o)
 	p.signal()
-	return zero, false
+	return true
 }
 
 // Forget drops the owner's answers and questions for whose keys keep is false; a running one is cancelled and wakes nobody.
@@ -203,7 +227,11 @@ func (p *Pool[K, V]) run(ctx context.Context, who types.NamespacedName, key K, j
 	o := p.owners[who]
 	o.inFlight--
 	current := o.jobs[key] == j // not forgotten, nor forgotten and asked anew
-	if current {
+	switch {
+	case current && j.told:
+		delete(o.jobs, key)
+		current = false
+	case current:
 		j.done, j.value, j.fn, j.cancel = true, value, nil, nil
 	}
 	p.collect(who, o)

@@ -202,3 +202,33 @@ func TestWhatIsAskedBeforeStartRunsThenAndNothingRunsAfterTheEnd(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+func TestTellKeepsNothingAndWakesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		woken := 0
+		p := async.New[string, int](1, func(types.NamespacedName) { woken++ }, nil)
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = p.Start(ctx) }()
+		who := types.NamespacedName{Name: "who"}
+		done := 0
+		for i := range async.PerOwner {
+			if !p.Tell(who, strconv.Itoa(i), time.Minute, func(context.Context) int { done++; return 1 }) {
+				t.Errorf("%d has no room", i)
+			}
+		}
+		if p.Tell(who, "one more", time.Minute, func(context.Context) int { return 1 }) {
+			t.Error("there is room without end")
+		}
+		synctest.Wait()
+		if done != async.PerOwner || woken != 0 {
+			t.Errorf("%d done, woken %d times", done, woken)
+		}
+		if !p.Tell(who, "0", time.Minute, func(context.Context) int { done++; return 1 }) {
+			t.Error("what is done is kept")
+		}
+		synctest.Wait()
+		cancel()
+		<-ended
+	})
+}
