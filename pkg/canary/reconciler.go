@@ -149,20 +149,23 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
 	r.explain(&d, w)
+	return r.carryOut(ctx, c, w, s, d)
+}
 
+// carryOut stores a decision, acts on it and tells it.
+func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observe.World, s plan.Snapshot, d plan.Decision) (reconcile.Result, error) {
 	next := report.Status(&c.Status, report.Input{
 		Decision: d, Snapshot: s, Generation: c.Generation, Evidence: w.Observation.Evidence.String(), Describe: describer(w),
 	})
 	stuck := r.newlyStalled(c, d)
-	wake := d.Wake
-	if later, err := r.store(ctx, c, &next, now); err != nil {
+	later, err := r.store(ctx, c, &next, s.Now)
+	if err != nil {
 		return reconcile.Result{}, err
-	} else if later > 0 && (wake == 0 || later < wake) {
-		wake = later
 	}
+	wake := sooner(d.Wake, later)
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
-	r.tell(c, w, d, out, now)
+	r.tell(c, w, d, out, s.Now)
 	if stuck {
 		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
 	}
@@ -174,11 +177,19 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		r.drop(c.UID) // the next pass finds nothing, and does not know the uid
 	}
 	if acted(d.Effects) {
-		wake = r.again(c.UID, now)
+		wake = sooner(wake, r.again(c.UID, s.Now))
 	} else {
 		r.passes.Delete(c.UID)
 	}
 	return reconcile.Result{RequeueAfter: wake}, nil
+}
+
+// sooner returns the smaller of two durations, of which zero means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // again returns how soon to look again after an effect that may have written nothing: at once, but once a second while that goes on.
@@ -392,7 +403,7 @@ func (r *Reconciler) failed(c *siskinv1.Canary, err error, wake time.Duration) (
 
 // onlyInvalid tells whether an edit is the only thing that helps against each of the errors that err joins.
 func onlyInvalid(err error) bool {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the errors that were joined, not one of a chain
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return invalid(err)
 	}
