@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -24,6 +25,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/hook"
+	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -249,6 +251,49 @@ func TestNormalizerAsksForADryRun(t *testing.T) {
 	broken.Fail(errors.New("boom"))
 	if _, err := Normalizer(broken)(t.Context(), live, stored); err == nil || !strings.Contains(err.Error(), "web would be written") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestUsersServicesWake : a Service that comes, goes or changes its selector may feed the canary's pods behind the router's back.
+func TestUsersServicesWake(t *testing.T) {
+	svc := func(selector, annotation, owner string) *corev1.Service {
+		s := &corev1.Service{}
+		s.Spec.Selector = map[string]string{"app": selector}
+		s.Annotations = map[string]string{siskinv1.ServingAnnotation: annotation}
+		if owner != "" {
+			s.Labels = map[string]string{siskinv1.CanaryLabel: owner}
+		}
+		return s
+	}
+	p := foreign()
+	for name, tc := range map[string]struct {
+		was, is *corev1.Service
+		want    bool
+	}{
+		"selector":   {svc("web", "primary", ""), svc("shop", "primary", ""), true},
+		"annotation": {svc("web", "primary", ""), svc("web", "", ""), true},
+		"the same":   {svc("web", "primary", ""), svc("web", "primary", ""), false},
+		"our own":    {svc("web", "primary", "web"), svc("shop", "primary", "web"), false},
+	} {
+		if got := p.Update(event.UpdateEvent{ObjectOld: tc.was, ObjectNew: tc.is}); got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if user, own := svc("web", "", ""), svc("web", "", "web"); !p.Create(event.CreateEvent{Object: user}) || p.Create(event.CreateEvent{Object: own}) ||
+		!p.Delete(event.DeleteEvent{Object: user}) || p.Delete(event.DeleteEvent{Object: own}) {
+		t.Error("the users' Services that come and go count, ours do not")
+	}
+}
+
+func TestOneErrorThatPassesIsTriedAgain(t *testing.T) {
+	edit, passing := &router.InvalidError{Field: "spec.service.port"}, errors.New("boom")
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{{edit, true}, {errors.Join(edit, edit), true}, {errors.Join(edit, passing), false}, {passing, false}} {
+		if onlyInvalid(tc.err) != tc.want {
+			t.Errorf("%v: %t", tc.err, !tc.want)
+		}
 	}
 }
 

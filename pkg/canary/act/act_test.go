@@ -173,6 +173,15 @@ func TestServicesAreWrittenOnceAndRemembered(t *testing.T) {
 		t.Errorf("the canary's Service selects app %s", app)
 	}
 	s.must(serving)
+	s.Memo.Changed("elsewhere")
+	if !s.Memo.Known(s.world()) {
+		t.Error("a Service of another namespace changes nothing here")
+	}
+	s.Memo.Changed(s.canary.Namespace)
+	if s.Memo.Known(s.world()) {
+		t.Error("a Service beside them has changed")
+	}
+	s.must(serving)
 	s.Memo.Drop(s.canary.UID)
 	if s.Memo.Known(s.world()) {
 		t.Error("a Canary that is gone is forgotten")

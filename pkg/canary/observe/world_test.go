@@ -32,12 +32,20 @@ func held(replicas string, actual int32) func(*appsv1.Deployment) {
 
 func TestTarget(t *testing.T) {
 	remembers := func(n int32) func(*siskinv1.Canary) { return func(c *siskinv1.Canary) { c.Status.Replicas = &n } }
+	in := func(phase siskinv1.Phase) func(*siskinv1.Canary) {
+		return func(c *siskinv1.Canary) { remembers(4)(c); c.Status.Phase = phase }
+	}
+	unmarked := func() *appsv1.Deployment {
+		return deployment(held("5", 0), func(d *appsv1.Deployment) { d.Annotations = nil })
+	}
 	for name, tc := range map[string]struct {
 		reason string
 		target *appsv1.Deployment
 		canary func(*siskinv1.Canary)
 		want   plan.Target
 	}{
+		"mark taken away":     {"the zero is Siskin's own: the primary keeps its size, and the target is held again", unmarked(), in(siskinv1.PhaseSucceeded), plan.Target{Found: true, Replicas: 4, Available: 3, Released: true}},
+		"zero at the start":   {"nothing was held yet: it is the user's", unmarked(), in(siskinv1.PhaseInitializing), plan.Target{Found: true, Available: 3, Released: true}},
 		"none":                {"it does not exist", nil, nil, plan.Target{}},
 		"fresh":               {"nothing has been done to it", deployment(), nil, plan.Target{Found: true, Replicas: 3, Available: 3, Released: true}},
 		"without replicas":    {"the default is one", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = nil }), nil, plan.Target{Found: true, Replicas: 1, Available: 3, Released: true}},
