@@ -5,10 +5,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// CanaryAnalysis tells how a new version is released and judged. Weights (stepWeight or stepWeights) select a canary
-// release, iterations a blue/green release.
+// CanaryAnalysis tells how a new version is released and judged. Weights (stepWeight, stepWeights or steps) select a canary
+// release, iterations a blue/green release, iterations with match an A/B test.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.iterations), has(self.stepWeight), has(self.stepWeights)].filter(x, x).size() <= 1",message="give one of iterations, stepWeight, stepWeights"
+// +kubebuilder:validation:XValidation:rule="[has(self.iterations), has(self.stepWeight), has(self.stepWeights), has(self.steps)].filter(x, x).size() <= 1",message="give one of iterations, stepWeight, stepWeights, steps"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionAffinity) || !has(self.iterations)",message="sessionAffinity needs weights: iterations send either nobody or everybody to the new version"
+// +kubebuilder:validation:XValidation:rule="!(has(self.mirror) && self.mirror && has(self.match) && has(self.iterations))",message="an A/B test has no mirrored step: leave mirror or match out"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.all(i, self.stepWeights.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.isSorted()",message="stepWeights must rise"
 // +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration('1s')",message="interval must be at least 1s"
@@ -47,6 +49,13 @@ type CanaryAnalysis struct {
 	// +optional
 	StepWeights []int32 `json:"stepWeights,omitempty"`
 
+	// steps are the canary's shares step by step, each with its own interval and pause.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +listType=atomic
+	// +optional
+	Steps []AnalysisStep `json:"steps,omitempty"`
+
 	// stepWeightPromotion is what each step of the promotion gives back to the primary, in percent; 0 gives all back at
 	// once. Default 0.
 	// +kubebuilder:validation:Minimum=0
@@ -59,6 +68,41 @@ type CanaryAnalysis struct {
 	// +kubebuilder:validation:Maximum=10000
 	// +optional
 	Iterations *int32 `json:"iterations,omitempty"`
+
+	// match selects the requests that go to the new version whatever the weights: by header, cookie, query parameter, path or method;
+	// one of the entries must match. With iterations it is an A/B test: only these requests do, for so many checks.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Match []RequestMatch `json:"match,omitempty"`
+
+	// mirror sends the new version copies of the primary's requests, whose answers nobody sees: for one step before the first
+	// weight, or for all iterations of a blue/green release. The requests must be safe to be done twice. Default false.
+	// +optional
+	Mirror bool `json:"mirror,omitempty"`
+
+	// mirrorWeight is the percentage of the requests that is mirrored. Default 100.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	MirrorWeight *int32 `json:"mirrorWeight,omitempty"`
+
+	// sessionAffinity keeps a user at the version that answered first, by a cookie.
+	// +optional
+	SessionAffinity *SessionAffinity `json:"sessionAffinity,omitempty"`
+
+	// onFailure tells what happens when the failed checks reach the threshold. Rollback takes the new version back. Freeze leaves
+	// the traffic where it is until a person decides (annotation siskin.dev/request: abort, retry, resume or promote); after
+	// gateDeadlineSeconds the new version is taken back all the same. Default Rollback.
+	// +kubebuilder:validation:Enum=Rollback;Freeze
+	// +kubebuilder:default=Rollback
+	// +optional
+	OnFailure FailurePolicy `json:"onFailure,omitempty"`
+
+	// bake goes on judging the new version by the metrics after its promotion, and returns to the previous one if it fails.
+	// +optional
+	Bake *Bake `json:"bake,omitempty"`
 
 	// canaryReplicas sizes the canary: a number, or a percentage of the primary's size (rounded up). Default 100%.
 	// +kubebuilder:validation:XIntOrString
@@ -111,6 +155,103 @@ type CanaryAnalysis struct {
 	// +listType=atomic
 	// +optional
 	Alerts []CanaryAlert `json:"alerts,omitempty"`
+}
+
+// AnalysisStep is one step of a release. Weights rise from step to step, or stay.
+type AnalysisStep struct {
+	// weight is the canary's share in percent. Default: that of the step before; 0 in the first.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Weight *int32 `json:"weight,omitempty"`
+	// interval is the least time that the step lasts; its checks run at the end of it. At least 1s. Default: analysis.interval.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +optional
+	Interval string `json:"interval,omitempty"`
+	// pause holds the rollout after the checks of the step have passed.
+	// +optional
+	Pause *StepPause `json:"pause,omitempty"`
+}
+
+// StepPause holds a rollout. While it lasts, checks go on once an interval.
+type StepPause struct {
+	// duration of the pause. Default: until a person resumes (annotation siskin.dev/request: resume), gateDeadlineSeconds at most.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +optional
+	Duration string `json:"duration,omitempty"`
+}
+
+// SessionAffinity keeps a user at a version by a cookie. The cookie's value is new in each rollout, so that an old one counts for
+// nothing.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.primaryCookieName) || self.primaryCookieName != self.cookieName",message="primaryCookieName must differ from cookieName"
+// +kubebuilder:validation:XValidation:rule="!has(self.sameSite) || self.sameSite != 'None' || (has(self.secure) && self.secure)",message="browsers take SameSite=None only with secure: true"
+// +kubebuilder:validation:XValidation:rule="!has(self.partitioned) || !self.partitioned || (has(self.secure) && self.secure)",message="browsers take partitioned cookies only with secure: true"
+type SessionAffinity struct {
+	// cookieName is the name of the cookie of users of the canary.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	CookieName string `json:"cookieName"`
+	// primaryCookieName is the name of the cookie of users of the primary, which keeps them there until the next step. Default:
+	// they are drawn anew with each request.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	PrimaryCookieName string `json:"primaryCookieName,omitempty"`
+	// maxAge of the canary's cookie in seconds. Default 86400, a day.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MaxAge *int32 `json:"maxAge,omitempty"`
+	// domain of the cookies. Default: the host that was asked.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9.-]+$`
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Domain string `json:"domain,omitempty"`
+	// path of the cookies. Default "/".
+	// +kubebuilder:validation:Pattern=`^/[^;,\s]*$`
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Path string `json:"path,omitempty"`
+	// httpOnly hides the cookies from scripts. Default true.
+	// +optional
+	HTTPOnly *bool `json:"httpOnly,omitempty"`
+	// secure sends the cookies over TLS only. Default false.
+	// +optional
+	Secure bool `json:"secure,omitempty"`
+	// sameSite is Strict, Lax or None. Default Lax.
+	// +kubebuilder:validation:Enum=Strict;Lax;None
+	// +optional
+	SameSite string `json:"sameSite,omitempty"`
+	// partitioned keeps the cookies apart by top-level site. Default false.
+	// +optional
+	Partitioned bool `json:"partitioned,omitempty"`
+}
+
+// FailurePolicy tells what happens when the failed checks reach the threshold.
+type FailurePolicy string
+
+const (
+	// OnFailureRollback takes the new version back.
+	OnFailureRollback FailurePolicy = "Rollback"
+	// OnFailureFreeze leaves everything as it is until a person decides.
+	OnFailureFreeze FailurePolicy = "Freeze"
+)
+
+// Bake judges the primary after a promotion.
+//
+// +kubebuilder:validation:XValidation:rule="duration(self.duration) >= duration('1s')",message="duration must be at least 1s"
+type Bake struct {
+	// duration of the bake. Checks of all metrics, with the primary in the canary's place, run once an interval.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +required
+	Duration string `json:"duration"`
+	// threshold is the number of failed checks at which the previous revision is brought back. Default 1.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	// +optional
+	Threshold int32 `json:"threshold,omitempty"`
 }
 
 // NoDataPolicy tells what a check without data means.

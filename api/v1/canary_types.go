@@ -51,12 +51,21 @@ type CanaryList struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.targetRef == oldSelf.targetRef",message="targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'kubernetes' || has(self.analysis.iterations) || (has(self.skipAnalysis) && self.skipAnalysis)",message="provider kubernetes cannot split traffic by weight: use analysis.iterations (blue/green), or a provider that can, such as gatewayapi"
+// +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'kubernetes' || !(has(self.analysis.match) || (has(self.analysis.mirror) && self.analysis.mirror) || has(self.analysis.sessionAffinity))",message="provider kubernetes cannot select requests, mirror or keep sessions: leave analysis.match, analysis.mirror and analysis.sessionAffinity out, or use a provider that can, such as gatewayapi"
+// +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'Service' || !has(self.provider) || self.provider != 'kubernetes'",message="a target of kind Service needs a provider that routes between Services, such as gatewayapi"
+// +kubebuilder:validation:XValidation:rule="!has(self.autoscalerRef) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has an autoscaler: leave autoscalerRef out"
+// +kubebuilder:validation:XValidation:rule="!has(self.analysis.canaryReplicas) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || !self.provider.startsWith('gatewayapi') || (has(self.service.gatewayRefs) && size(self.service.gatewayRefs) > 0)",message="provider gatewayapi needs service.gatewayRefs: name the Gateway that the HTTPRoute attaches to"
 type CanarySpec struct {
 	// targetRef names the workload that git or a person writes. It is only a template: Siskin clones it into
 	// <name>-primary and <name>-canary and holds it at zero replicas.
 	// +required
 	TargetRef TargetRef `json:"targetRef"`
+
+	// autoscalerRef names the autoscaler of the target. Siskin points it at the primary, keeps it from shrinking the primary during
+	// a rollout, and points it back when the Canary is deleted.
+	// +optional
+	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
 	// provider is the traffic router: "gatewayapi" (also "gatewayapi:v1") or "kubernetes".
 	// Default: the controller's --default-provider.
@@ -123,8 +132,9 @@ type TargetRef struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	APIVersion string `json:"apiVersion,omitempty"`
-	// kind of the workload.
-	// +kubebuilder:validation:Enum=Deployment
+	// kind of the workload. A StatefulSet must not have volumeClaimTemplates. With Service the pods are the user's own: Siskin
+	// clones the Service, and a new revision is a change of its spec.
+	// +kubebuilder:validation:Enum=Deployment;DaemonSet;StatefulSet;Service
 	// +required
 	Kind string `json:"kind"`
 	// name of the workload.
@@ -132,6 +142,49 @@ type TargetRef struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	Name string `json:"name"`
+}
+
+// AutoscalerRef names an autoscaler in the Canary's namespace.
+type AutoscalerRef struct {
+	// apiVersion of the autoscaler. Default: autoscaling/v2 or keda.sh/v1alpha1, by kind.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	APIVersion string `json:"apiVersion,omitempty"`
+	// kind of the autoscaler.
+	// +kubebuilder:validation:Enum=HorizontalPodAutoscaler;ScaledObject
+	// +required
+	Kind string `json:"kind"`
+	// name of the autoscaler.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+	// primaryScalerQueries replace the queries of a ScaledObject's triggers, by the triggers' names. Default: the name of the
+	// target in a query is replaced by that of the primary.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	PrimaryScalerQueries map[string]string `json:"primaryScalerQueries,omitempty"`
+	// primaryScalerReplicas replace the limits of the autoscaler. Default: the autoscaler's own.
+	// +optional
+	PrimaryScalerReplicas *ScalerReplicas `json:"primaryScalerReplicas,omitempty"`
+	// canary gives the canary an autoscaler of its own, a copy with these limits. Default: the canary is sized by
+	// analysis.canaryReplicas.
+	// +optional
+	Canary *ScalerReplicas `json:"canary,omitempty"`
+}
+
+// ScalerReplicas are the limits of an autoscaler.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",message="minReplicas must not be larger than maxReplicas"
+type ScalerReplicas struct {
+	// minReplicas is the least number of pods.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// maxReplicas is the largest number of pods.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
 }
 
 // CanaryService tells how the app is reached: the Services and the route that Siskin generates.
@@ -236,6 +289,10 @@ type RequestMatch struct {
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	Headers map[string]StringMatch `json:"headers,omitempty"`
+	// cookies by name.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	Cookies map[string]StringMatch `json:"cookies,omitempty"`
 	// queryParams by name.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
@@ -244,7 +301,7 @@ type RequestMatch struct {
 
 // StringMatch matches a string in one way.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix), has(self.regex)].filter(x, x).size() == 1",message="give exactly one of exact, prefix, regex"
+// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix), has(self.suffix), has(self.regex)].filter(x, x).size() == 1",message="give exactly one of exact, prefix, suffix, regex"
 type StringMatch struct {
 	// exact value.
 	// +kubebuilder:validation:MaxLength=1024
@@ -254,6 +311,10 @@ type StringMatch struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
+	// suffix of the value.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Suffix string `json:"suffix,omitempty"`
 	// regex that the value matches, in the router's dialect.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional

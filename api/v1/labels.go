@@ -24,6 +24,17 @@ const (
 	// ReplicasAnnotation records, on a held target, the number of replicas that git or a person asked for.
 	ReplicasAnnotation = "siskin.dev/replicas"
 
+	// RequestAnnotation, on a Canary, is a person's request: promote, abort, retry, pause, resume or rollback, then optionally
+	// "/<revision>" (rollback) and "@<token>", which makes a repeated request a new one.
+	RequestAnnotation = "siskin.dev/request"
+	// RequestedByAnnotation is who asked; an admission policy stamps it.
+	RequestedByAnnotation = "siskin.dev/requested-by"
+
+	// ScalesAnnotation marks an autoscaler that Siskin points at a clone; its value is the clone's name.
+	ScalesAnnotation = "siskin.dev/scales"
+	// ConfigTrackingAnnotation set to "disabled" on a ConfigMap or Secret keeps its content out of the revision.
+	ConfigTrackingAnnotation = "siskin.dev/config-tracking"
+
 	// ServingAnnotation marks an adopted Service; its value is the role that the Service selects.
 	ServingAnnotation = "siskin.dev/serving"
 	// SelectorAnnotation keeps, as JSON, the selector that an adopted Service had before.

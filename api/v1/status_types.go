@@ -22,6 +22,10 @@ const (
 	PhasePromoting Phase = "Promoting"
 	// PhaseFinalising : traffic is being given back to the primary.
 	PhaseFinalising Phase = "Finalising"
+	// PhaseFrozen : the failed checks reached the threshold and analysis.onFailure is Freeze; a person must decide.
+	PhaseFrozen Phase = "Frozen"
+	// PhaseBaking : the revision was promoted and goes on being judged.
+	PhaseBaking Phase = "Baking"
 	// PhaseSucceeded : the revision was promoted.
 	PhaseSucceeded Phase = "Succeeded"
 	// PhaseRollingBack : traffic is being taken away from the canary.
@@ -100,6 +104,12 @@ type CanaryStatus struct {
 	// +listType=atomic
 	// +optional
 	History []HistoryEntry `json:"history,omitempty"`
+	// request is the last request of a person that was answered.
+	// +optional
+	Request *RequestStatus `json:"request,omitempty"`
+	// provider is the traffic router that carries the traffic, for a Canary that names none.
+	// +optional
+	Provider string `json:"provider,omitempty"`
 	// replicas is the number of pods that the user asked for the target.
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
@@ -112,6 +122,23 @@ type CanaryStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RequestStatus is a request of a person (annotation siskin.dev/request) and what came of it.
+type RequestStatus struct {
+	// value of the annotation; the same value is not answered twice.
+	Value string `json:"value"`
+	// accepted tells whether it was carried out.
+	Accepted bool `json:"accepted"`
+	// message tells what was done, or why not.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// by is who asked, where an admission policy stamped it.
+	// +optional
+	By string `json:"by,omitempty"`
+	// at is when it was answered.
+	// +optional
+	At *metav1.MicroTime `json:"at,omitempty"`
 }
 
 // RevisionStatus is one revision of the target.
@@ -139,6 +166,12 @@ type SplitStatus struct {
 	Primary int32 `json:"primary"`
 	// canary's share.
 	Canary int32 `json:"canary"`
+	// mirror is the percentage of the primary's requests that is copied to the canary.
+	// +optional
+	Mirror int32 `json:"mirror,omitempty"`
+	// audience tells that requests which match analysis.match go to the canary.
+	// +optional
+	Audience bool `json:"audience,omitempty"`
 	// evidence tells how far the split is confirmed: None, Written, Accepted, Programmed or Served.
 	// +optional
 	Evidence string `json:"evidence,omitempty"`
@@ -167,6 +200,12 @@ type StepStatus struct {
 	// halted tells that a gate holds the step.
 	// +optional
 	Halted bool `json:"halted,omitempty"`
+	// paused tells that a person paused the rollout.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+	// pausedUntil is when the pause of the step ends.
+	// +optional
+	PausedUntil *metav1.MicroTime `json:"pausedUntil,omitempty"`
 	// endsAt is when its checks are due.
 	// +optional
 	EndsAt *metav1.MicroTime `json:"endsAt,omitempty"`
@@ -204,6 +243,18 @@ type RolloutStatus struct {
 	// reverting tells that the primary is being brought back to the stable revision after a promotion that failed.
 	// +optional
 	Reverting bool `json:"reverting,omitempty"`
+	// direct tells that a person asked for this revision without analysis.
+	// +optional
+	Direct bool `json:"direct,omitempty"`
+	// forced tells that a person asked for the promotion before the analysis had ended.
+	// +optional
+	Forced bool `json:"forced,omitempty"`
+	// floor is the number of pods below which the autoscaler must not take the primary while the rollout lasts.
+	// +optional
+	Floor int32 `json:"floor,omitempty"`
+	// bakeUntil is when the bake ends.
+	// +optional
+	BakeUntil *metav1.MicroTime `json:"bakeUntil,omitempty"`
 }
 
 // CheckStatus is the result of one metric or hook.

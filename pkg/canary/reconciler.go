@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -55,8 +54,7 @@ type Reconciler struct {
 
 	mu      sync.Mutex
 	started time.Time
-	since   map[types.UID]time.Time // of those that were suspended, or whose spec could not be used
-	blind   map[types.UID]bool      // whose spec cannot be used: nobody watches them until it can
+	since   map[types.UID]time.Time // of those that were suspended
 }
 
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
@@ -111,7 +109,6 @@ func (r *Reconciler) drop(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.since, uid)
-	delete(r.blind, uid)
 }
 
 // adopt adds the finalizer before anything else is done, so that nothing is ever left behind.
@@ -128,23 +125,12 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 // decide makes one pass: observe, plan, store, act, tell.
 func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
-	route, spec, err := r.spec(c)
-	takeBack := err != nil && route != nil && overdue(c, now)
-	if err != nil && !takeBack {
-		return r.stall(ctx, c, err, now)
-	}
-	since := r.watchedSince(c, now)
-	if takeBack { // an edit made the spec unusable while a rollout was going on: it ends all the same
-		spec, since = r.fallback(c), time.Time{}
-	}
-	w, err := r.Observer.World(ctx, c, route)
+	route, caps, spec := r.spec(ctx, c)
+	w, err := r.Observer.World(ctx, c, route, caps)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
-	s := r.Observer.Snapshot(w, spec, now, since)
-	if takeBack && s.State.Phase != plan.RollingBack {
-		s.State.Deadline = now
-	}
+	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
@@ -213,7 +199,7 @@ func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 }
 
 // watchedSince returns since when this process has been looking after c: since its own start, or since the end of the last
-// suspension or of a spec that could not be used. Deadlines that passed meanwhile get a new start.
+// suspension. Deadlines that passed meanwhile get a new start.
 func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -221,9 +207,8 @@ func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 		r.since, r.started = map[types.UID]time.Time{}, now
 	}
 	ready := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
-	if r.blind[c.UID] || ready != nil && ready.Reason == report.ReasonSuspended {
+	if ready != nil && ready.Reason == report.ReasonSuspended {
 		r.since[c.UID] = now
-		delete(r.blind, c.UID)
 	}
 	if since, ok := r.since[c.UID]; ok {
 		return since
@@ -241,81 +226,22 @@ func acted(effects []plan.Effect) bool {
 	return false
 }
 
-// spec returns the router and the plan's spec of a Canary. A Canary that is being deleted must not be held up by its spec.
-func (r *Reconciler) spec(c *siskinv1.Canary) (router.Router, plan.Spec, error) {
-	route, err := r.Observer.RouterOf(c)
-	if err != nil && c.DeletionTimestamp == nil {
-		return nil, plan.Spec{}, err
-	}
+// spec returns the router, what it can do, and the plan's spec of a Canary. What cannot be used is told in the spec: it keeps
+// rollouts from going forward, and neither a rollback nor a deletion from being carried out.
+func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Router, router.Capabilities, plan.Spec) {
+	route, unknown := r.Observer.RouterOf(c)
 	caps := router.Capabilities{Weighted: true}
-	if route != nil {
-		caps = route.Capabilities()
+	if unknown == nil {
+		caps = route.Capabilities(ctx, c)
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
-	if err != nil && c.DeletionTimestamp != nil {
-		return route, r.fallback(c), nil
+	if unknown != nil {
+		err = unknown
 	}
-	return route, spec, err
-}
-
-// fallback is the spec by which a Canary is taken back or deleted whose own cannot be used. Nothing can go forward by it.
-func (r *Reconciler) fallback(c *siskinv1.Canary) plan.Spec {
-	return plan.Spec{
-		Deadline: observe.DefaultProgressDeadline, Interval: observe.DefaultInterval, Drain: r.Drain, Threshold: 1,
-		Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan, PrimaryReady: 100, CanaryReady: 100,
+	if err != nil {
+		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
-}
-
-// overdue tells that a rollout is being taken back, or has passed its deadline.
-func overdue(c *siskinv1.Canary, now time.Time) bool {
-	z := report.State(&c.Status)
-	if z.Phase == plan.RollingBack {
-		return true
-	}
-	if !z.Phase.OnTrial() && z.Phase != plan.Waiting {
-		return false
-	}
-	return !now.Before(deadlineOf(c, z))
-}
-
-// deadlineOf is when a rollout that nobody can judge is taken back. A gate's deadline, which may be a week away, is not waited for.
-func deadlineOf(c *siskinv1.Canary, z plan.State) time.Time {
-	limit := observe.DefaultProgressDeadline
-	if s := c.Spec.ProgressDeadlineSeconds; s != nil {
-		limit = time.Duration(*s) * time.Second
-	}
-	from := z.StepAt
-	if z.CheckAt.After(from) {
-		from = z.CheckAt
-	}
-	if own := from.Add(limit); z.Deadline.IsZero() || own.Before(z.Deadline) {
-		return own
-	}
-	return z.Deadline
-}
-
-// stall shows a spec that cannot be used. Only an edit helps; a rollout that goes on is looked at again at its deadline.
-func (r *Reconciler) stall(ctx context.Context, c *siskinv1.Canary, cause error, now time.Time) (reconcile.Result, error) {
-	var result reconcile.Result
-	if z := report.State(&c.Status); z.Phase.OnTrial() || z.Phase == plan.Waiting {
-		result.RequeueAfter = max(deadlineOf(c, z).Sub(now), time.Second)
-	}
-	reason := reasonOf(cause)
-	r.mu.Lock()
-	if r.blind == nil {
-		r.blind = map[types.UID]bool{}
-	}
-	r.blind[c.UID] = true
-	r.mu.Unlock()
-	next := report.Stalled(&c.Status, c.Generation, reason, cause.Error(), metav1.NewTime(now))
-	if report.Compare(&c.Status, &next) != report.Decision || c.Status.ObservedGeneration == c.Generation && c.Status.Message == next.Message {
-		return result, nil
-	}
-	if _, err := r.store(ctx, c, &next, now); err != nil {
-		return reconcile.Result{}, err
-	}
-	r.Teller.event(c, "Warning", reason, cause.Error())
-	return result, nil
+	return route, caps, spec
 }
 
 func reasonOf(err error) string {

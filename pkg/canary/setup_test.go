@@ -300,13 +300,13 @@ func TestOneErrorThatPassesIsTriedAgain(t *testing.T) {
 func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
 	r := &Reconciler{
 		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Teller: &Teller{failures: map[types.UID]failure{"u": {text: "x"}}},
-		since: map[types.UID]time.Time{"u": {}}, blind: map[types.UID]bool{"u": true},
+		since: map[types.UID]time.Time{"u": {}},
 	}
 	r.problems.Store(types.UID("u"), errors.New("boom"))
 	r.Teller.textDue("u", time.Unix(1, 0))
 	r.drop("u")
 	_, problem := r.problems.Load(types.UID("u"))
-	if n := len(r.since) + len(r.blind) + len(r.Teller.texts) + len(r.Teller.failures); n != 0 || problem {
+	if n := len(r.since) + len(r.Teller.texts) + len(r.Teller.failures); n != 0 || problem {
 		t.Errorf("%d notes are left", n)
 	}
 }

@@ -39,8 +39,15 @@ func (e Evidence) String() string {
 	return names[e]
 }
 
-// Split is the share of traffic in percent. Primary and Canary are >= 0 and sum to 100.
-type Split struct{ Primary, Canary int32 }
+// Split is where the traffic goes.
+type Split struct {
+	// Primary and Canary are shares in percent; they are >= 0 and sum to 100.
+	Primary, Canary int32
+	// Mirror is the percentage of the primary's requests that is copied to the canary; its answers are dropped.
+	Mirror int32
+	// Audience sends the requests that match Intent.Audience to the canary, whatever its share is.
+	Audience bool
+}
 
 // Valid tells whether the shares are >= 0 and sum to 100.
 func (s Split) Valid() bool { return s.Primary >= 0 && s.Canary >= 0 && s.Primary+s.Canary == 100 }
@@ -49,6 +56,12 @@ func (s Split) Valid() bool { return s.Primary >= 0 && s.Canary >= 0 && s.Primar
 type Capabilities struct {
 	// Weighted : any whole percentage. Without it only 0 and 100 are possible (blue/green).
 	Weighted bool
+	// Match : requests can be selected by header, cookie, query parameter, path and method (A/B).
+	Match bool
+	// Mirror : requests can be copied; MirrorPercent : also only some of them.
+	Mirror, MirrorPercent bool
+	// Affinity : a user can be kept at a version by a cookie.
+	Affinity bool
 	// Ceiling is the highest evidence that this router can give; the engine waits for it.
 	Ceiling Evidence
 }
@@ -63,9 +76,34 @@ type Intent struct {
 	Port int32
 	// Split that is desired.
 	Split Split
+	// Audience selects requests: one of the entries must match. Meaningful when Split.Audience.
+	Audience []siskinv1.RequestMatch
+	// Affinity keeps users at a version by a cookie while both sides get a share; nil: not.
+	Affinity *Affinity
 	// Keep tells Release that the target serves on: what was generated for clients stays, leads to the apex and has no owner
 	// any more. Without it, what was generated goes.
 	Keep bool
+}
+
+// Affinity keeps users at a version by a cookie.
+type Affinity struct {
+	siskinv1.SessionAffinity
+	// Token is the value of the canary's cookie: it is new in each rollout, so that an old cookie counts for nothing.
+	Token string
+	// PrimaryToken is the value of the primary's cookie: it is new in each step, so that users are drawn anew when the share rises.
+	PrimaryToken string
+	// PrimaryMaxAge is how long the primary's cookie lasts, in seconds: a step.
+	PrimaryMaxAge int32
+}
+
+// Receipt tells what an Apply did.
+type Receipt struct {
+	// Changed tells that something was written.
+	Changed bool
+	// Foreign tells that what was written over was somebody else's change and not an older intent of Siskin's: By names the field
+	// manager, if it is known.
+	Foreign bool
+	By      string
 }
 
 // Observation is what is, not what was written.
@@ -87,13 +125,13 @@ type Observation struct {
 
 // Router makes one data plane follow an Intent.
 //
-// Apply is idempotent, writes only when something differs, and touches only what it owns. Observe reads from caches and never
+// Capabilities tells what the data plane that the Canary names can do; it reads from caches only. Apply is idempotent, writes only when something differs, and touches only what it owns. Observe reads from caches and never
 // writes. Release hands everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep);
 // it is idempotent and is called when the target's pods can take all traffic again. Errors: ErrNotFound (wait), *InvalidError (the user must act);
 // anything else is retried with backoff.
 type Router interface {
-	Capabilities() Capabilities
-	Apply(ctx context.Context, in Intent) error
+	Capabilities(ctx context.Context, c *siskinv1.Canary) Capabilities
+	Apply(ctx context.Context, in Intent) (Receipt, error)
 	Observe(ctx context.Context, in Intent) (Observation, error)
 	Release(ctx context.Context, in Intent) error
 }

@@ -17,6 +17,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/router"
@@ -176,7 +177,7 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 		return nil
 	}
 	if e.Serving && w.Router != nil {
-		in.Serving = service.ServingRole(w.Router.Capabilities(), router.Split(e.Split))
+		in.Serving = service.ServingRole(w.Caps, router.Split(e.Split))
 	}
 	res, err := a.Services.Apply(ctx, in)
 	out.Adopted, out.Shared = append(out.Adopted, res.Adopted...), append(out.Shared, res.Shared...)
@@ -208,9 +209,9 @@ func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split)
 	if w.Router == nil {
 		return w.Problem
 	}
-	in := w.Intent
+	in := w.IntentOf(report.State(&w.Canary.Status)) // what was stored just now: tokens are new in each step
 	in.Split = split
-	if err := w.Router.Apply(ctx, in); err != nil {
+	if _, err := w.Router.Apply(ctx, in); err != nil {
 		return fmt.Errorf("moving traffic to %d/%d: %w", split.Primary, split.Canary, err)
 	}
 	return nil

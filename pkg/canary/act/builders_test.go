@@ -146,7 +146,7 @@ func (s *stage) snapshots() []string {
 func (s *stage) world() *observe.World {
 	s.t.Helper()
 	o := &observe.Observer{Client: s.api, Routers: map[string]router.Router{"fake": s.router}, Default: "fake"}
-	w, err := o.World(s.t.Context(), s.canary, s.router)
+	w, err := o.World(s.t.Context(), s.canary, s.router, s.router.Capabilities(s.t.Context(), s.canary))
 	if err != nil {
 		s.t.Fatal(err)
 	}

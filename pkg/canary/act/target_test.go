@@ -172,7 +172,7 @@ func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 func TestABlueGreenApexFollowsTheSplit(t *testing.T) {
 	s := newStage(t, canary(), deployment("web:1"))
 	w := s.world()
-	w.Router = switching{}
+	w.Caps = router.Capabilities{} // a router that can only switch
 	for share, role := range map[int32]string{0: "primary", 100: "canary"} {
 		w.Live = map[string]*corev1.Service{}
 		if _, err := s.Run(t.Context(), w, []plan.Effect{plan.ApplyServices{Serving: true, Split: plan.ToCanary(share)}}); err != nil {
@@ -183,8 +183,3 @@ func TestABlueGreenApexFollowsTheSplit(t *testing.T) {
 		}
 	}
 }
-
-// switching is a router that can only switch.
-type switching struct{ router.Router }
-
-func (switching) Capabilities() router.Capabilities { return router.Capabilities{} }

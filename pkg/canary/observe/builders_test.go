@@ -114,7 +114,7 @@ func newPlace(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *place {
 
 func (p *place) world(t *testing.T) *observe.World {
 	t.Helper()
-	w, err := p.World(t.Context(), p.canary, p.router)
+	w, err := p.World(t.Context(), p.canary, p.router, p.router.Capabilities(t.Context(), p.canary))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func TestRevisionName(t *testing.T) {
 				defaulted(d)
 				return target.FromDeployment(d), tc.normalize
 			}
-			w, err := p.World(t.Context(), c, p.router)
+			w, err := p.World(t.Context(), c, p.router, p.router.Capabilities(t.Context(), c))
 			if err != nil || w.RevisionName != tc.want {
 				t.Errorf("%s: %v, %v, want %s", tc.reason, w, err, tc.want)
 			}
@@ -93,7 +93,7 @@ func TestARolloutIsNotHeldUpByAServerThatDoesNotAnswer(t *testing.T) {
 		return stored, errors.New("boom")
 	}
 	for range 2 {
-		w, err := p.World(t.Context(), c, p.router)
+		w, err := p.World(t.Context(), c, p.router, p.router.Capabilities(t.Context(), c))
 		if err != nil || w.RevisionName == "old" {
 			t.Errorf("%v, %v", w, err)
 		}

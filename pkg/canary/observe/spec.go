@@ -27,8 +27,8 @@ type InvalidSpecError struct{ Field, Message string }
 
 func (e *InvalidSpecError) Error() string { return e.Field + ": " + e.Message }
 
-// Spec fills in defaults and checks what the schema cannot; drain is how long a side without traffic keeps running. Errors:
-// *InvalidSpecError.
+// Spec fills in defaults and checks what the schema cannot; drain is how long a side without traffic keeps running. With an error
+// (*InvalidSpecError) the rest of the spec can still be used to take a version back.
 func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (plan.Spec, error) {
 	a := c.Spec.Analysis
 	z := plan.Spec{
@@ -36,22 +36,11 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 		Deadline: seconds(c.Spec.ProgressDeadlineSeconds, DefaultProgressDeadline), GateDeadline: seconds(a.GateDeadlineSeconds, DefaultGateDeadline),
 		PrimaryReady: percent(a.PrimaryReadyThreshold), CanaryReady: percent(a.CanaryReadyThreshold), Drain: drain,
 		SkipAnalysis: c.Spec.SkipAnalysis, Suspend: c.Spec.Suspend, Orphan: c.Spec.DeletionPolicy == siskinv1.DeletionPolicyOrphan,
+		Freeze:       a.OnFailure == siskinv1.OnFailureFreeze,
+		CanaryScaled: c.Spec.AutoscalerRef != nil && c.Spec.AutoscalerRef.Canary != nil,
 	}
 	if z.NoData == "" {
 		z.NoData = plan.PolicyHold
-	}
-	var err error
-	if z.Interval, err = interval(a.Interval); err != nil {
-		return z, err
-	}
-	if z.CanarySize, err = size(a.CanaryReplicas); err != nil {
-		return z, err
-	}
-	if z.Steps, err = steps(a, z.Interval, caps); err != nil {
-		return z, err
-	}
-	if !caps.Weighted && z.PromotionStep > 0 {
-		return z, &InvalidSpecError{"spec.analysis.stepWeightPromotion", "this provider cannot split traffic by weight: leave it out"}
 	}
 	for _, w := range a.Webhooks {
 		t := plan.HookType(w.Type)
@@ -65,43 +54,43 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 	for _, m := range a.Metrics {
 		z.Metrics = append(z.Metrics, m.Name)
 	}
-	return z, nil
+	var wrong, err error
+	keep := func() { // the first that is wrong is told
+		if wrong == nil {
+			wrong = err
+		}
+	}
+	z.Interval, err = interval("spec.analysis.interval", a.Interval, DefaultInterval)
+	keep()
+	z.CanarySize, err = size(a.CanaryReplicas)
+	keep()
+	z.Steps, err = steps(a, z.Interval)
+	keep()
+	err = bake(a.Bake, &z)
+	keep()
+	err = possible(c, z, caps)
+	keep()
+	return z, wrong
 }
 
-func steps(a siskinv1.CanaryAnalysis, every time.Duration, caps router.Capabilities) ([]plan.Step, error) {
-	if a.Iterations != nil {
-		return plan.BlueGreen(*a.Iterations, every), nil
+func bake(b *siskinv1.Bake, z *plan.Spec) error {
+	if b == nil {
+		return nil
 	}
-	if !caps.Weighted {
-		if a.StepWeight != nil || len(a.StepWeights) > 0 {
-			return nil, &InvalidSpecError{"spec.analysis", "this provider cannot split traffic by weight: use iterations (blue/green) or provider gatewayapi"}
-		}
-		return plan.BlueGreen(DefaultIterations, every), nil
-	}
-	if len(a.StepWeights) > 0 {
-		var out []plan.Step
-		for _, w := range a.StepWeights {
-			out = append(out, plan.Step{Weight: w, Interval: every})
-		}
-		return out, nil
-	}
-	most := int32(100)
-	if a.MaxWeight != nil {
-		most = *a.MaxWeight
-	}
-	if a.StepWeight == nil {
-		return nil, &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights or iterations"}
-	}
-	return plan.Ladder(*a.StepWeight, most, every), nil
+	var err error
+	z.Bake, err = interval("spec.analysis.bake.duration", b.Duration, 0)
+	z.BakeThreshold = max(b.Threshold, 1)
+	return err
 }
 
-func interval(text string) (time.Duration, error) {
+// interval reads a duration; what is missing or wrong is def.
+func interval(field, text string, def time.Duration) (time.Duration, error) {
 	if text == "" {
-		return DefaultInterval, nil
+		return def, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < minInterval {
-		return 0, &InvalidSpecError{"spec.analysis.interval", fmt.Sprintf("%q is not a duration of at least %s, for example 1m", text, minInterval)}
+		return def, &InvalidSpecError{field, fmt.Sprintf("%q is not a duration of at least %s, for example 1m", text, minInterval)}
 	}
 	return d, nil
 }
@@ -115,7 +104,7 @@ func size(v *intstr.IntOrString) (plan.Size, error) {
 	}
 	p, err := strconv.ParseInt(strings.TrimSuffix(v.StrVal, "%"), 10, 16)
 	if err != nil || p <= 0 || p > 1000 {
-		return plan.Size{}, &InvalidSpecError{"spec.analysis.canaryReplicas", fmt.Sprintf("%q is neither a positive number nor a percentage from 1%% to 1000%%", v.String())}
+		return plan.Size{Percent: 100}, &InvalidSpecError{"spec.analysis.canaryReplicas", fmt.Sprintf("%q is neither a positive number nor a percentage from 1%% to 1000%%", v.String())}
 	}
 	return plan.Size{Percent: int32(p)}, nil
 }

@@ -38,8 +38,9 @@ type World struct {
 	Primary, Trial *appsv1.Deployment
 	// Snapshots by name.
 	Snapshots map[string]*appsv1.ControllerRevision
-	// Router of the Canary, Intent for the stored split, and what was seen of it.
+	// Router of the Canary, what it can do, Intent for the stored split, and what was seen of it.
 	Router      router.Router
+	Caps        router.Capabilities
 	Intent      router.Intent
 	Observation router.Observation
 	// Problem is what of the routing only an edit can mend, or what failed to be read; it never hides the rest of the world.
@@ -96,11 +97,11 @@ func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
 	return r, nil
 }
 
-// World reads the world of c.
-func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Router) (*World, error) {
+// World reads the world of c, whose router r can do caps.
+func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Router, caps router.Capabilities) (*World, error) {
 	apex := service.ApexName(c)
 	w := &World{
-		Canary: c, Router: r, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
+		Canary: c, Router: r, Caps: caps, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
 		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{},
 	}
 	name := c.Spec.TargetRef.Name
@@ -147,11 +148,7 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	if w.CanaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.CanaryService); err != nil {
 		return err
 	}
-	split := report.State(&w.Canary.Status).Split
-	if split == (plan.Split{}) {
-		split = plan.AllPrimary()
-	}
-	w.Intent = router.Intent{Owner: w.Canary, Apex: w.Apex, Primary: w.PrimaryService, Canary: w.CanaryService, Split: router.Split(split)}
+	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
 	if svc := w.Live[w.PrimaryService]; svc != nil {
 		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
 	}
@@ -327,7 +324,7 @@ func routeOf(w *World) plan.Route {
 		Drifted: obs.Known && obs.Evidence == router.EvidenceNone && obs.Current == w.Intent.Split,
 	}
 	if w.Router != nil {
-		r.Confirmed = obs.Known && obs.Evidence >= max(w.Router.Capabilities().Ceiling, router.EvidenceWritten)
+		r.Confirmed = obs.Known && obs.Evidence >= max(w.Caps.Ceiling, router.EvidenceWritten)
 	}
 	if _, invalid := errors.AsType[*router.InvalidError](w.Problem); invalid {
 		r.Rejected = true

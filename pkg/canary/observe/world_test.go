@@ -219,7 +219,7 @@ func TestEvidenceBelowTheCeilingIsNoConfirmation(t *testing.T) {
 		for seen := router.EvidenceNone; seen <= router.EvidenceServed; seen++ {
 			p := newPlace(t, canary())
 			w := p.world(t)
-			w.Router = routertest.NewFake(router.Capabilities{Ceiling: ceiling})
+			w.Caps = router.Capabilities{Ceiling: ceiling}
 			w.Observation = router.Observation{Known: true, Evidence: seen, Current: w.Intent.Split}
 			got := p.Snapshot(w, plan.Spec{}, now, now).Route
 			if want := seen >= ceiling && seen > router.EvidenceNone; got.Confirmed != want {
@@ -319,7 +319,7 @@ func TestAReadThatFailsIsAnError(t *testing.T) {
 	counter := &routertest.Counter{Client: p.client}
 	counter.Fail(boom)
 	p.Client = counter
-	if _, err := p.World(t.Context(), p.canary, p.router); !errors.Is(err, boom) {
+	if _, err := p.World(t.Context(), p.canary, p.router, p.router.Capabilities(t.Context(), p.canary)); !errors.Is(err, boom) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -21,6 +21,8 @@ type Question struct {
 	Name string
 	// Type of the hook.
 	Type HookType
+	// Primary tells that the metric is that of the primary, which is judged after its promotion.
+	Primary bool
 	// Key identifies this asking of it: the same key is the same question, to be asked once and answered once.
 	Key string
 }

@@ -79,6 +79,14 @@ type (
 	ReleaseTarget struct{ Replicas int32 }
 	// RestoreServices gives Services and routes back.
 	RestoreServices struct{}
+	// ApplyScaler points the user's autoscaler at the primary and keeps it from going below Floor; Canary tells that the canary is on
+	// trial and has its own autoscaler, if the spec asks for one.
+	ApplyScaler struct {
+		Floor  int32
+		Canary bool
+	}
+	// RestoreScaler gives the user's autoscaler back to the target.
+	RestoreScaler struct{}
 	// Abandon leaves all objects without an owner, so that they outlive the Canary.
 	Abandon struct{}
 	// Finish lets the Canary go.
@@ -93,6 +101,8 @@ func (ApplySplit) effect()      {}
 func (HoldTarget) effect()      {}
 func (ReleaseTarget) effect()   {}
 func (RestoreServices) effect() {}
+func (ApplyScaler) effect()     {}
+func (RestoreScaler) effect()   {}
 func (Abandon) effect()         {}
 func (Finish) effect()          {}
 

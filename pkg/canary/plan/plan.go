@@ -20,7 +20,11 @@ func Decide(s Snapshot) Decision {
 		return d
 	}
 	recordReplicas(s, &d)
-	if !takenBack(s, &d) {
+	switch {
+	case takenBack(s, &d):
+	case s.Spec.Invalid != "" && d.Next.Phase != RollingBack:
+		unusable(s, &d)
+	default:
 		forward(s, &d)
 	}
 	settle(s, &d)
@@ -30,6 +34,15 @@ func Decide(s Snapshot) Decision {
 	}
 	d.Effects = append(d.Effects, world(s, &d)...)
 	return d
+}
+
+// unusable holds everything that would go forward: only an edit of the spec helps. A rollout still ends at its deadline.
+func unusable(s Snapshot, d *Decision) {
+	d.Stalled = s.Spec.InvalidReason
+	d.because("%s", s.Spec.Invalid)
+	if !d.Next.Phase.Idle() {
+		d.wakeAt(s.Now, s.deadline(d.Next))
+	}
 }
 
 // forward goes on in the phase that is stored.
@@ -73,7 +86,7 @@ func settle(s Snapshot, d *Decision) {
 		return
 	case z.judging():
 		began = z.StepAt
-	case !z.DrainUntil.IsZero() && z.Split == AllPrimary():
+	case !z.DrainUntil.IsZero() && z.Split == AllPrimary() && !s.drained(*z):
 		began = z.DrainUntil.Add(-s.Spec.Drain - Settle)
 	default:
 		z.Late = false

@@ -119,14 +119,14 @@ func TestFlaggersDefects(t *testing.T) {
 		"W13 the present weight is no step any more": {
 			reason: "the next larger weight follows, not the rest up to 100",
 			in: given(Progressing).atStep(2).agrees().but(func(s *Snapshot) {
-				s.Spec.Steps = []Step{{10, time.Minute}, {30, time.Minute}, {45, time.Minute}, {50, time.Minute}}
+				s.Spec.Steps = []Step{{Weight: 10, Interval: time.Minute}, {Weight: 30, Interval: time.Minute}, {Weight: 45, Interval: time.Minute}, {Weight: 50, Interval: time.Minute}}
 			}),
 			want: seen{Phase: Progressing, Step: 3, Canary: 45, Told: []string{"StepAdvanced"}, Effects: []Effect{ApplySplit{ToCanary(45)}}},
 		},
 		"W13 the same weight twice": {
 			reason: "a weight that is repeated is a step of its own",
 			in: given(Progressing).but(func(s *Snapshot) {
-				s.Spec.Steps = []Step{{10, time.Minute}, {10, time.Minute}, {50, time.Minute}}
+				s.Spec.Steps = []Step{{Weight: 10, Interval: time.Minute}, {Weight: 10, Interval: time.Minute}, {Weight: 50, Interval: time.Minute}}
 			}).atStep(1).agrees(),
 			want: seen{Phase: Progressing, Step: 2, Canary: 10, Told: []string{"StepAdvanced"}},
 		},

@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Phase is where a Canary stands; the values are those of the API.
 type Phase string
@@ -14,6 +17,8 @@ const (
 	WaitingPromotion Phase = "WaitingPromotion"
 	Promoting        Phase = "Promoting"
 	Finalising       Phase = "Finalising"
+	Frozen           Phase = "Frozen"
+	Baking           Phase = "Baking"
 	Succeeded        Phase = "Succeeded"
 	RollingBack      Phase = "RollingBack"
 	Failed           Phase = "Failed"
@@ -28,11 +33,38 @@ func (p Phase) Idle() bool {
 
 // OnTrial tells whether a candidate is being judged or promoted, so that a rollback would mean something.
 func (p Phase) OnTrial() bool {
-	return p == Progressing || p == WaitingPromotion || p == Promoting || p == Finalising
+	return p == Progressing || p == WaitingPromotion || p == Frozen || p == Promoting || p == Finalising
 }
 
-// Split is the share of the traffic in percent; the shares are >= 0 and sum to 100.
-type Split struct{ Primary, Canary int32 }
+// Split is where the traffic goes.
+type Split struct {
+	// Primary and Canary are shares in percent; they are >= 0 and sum to 100.
+	Primary, Canary int32
+	// Mirror is the percentage of the primary's requests that is copied to the canary.
+	Mirror int32
+	// Audience sends the requests that the user selected to the canary, whatever its share is.
+	Audience bool
+}
+
+// Reaches tells whether any request reaches the canary.
+func (p Split) Reaches() bool { return p.Canary > 0 || p.Mirror > 0 || p.Audience }
+
+// exceeds tells whether p lets something reach the canary that most does not.
+func (p Split) exceeds(most Split) bool {
+	return p.Canary > most.Canary || p.Mirror > most.Mirror || p.Audience && !most.Audience
+}
+
+// String is "primary/canary", and what else reaches the canary.
+func (p Split) String() string {
+	text := fmt.Sprintf("%d/%d", p.Primary, p.Canary)
+	if p.Mirror > 0 {
+		text += fmt.Sprintf("+mirror %d%%", p.Mirror)
+	}
+	if p.Audience {
+		text += "+audience"
+	}
+	return text
+}
 
 // AllPrimary is the split without a canary.
 func AllPrimary() Split { return Split{Primary: 100} }
@@ -63,6 +95,28 @@ type Snapshot struct {
 	Answers map[string]Answer
 	// Deleting tells that the Canary is being deleted.
 	Deleting bool
+	// Scaler is the user's autoscaler.
+	Scaler Scaler
+	// Request is what a person asks for, as it was written, and RequestedBy who it was, if that is known.
+	Request, RequestedBy string
+	// Kept are the revisions of which a snapshot exists.
+	Kept []string
+}
+
+// Scaler is the user's autoscaler as observed.
+type Scaler struct {
+	// Found tells that the spec names one that exists.
+	Found bool
+	// Missing tells that the spec names one that does not exist.
+	Missing bool
+	// OnPrimary tells that it scales the primary.
+	OnPrimary bool
+	// Floor is the number of pods that it was told not to go below for the rollout; 0 none.
+	Floor int32
+	// Drifted tells that its limits, or the canary's autoscaler, are not what the spec says.
+	Drifted bool
+	// Restored tells that it scales the target and is as the user wrote it.
+	Restored bool
 }
 
 // Target is the user's workload as observed.
@@ -89,8 +143,10 @@ type Workload struct {
 	Found bool
 	// Revision is the snapshot whose template it has.
 	Revision string
-	// Replicas it is told to have.
+	// Replicas it is told to have. A kind without a number has 1, or 0 when it is off.
 	Replicas int32
+	// Desired counts the pods that it should have, where that is not Replicas (a DaemonSet's nodes).
+	Desired int32
 	// Pods, Updated and Available count its pods: all, those of the present template, those that are available.
 	Pods, Updated, Available int32
 	// Endpoints counts the ready endpoints of its Service.
@@ -113,9 +169,16 @@ func (w Workload) Ready(revision string, percent int32) bool {
 	if w.Replicas == 0 {
 		return true
 	}
-	need := max((w.Replicas*percent+99)/100, 1)
+	size := w.size()
+	if w.Updated < size {
+		return false
+	}
+	need := max((size*percent+99)/100, 1)
 	return w.Available >= need && w.Endpoints > 0
 }
+
+// size is the number of pods that it should have.
+func (w Workload) size() int32 { return max(w.Replicas, w.Desired) }
 
 // gaveUp tells that the workload's own controller gave up on revision, and not on one before it.
 func (w Workload) gaveUp(revision string) bool {
@@ -211,10 +274,32 @@ type State struct {
 	Outcome Phase
 	// Reverting tells that the rollback began when the primary had the candidate: it must be brought back before it gets traffic.
 	Reverting bool
+	// Paused tells that the rollout was paused, by a person or by a step, until a person resumes it; PausedUntil is when the pause of
+	// a step ends by itself.
+	Paused      bool
+	PausedUntil time.Time
+	// Forced tells that a person asked for the promotion before the analysis had ended.
+	Forced bool
+	// Direct tells that a person asked for Candidate without analysis.
+	Direct bool
+	// BakeUntil is when the bake ends.
+	BakeUntil time.Time
+	// Floor is the number of pods below which the autoscaler must not take the primary; 0 none.
+	Floor int32
+	// Request is the last request of a person that was answered.
+	Request Reply
 	// Replicas is the recorded size.
 	Replicas int32
 	// Results of the last check.
 	Results []Result
+}
+
+// Reply to a request of a person.
+type Reply struct {
+	// Value of the request as it was written; the same value is not answered twice.
+	Value, By, Message string
+	Accepted           bool
+	At                 time.Time
 }
 
 // Result is the answer to one question of a check.

@@ -42,10 +42,23 @@ type Hook struct {
 	Type HookType
 }
 
-// Step of a rollout: the canary's share, for at least Interval.
+// UntilResumed is the pause that only a person ends.
+const UntilResumed time.Duration = -1
+
+// Step of a rollout: what reaches the canary, for at least Interval.
 type Step struct {
 	Weight   int32
 	Interval time.Duration
+	// Mirror is the percentage of the primary's requests that is copied to the canary.
+	Mirror int32
+	// Audience sends the requests that the user selected to the canary, whatever Weight is.
+	Audience bool
+	// Pause after the checks passed; 0 none, UntilResumed without end.
+	Pause time.Duration
+}
+
+func (t Step) split() Split {
+	return Split{Primary: 100 - t.Weight, Canary: t.Weight, Mirror: t.Mirror, Audience: t.Audience}
 }
 
 // Size of the canary: a number, or a percentage of the primary.
@@ -77,6 +90,11 @@ type Spec struct {
 	Deadline, GateDeadline time.Duration
 	// PromotionStep gives the canary's share back in steps of so many percent; 0 all at once.
 	PromotionStep int32
+	// Freeze leaves everything as it is when the threshold is reached, until a person decides.
+	Freeze bool
+	// Bake is how long the primary is judged after a promotion, BakeThreshold at how many failed checks it goes back.
+	Bake          time.Duration
+	BakeThreshold int32
 	// NoData is the policy for inconclusive checks.
 	NoData Policy
 	// Hooks in order; Metrics by name in order.
@@ -88,12 +106,17 @@ type Spec struct {
 	PrimaryReady, CanaryReady int32
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
+	// CanaryScaled tells that an autoscaler sizes the canary; CanarySize is what it begins with.
+	CanaryScaled bool
 	// SkipAnalysis promotes as soon as the pods are ready.
 	SkipAnalysis bool
 	// Suspend stops everything.
 	Suspend bool
 	// Orphan leaves everything as it is when the Canary is deleted.
 	Orphan bool
+	// Invalid tells in one sentence why the spec cannot be used, InvalidReason in CamelCase. Nothing goes forward then; what takes a
+	// version back still does.
+	Invalid, InvalidReason string
 }
 
 // Ladder returns the steps of a canary release: step, 2·step, … up to most.

@@ -26,7 +26,7 @@ func TestLadder(t *testing.T) {
 			t.Errorf("%s: %s", c.reason, diff)
 		}
 	}
-	if diff := cmp.Diff([]Step{{0, time.Second}, {0, time.Second}, {100, time.Second}}, BlueGreen(2, time.Second)); diff != "" {
+	if diff := cmp.Diff([]Step{{Interval: time.Second}, {Interval: time.Second}, {Weight: 100, Interval: time.Second}}, BlueGreen(2, time.Second)); diff != "" {
 		t.Error(diff)
 	}
 }

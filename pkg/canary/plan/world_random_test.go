@@ -98,9 +98,9 @@ func (w *simulation) randomSteps(interval time.Duration) []Step {
 	case 0:
 		return BlueGreen(int32(1+w.rng.IntN(3)), interval)
 	case 1:
-		return []Step{{5, interval}, {5, interval}, {40, 2 * interval}, {100, interval}}
+		return []Step{{Weight: 5, Interval: interval}, {Weight: 5, Interval: interval}, {Weight: 40, Interval: 2 * interval}, {Weight: 100, Interval: interval}}
 	case 2:
-		return []Step{{100, interval}, {100, interval}}
+		return []Step{{Weight: 100, Interval: interval}, {Weight: 100, Interval: interval}}
 	}
 	return Ladder(pick[int32](w, 10, 25, 50), pick[int32](w, 50, 60, 100), interval)
 }

@@ -27,7 +27,9 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 		z.Candidate = st.Canary.Revision
 	}
 	if st.Split != nil {
-		z.Split = plan.Split{Primary: st.Split.Primary, Canary: st.Split.Canary}
+		z.Split = plan.Split{
+			Primary: st.Split.Primary, Canary: st.Split.Canary, Mirror: st.Split.Mirror, Audience: st.Split.Audience,
+		}
 	}
 	if st.Replicas != nil {
 		z.Replicas = *st.Replicas
@@ -35,11 +37,16 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 	if p := st.Step; p != nil {
 		z.Step, z.Attempt, z.Late, z.Halted, z.Overdue = int(p.Index), int(p.Attempt), p.Late, p.Halted, p.Overdue
 		z.StepAt, z.CheckAt, z.EffectiveAt, z.Deadline = from(p.StartedAt), from(p.EndsAt), from(p.EffectiveAt), from(p.Deadline)
+		z.Paused, z.PausedUntil = p.Paused, from(p.PausedUntil)
 	}
 	if r := st.Rollout; r != nil {
 		z.Rollout, z.StartedAt, z.TrafficAt = r.ID, from(r.StartedAt), from(r.TrafficAt)
 		z.Passed, z.Cause, z.Outcome, z.Reverting = r.GatesPassed, r.Cause, plan.Phase(r.Outcome), r.Reverting
 		z.Previous = r.Previous
+		z.Direct, z.Forced, z.Floor, z.BakeUntil = r.Direct, r.Forced, r.Floor, from(r.BakeUntil)
+	}
+	if r := st.Request; r != nil {
+		z.Request = plan.Reply{Value: r.Value, By: r.By, Message: r.Message, Accepted: r.Accepted, At: from(r.At)}
 	}
 	for _, c := range st.Checks {
 		z.Results = append(z.Results, plan.Result{Name: c.Name, Kind: c.Type, Answer: plan.Answer{
@@ -59,7 +66,9 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 	st.Rejected, st.FailedChecks, st.DrainUntil = z.Rejected, z.FailedChecks, to(z.DrainUntil)
 	st.CanaryWeight, st.Replicas = z.Split.Canary, &z.Replicas
 	st.Stable, st.Canary = named(st.Stable, z.Stable), named(st.Canary, z.Candidate)
-	split := siskinv1.SplitStatus{Primary: z.Split.Primary, Canary: z.Split.Canary}
+	split := siskinv1.SplitStatus{
+		Primary: z.Split.Primary, Canary: z.Split.Canary, Mirror: z.Split.Mirror, Audience: z.Split.Audience,
+	}
 	if st.Split != nil {
 		split.Evidence = st.Split.Evidence
 	}
@@ -67,6 +76,7 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 	step := &siskinv1.StepStatus{
 		Index: int32(z.Step), Total: int32(total), Summary: fmt.Sprintf("%d/%d", z.Step, total), //nolint:gosec // at most 10001 steps
 		Attempt: int32(z.Attempt), Late: z.Late, Halted: z.Halted, Overdue: z.Overdue, //nolint:gosec // bounded by the deadline
+		Paused: z.Paused, PausedUntil: to(z.PausedUntil),
 		StartedAt: to(z.StepAt), EndsAt: to(z.CheckAt), EffectiveAt: to(z.EffectiveAt), Deadline: to(z.Deadline),
 	}
 	st.Step = step
@@ -75,7 +85,12 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 		st.Rollout = &siskinv1.RolloutStatus{
 			ID: z.Rollout, StartedAt: to(z.StartedAt), TrafficAt: to(z.TrafficAt), GatesPassed: z.Passed,
 			Cause: z.Cause, Outcome: siskinv1.Phase(z.Outcome), Reverting: z.Reverting, Previous: z.Previous,
+			Direct: z.Direct, Forced: z.Forced, Floor: z.Floor, BakeUntil: to(z.BakeUntil),
 		}
+	}
+	st.Request = nil
+	if r := z.Request; r.Value != "" {
+		st.Request = &siskinv1.RequestStatus{Value: r.Value, By: r.By, Message: r.Message, Accepted: r.Accepted, At: to(r.At)}
 	}
 	st.Checks = nil
 	for _, r := range z.Results {

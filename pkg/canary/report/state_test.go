@@ -58,12 +58,16 @@ func (d dice) state() plan.State {
 		Phase: phases[d.IntN(len(phases))], Since: d.time(), Stable: d.text("stable"), Candidate: d.text("candidate"), Rejected: d.text("rejected"),
 		Split: plan.ToCanary(d.Int32N(101)), DrainUntil: d.time(), FailedChecks: d.Int32N(100), Replicas: d.Int32N(1000), Results: d.results(),
 		Step: d.IntN(10001), Attempt: d.IntN(1 << 20), StepAt: d.time(), CheckAt: d.time(), EffectiveAt: d.time(), Deadline: d.time(),
-		Late: d.yes(), Halted: d.yes(), Overdue: d.yes(),
+		Late: d.yes(), Halted: d.yes(), Overdue: d.yes(), Paused: d.yes(), PausedUntil: d.time(),
+	}
+	if d.yes() {
+		z.Request = plan.Reply{Value: "promote@1", By: d.text("by"), Message: d.text("message"), Accepted: d.yes(), At: d.time()}
 	}
 	if z.Rollout = d.Int64N(5); z.Rollout == 0 {
 		return z // before the first rollout nothing is known of one
 	}
 	z.StartedAt, z.TrafficAt, z.Cause, z.Previous, z.Reverting = d.time(), d.time(), d.text("cause"), d.text("previous"), d.yes()
+	z.Direct, z.Forced, z.Floor, z.BakeUntil = d.yes(), d.yes(), d.Int32N(9), d.time()
 	z.Outcome = []plan.Phase{"", plan.Failed, plan.Cancelled}[d.IntN(3)]
 	for range d.IntN(3) {
 		z.Passed = append(z.Passed, fmt.Sprintf("confirm-rollout/gate-%d", d.IntN(9)))

@@ -126,7 +126,7 @@ func TestAcceptance(t *testing.T) {
 					s.GatewayRefs = tt.refs
 				}
 			})
-			if err := r.Apply(t.Context(), in); err != nil {
+			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
 			route := get(t, c)

@@ -37,34 +37,36 @@ func Registration() router.Registration {
 }
 
 // Capabilities : whole percentages; that a controller accepted the route is the most that the standard tells.
-func (r *Router) Capabilities() router.Capabilities {
-	return router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted}
+func (r *Router) Capabilities(context.Context, *siskinv1.Canary) router.Capabilities {
+	return capabilities
 }
+
+var capabilities = router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted} //nolint:gochecknoglobals // a constant
 
 // Apply writes the HTTPRoute if it differs. When spec.service is invalid, the weights are still moved on the route as it is, so
 // that a wrong edit never holds up a rollback; the *InvalidError is returned all the same, and Observe tells what was
 // reached.
-func (r *Router) Apply(ctx context.Context, in router.Intent) error {
-	if err := r.Capabilities().Check(Name, in.Split); err != nil {
-		return err
+func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
+	if err := capabilities.Check(Name, in.Split); err != nil {
+		return router.Receipt{}, err
 	}
 	live, err := r.get(ctx, in)
 	if err != nil {
-		return err
+		return router.Receipt{}, err
 	}
 	if live != nil {
 		if err := ours(live, in); err != nil {
-			return err
+			return router.Receipt{}, err
 		}
 	}
 	want, refused := desired(in, live)
 	if want == nil {
-		return refused
+		return router.Receipt{}, refused
 	}
 	if live != nil && owned.MetaCovers(live, want) && same(live.Spec, want.Spec) {
-		return refused
+		return router.Receipt{}, refused
 	}
-	return errors.Join(refused, owned.Write(ctx, r.c, want))
+	return router.Receipt{Changed: true}, errors.Join(refused, owned.Write(ctx, r.c, want))
 }
 
 // desired is the route that the intent asks for or, if that is refused, the live one with other weights, if there is one.
@@ -108,7 +110,7 @@ func pair(rule *gatewayv1.HTTPRouteRule, in router.Intent) (primary, canary *gat
 
 // Observe reads how far the split got: written, and accepted by every parent at this generation.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
-	if err := r.Capabilities().Check(Name, in.Split); err != nil {
+	if err := capabilities.Check(Name, in.Split); err != nil {
 		return router.Observation{}, err
 	}
 	obs := router.Observation{MetricsKind: "app"}

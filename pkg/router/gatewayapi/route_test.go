@@ -93,12 +93,12 @@ func TestRoutes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := &routertest.Counter{Client: routertest.NewClient(t)}
 			r, in := gatewayapi.New(c), intent(edit)
-			if err := r.Apply(t.Context(), in); err != nil {
+			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, name, get(t, c).Spec)
 			c.Writes()
-			if err := r.Apply(t.Context(), in); err != nil || c.Writes() != 0 {
+			if _, err := r.Apply(t.Context(), in); err != nil || c.Writes() != 0 {
 				t.Errorf("the second Apply writes (%v)", err)
 			}
 			if obs, err := r.Observe(t.Context(), in); err != nil || obs.Evidence != router.EvidenceWritten || obs.Current != in.Split {
@@ -176,7 +176,7 @@ func TestRefused(t *testing.T) {
 			if tt.edit == nil {
 				in.Port = 0
 			}
-			err := gatewayapi.New(c).Apply(t.Context(), in)
+			_, err := gatewayapi.New(c).Apply(t.Context(), in)
 			refused, ok := errors.AsType[*router.InvalidError](err)
 			if !ok || refused.Field != "spec.service."+tt.field || refused.Router != gatewayapi.Name {
 				t.Errorf("want a refusal of %s, have %v", tt.field, err)
@@ -192,7 +192,7 @@ func TestForeignRoute(t *testing.T) {
 	theirs := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "finch"}}
 	c := &routertest.Counter{Client: routertest.NewClient(t, theirs)}
 	r, in := gatewayapi.New(c), intent(nil)
-	err := r.Apply(t.Context(), in)
+	_, err := r.Apply(t.Context(), in)
 	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Message, "rename or delete") {
 		t.Errorf("Apply: %v", err)
 	}
@@ -208,11 +208,11 @@ func TestForeignRoute(t *testing.T) {
 func TestRouteOfAnEarlierCanary(t *testing.T) {
 	c := routertest.NewClient(t)
 	r, in := gatewayapi.New(c), intent(nil)
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	in.Owner.UID = "a-new-one"
-	if err := r.Apply(t.Context(), in); !errors.Is(err, router.ErrNotFound) {
+	if _, err := r.Apply(t.Context(), in); !errors.Is(err, router.ErrNotFound) {
 		t.Errorf("want a wait, have %v", err)
 	}
 }
@@ -221,7 +221,7 @@ func TestRouteOfAnEarlierCanary(t *testing.T) {
 func TestInvalidEditDoesNotBlockRollback(t *testing.T) {
 	c := &routertest.Counter{Client: routertest.NewClient(t)}
 	r, in := gatewayapi.New(c), intent(nil)
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	before := get(t, c).Spec
@@ -229,7 +229,8 @@ func TestInvalidEditDoesNotBlockRollback(t *testing.T) {
 	in.Split = router.Split{Primary: 100}
 	for i := range 3 {
 		c.Writes()
-		if _, ok := errors.AsType[*router.InvalidError](r.Apply(t.Context(), in)); !ok {
+		_, err := r.Apply(t.Context(), in)
+		if _, ok := errors.AsType[*router.InvalidError](err); !ok {
 			t.Error("the edit is not refused")
 		}
 		if n := c.Writes(); i > 0 && n != 0 {
@@ -245,7 +246,7 @@ func TestInvalidEditDoesNotBlockRollback(t *testing.T) {
 		t.Error(diff)
 	}
 	in.Owner.Spec.Service.Hosts = nil // The edit is mended: all hosts.
-	if err := r.Apply(t.Context(), in); err != nil || len(get(t, c).Spec.Hostnames) != 0 {
+	if _, err := r.Apply(t.Context(), in); err != nil || len(get(t, c).Spec.Hostnames) != 0 {
 		t.Errorf("%v %v", err, get(t, c).Spec.Hostnames)
 	}
 }
@@ -269,7 +270,7 @@ func TestForeignWeights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := routertest.NewClient(t)
 			r, in := gatewayapi.New(c), intent(nil)
-			if err := r.Apply(t.Context(), in); err != nil {
+			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
 			route := get(t, c)
@@ -290,7 +291,7 @@ func TestForeignWeights(t *testing.T) {
 func TestForeignFilterIsDrift(t *testing.T) {
 	c := routertest.NewClient(t)
 	r, in := gatewayapi.New(c), intent(nil)
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	route := get(t, c)
@@ -301,7 +302,7 @@ func TestForeignFilterIsDrift(t *testing.T) {
 	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Evidence != router.EvidenceNone || obs.Reason != gatewayapi.ReasonSpecDiffers {
 		t.Errorf("%+v %v", obs, err)
 	}
-	if err := r.Apply(t.Context(), in); err != nil || get(t, c).Spec.Rules[0].Timeouts != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil || get(t, c).Spec.Rules[0].Timeouts != nil {
 		t.Errorf("not repaired: %v", err)
 	}
 }
@@ -309,7 +310,7 @@ func TestForeignFilterIsDrift(t *testing.T) {
 func TestReleaseDeletes(t *testing.T) {
 	c := routertest.NewClient(t)
 	r, in := gatewayapi.New(c), intent(nil)
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Release(t.Context(), in); err != nil {
@@ -324,7 +325,7 @@ func TestReleaseDeletes(t *testing.T) {
 func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 	c := routertest.NewClient(t)
 	r, in := gatewayapi.New(c), intent(nil)
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	in.Keep = true
@@ -341,7 +342,7 @@ func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 		t.Errorf("backends: %+v", refs)
 	}
 	in.Keep = false
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	if refs := get(t, c).Spec.Rules[0].BackendRefs; len(refs) != 2 {

@@ -49,22 +49,24 @@ func Registration() router.Registration {
 }
 
 // Capabilities : no weights; the EndpointSlices tell what the apex really leads to.
-func (r *Router) Capabilities() router.Capabilities {
-	return router.Capabilities{Ceiling: router.EvidenceProgrammed}
+func (r *Router) Capabilities(context.Context, *siskinv1.Canary) router.Capabilities {
+	return capabilities
 }
 
+var capabilities = router.Capabilities{Ceiling: router.EvidenceProgrammed} //nolint:gochecknoglobals // a constant
+
 // Apply makes the apex select the primary (100/0) or the canary (0/100).
-func (r *Router) Apply(ctx context.Context, in router.Intent) error {
-	if err := r.Capabilities().Check(Name, in.Split); err != nil {
-		return err
+func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
+	if err := capabilities.Check(Name, in.Split); err != nil {
+		return router.Receipt{}, err
 	}
-	_, err := r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(r.Capabilities(), in.Split))
-	return err
+	changed, err := r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(capabilities, in.Split))
+	return router.Receipt{Changed: changed}, err
 }
 
 // Observe compares the apex's selector with the split, and its endpoints with those of the Service of the role.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
-	if err := r.Capabilities().Check(Name, in.Split); err != nil {
+	if err := capabilities.Check(Name, in.Split); err != nil {
 		return router.Observation{}, err
 	}
 	obs := router.Observation{MetricsKind: "app"}

@@ -30,7 +30,7 @@ func TestProgrammed(t *testing.T) {
 			h := routertest.Kubernetes(t, c, "aviary")
 			r, in := kubernetes.New(c), h.Intent
 			in.Split = router.Split{Primary: 100}
-			if err := r.Apply(t.Context(), in); err != nil {
+			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
 			set(t.Context(), t, c, in.Apex, tt.apex)

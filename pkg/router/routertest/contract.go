@@ -72,11 +72,13 @@ func RunContract(t *testing.T, build func(t *testing.T) Harness) {
 
 // splits that the router can do, in an order that visits both ends twice.
 func (s *suite) splits() []router.Split {
-	if s.router.Capabilities().Weighted {
+	if s.caps().Weighted {
 		return []router.Split{{Primary: 100}, {Primary: 99, Canary: 1}, {Primary: 50, Canary: 50}, {Canary: 100}, {Primary: 100}}
 	}
 	return []router.Split{{Primary: 100}, {Canary: 100}, {Primary: 100}}
 }
+
+func (s *suite) caps() router.Capabilities { return s.router.Capabilities(s.Context(), s.Intent.Owner) }
 
 func (s *suite) intent(split router.Split) router.Intent {
 	in := s.Intent
@@ -86,7 +88,7 @@ func (s *suite) intent(split router.Split) router.Intent {
 
 func (s *suite) apply(split router.Split) {
 	s.Helper()
-	if err := s.router.Apply(s.Context(), s.intent(split)); err != nil {
+	if _, err := s.router.Apply(s.Context(), s.intent(split)); err != nil {
 		s.Fatalf("Apply(%v): %v", split, err)
 	}
 	s.sum()
@@ -98,10 +100,10 @@ func (s *suite) observe(split router.Split) router.Observation {
 	if err != nil {
 		s.Fatalf("Observe(%v): %v", split, err)
 	}
-	if obs.Evidence > s.router.Capabilities().Ceiling {
+	if obs.Evidence > s.caps().Ceiling {
 		s.Fatalf("evidence %v is above the ceiling", obs.Evidence)
 	}
-	if obs.Evidence < s.router.Capabilities().Ceiling && (obs.Reason == "" || obs.Message == "") {
+	if obs.Evidence < s.caps().Ceiling && (obs.Reason == "" || obs.Message == "") {
 		s.Fatalf("evidence %v is below the ceiling and nothing tells why: %+v", obs.Evidence, obs)
 	}
 	return obs
@@ -161,7 +163,7 @@ func setAndReadBack(s *suite) {
 		s.apply(split)
 		s.accept(split)
 		obs := s.observe(split)
-		if !obs.Known || obs.Current != split || obs.Evidence != s.router.Capabilities().Ceiling {
+		if !obs.Known || obs.Current != split || obs.Evidence != s.caps().Ceiling {
 			s.Fatalf("after Apply(%v): %+v", split, obs)
 		}
 	}
@@ -228,7 +230,7 @@ func deletedObjectIsRemade(s *suite) {
 	if obs := s.observe(split); obs.Evidence != router.EvidenceNone || obs.Known {
 		s.Fatalf("a deleted object was not noticed: %+v", obs)
 	}
-	err := s.router.Apply(s.Context(), s.intent(split))
+	_, err := s.router.Apply(s.Context(), s.intent(split))
 	if s.Adopted {
 		if !errors.Is(err, router.ErrNotFound) {
 			s.Fatalf("an adopted object cannot be made anew, so Apply waits with ErrNotFound; it returned %v", err)
@@ -253,7 +255,7 @@ func evidenceNeedsTheAnswer(s *suite) {
 		s.Fatalf("without an answer of the data plane: %+v", obs)
 	}
 	s.accept(split)
-	if obs := s.observe(split); obs.Evidence != s.router.Capabilities().Ceiling {
+	if obs := s.observe(split); obs.Evidence != s.caps().Ceiling {
 		s.Fatalf("with an answer of the data plane: %+v", obs)
 	}
 }
@@ -271,11 +273,12 @@ func invalidSplitRefused(s *suite) {
 	s.apply(router.Split{Primary: 100})
 	before := s.get().GetResourceVersion()
 	bad := []router.Split{{}, {Primary: 100, Canary: 100}, {Primary: 101, Canary: -1}, {Primary: -1, Canary: 101}, {Primary: 50, Canary: 49}}
-	if !s.router.Capabilities().Weighted {
+	if !s.caps().Weighted {
 		bad = append(bad, router.Split{Primary: 50, Canary: 50})
 	}
 	for _, split := range bad {
-		if _, ok := errors.AsType[*router.InvalidError](s.router.Apply(s.Context(), s.intent(split))); !ok {
+		_, err := s.router.Apply(s.Context(), s.intent(split))
+		if _, ok := errors.AsType[*router.InvalidError](err); !ok {
 			s.Fatalf("Apply(%v) is not refused as an InvalidError", split)
 		}
 	}
@@ -288,8 +291,9 @@ func errorsAreTyped(s *suite) {
 	ctx, in := s.Context(), s.intent(router.Split{Primary: 100})
 	s.counter.Fail(apierrors.NewTooManyRequests("slow down", 1))
 	_, observed := s.router.Observe(ctx, in)
+	_, applied := s.router.Apply(ctx, in)
 	for call, err := range map[string]error{
-		"Apply": s.router.Apply(ctx, in), "Observe": observed, "Release": s.router.Release(ctx, in),
+		"Apply": applied, "Observe": observed, "Release": s.router.Release(ctx, in),
 	} {
 		if !apierrors.IsTooManyRequests(err) {
 			s.Errorf("%s hides the API server's error: %v", call, err)

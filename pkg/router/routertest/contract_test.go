@@ -52,17 +52,17 @@ func TestFake(t *testing.T) {
 	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
 	boom := errors.New("boom")
 	f.FailNext("Apply", boom)
-	if err := f.Apply(ctx, in); !errors.Is(err, boom) {
+	if _, err := f.Apply(ctx, in); !errors.Is(err, boom) {
 		t.Fatalf("Apply: %v", err)
 	}
 	f.AcceptAfter(2)
-	if err := f.Apply(ctx, in); err != nil {
+	if _, err := f.Apply(ctx, in); err != nil {
 		t.Fatal(err)
 	}
 	var got []router.Evidence
 	for range 4 {
 		got = append(got, observe(ctx, t, f, in).Evidence)
-		if err := f.Apply(ctx, in); err != nil { // Repeating it does not start the wait anew.
+		if _, err := f.Apply(ctx, in); err != nil { // Repeating it does not start the wait anew.
 			t.Fatal(err)
 		}
 	}
@@ -103,7 +103,7 @@ func TestClientKeepsManagers(t *testing.T) {
 	r := h.New(c)
 	in := h.Intent
 	in.Split = router.Split{Canary: 100}
-	if err := r.Apply(t.Context(), in); err != nil {
+	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	var svc corev1.Service

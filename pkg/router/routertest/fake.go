@@ -8,6 +8,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
@@ -117,14 +118,14 @@ func (f *Fake) Calls() []Call {
 }
 
 // Capabilities returns what NewFake was given.
-func (f *Fake) Capabilities() router.Capabilities {
+func (f *Fake) Capabilities(context.Context, *siskinv1.Canary) router.Capabilities {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.caps
 }
 
 // Apply stores the split.
-func (f *Fake) Apply(_ context.Context, in router.Intent) error {
+func (f *Fake) Apply(_ context.Context, in router.Intent) (router.Receipt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.next("Apply")
@@ -133,12 +134,14 @@ func (f *Fake) Apply(_ context.Context, in router.Intent) error {
 	}
 	f.record("Apply", in, err)
 	if err != nil {
-		return err
+		return router.Receipt{}, err
 	}
-	if r, ok := f.routes[app(in)]; !ok || r.split != in.Split {
-		f.routes[app(in)] = &route{split: in.Split, wait: f.delay}
+	r, ok := f.routes[app(in)]
+	if ok && r.split == in.Split {
+		return router.Receipt{}, nil
 	}
-	return nil
+	f.routes[app(in)] = &route{split: in.Split, wait: f.delay}
+	return router.Receipt{Changed: true}, nil
 }
 
 // Observe tells what is stored; every call brings the acceptance closer.

@@ -390,16 +390,16 @@ func TestRouterAndEngineAgree(t *testing.T) {
 			r := kubernetes.New(w.c)
 			in := routertest.Intent(w.in.Canary)
 			for _, split := range []router.Split{{Primary: 100}, {Canary: 100}, {Primary: 100}} {
-				in.Split, w.in.Serving = split, service.ServingRole(r.Capabilities(), split)
+				in.Split, w.in.Serving = split, service.ServingRole(r.Capabilities(t.Context(), in.Owner), split)
 				w.apply()
 				w.c.Writes()
-				if err := r.Apply(t.Context(), in); err != nil || w.c.Writes() != 0 {
+				if _, err := r.Apply(t.Context(), in); err != nil || w.c.Writes() != 0 {
 					t.Errorf("router after engine at %v: %v", split, err)
 				}
 			}
 			for _, split := range []router.Split{{Canary: 100}, {Primary: 100}} {
-				in.Split, w.in.Serving = split, service.ServingRole(r.Capabilities(), split)
-				if err := r.Apply(t.Context(), in); err != nil {
+				in.Split, w.in.Serving = split, service.ServingRole(r.Capabilities(t.Context(), in.Owner), split)
+				if _, err := r.Apply(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
 				w.c.Writes()
