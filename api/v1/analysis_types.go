@@ -202,6 +202,7 @@ type SessionAffinity struct {
 	PrimaryCookieName string `json:"primaryCookieName,omitempty"`
 	// maxAge of the canary's cookie in seconds. Default 86400, a day.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
 	// +optional
 	MaxAge *int32 `json:"maxAge,omitempty"`
 	// domain of the cookies. Default: the host that was asked.

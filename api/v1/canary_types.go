@@ -179,10 +179,12 @@ type AutoscalerRef struct {
 type ScalerReplicas struct {
 	// minReplicas is the least number of pods.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
 	// +optional
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 	// maxReplicas is the largest number of pods.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
 	// +optional
 	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
 }
