@@ -99,6 +99,9 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
 					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now,
 				}
+				if q.Primary { // all that is asked of the canary is asked of the primary, since it took the traffic
+					in.Names, in.TrafficAt = in.Names.OfPrimary(), s.State.Since
+				}
 				return a.Pool.Ask(who, key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
 			}
 		}

@@ -140,8 +140,13 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 
 // carryOut stores a decision, acts on it and tells it.
 func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observe.World, s plan.Snapshot, d plan.Decision) (reconcile.Result, error) {
+	provider := ""
+	if w.Router != nil {
+		provider = r.Observer.ProviderOf(c)
+	}
 	next := report.Status(&c.Status, report.Input{
-		Decision: d, Snapshot: s, Generation: c.Generation, Evidence: w.Observation.Evidence.String(), Describe: describer(w),
+		Decision: d, Snapshot: s, Generation: c.Generation, Provider: provider,
+		Evidence: w.Observation.Evidence.String(), Describe: describer(w),
 	})
 	stuck := r.newlyStalled(c, d)
 	later, err := r.store(ctx, c, &next, s.Now)

@@ -39,6 +39,12 @@ func NamesOf(c *siskinv1.Canary) Names {
 	}
 }
 
+// OfPrimary returns the names by which a query about the canary asks about the primary.
+func (n Names) OfPrimary() Names {
+	n.Canary, n.CanaryWorkload = n.Primary, n.PrimaryWorkload
+	return n
+}
+
 // Reasons of a Result whose verdict is not pass.
 const (
 	// ReasonOutOfRange : the value is outside of the limits.

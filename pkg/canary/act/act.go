@@ -128,6 +128,9 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 func (a *Actor) collect(ctx context.Context, w *observe.World, fresh string) error {
 	st := w.Canary.Status
 	used := []string{fresh, st.Rejected}
+	if st.Rollout != nil {
+		used = append(used, st.Rollout.Previous) // a bake or a person may go back to it
+	}
 	for _, r := range []*siskinv1.RevisionStatus{st.Stable, st.Canary} {
 		if r != nil {
 			used = append(used, r.Revision)

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -104,32 +105,30 @@ func listed(in []siskinv1.AnalysisStep, every time.Duration) ([]plan.Step, error
 // possible refuses a strategy that the router cannot do, by name.
 func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	a := c.Spec.Analysis
-	cannot := func(field, what, instead string) error {
-		name := c.Spec.Provider
-		if name == "" {
-			name = "the default one"
+	if z.SkipAnalysis {
+		return nil
+	}
+	for _, need := range []struct {
+		missing              bool
+		field, what, instead string
+	}{
+		{weighted(a) && !caps.Weighted, "", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
+		{z.PromotionStep > 0 && !caps.Weighted, ".stepWeightPromotion", "split traffic by weight", "leave it out"},
+		{len(a.Match) > 0 && !caps.Match, ".match", "select requests", "leave it out, or use a provider that can"},
+		{a.Mirror && !caps.Mirror, ".mirror", "mirror requests", "set it to false, or use a provider that can"},
+		{mirror(a)%100 > 0 && !caps.MirrorPercent, ".mirrorWeight", "mirror a part of the requests", "leave it out"},
+		{a.SessionAffinity != nil && !caps.Affinity, ".sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
+	} {
+		if need.missing {
+			name := cmp.Or(c.Spec.Provider, c.Status.Provider, "the default one")
+			return &InvalidSpecError{"spec.analysis" + need.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, need.what, need.instead)}
 		}
-		return &InvalidSpecError{field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, what, instead)}
 	}
 	switch {
-	case z.SkipAnalysis:
-		return nil
-	case !caps.Weighted && weighted(a):
-		return cannot("spec.analysis", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi")
-	case !caps.Weighted && z.PromotionStep > 0:
-		return cannot("spec.analysis.stepWeightPromotion", "split traffic by weight", "leave it out")
-	case !weighted(a) && a.Iterations == nil && caps.Weighted:
-		return &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights, steps or iterations"}
-	case len(a.Match) > 0 && !caps.Match:
-		return cannot("spec.analysis.match", "select requests", "use weights or iterations without match, or a provider that can")
-	case a.Mirror && !caps.Mirror:
-		return cannot("spec.analysis.mirror", "mirror requests", "set mirror to false, or use a provider that can")
-	case a.Mirror && mirror(a) < 100 && !caps.MirrorPercent:
-		return cannot("spec.analysis.mirrorWeight", "mirror a part of the requests", "leave mirrorWeight out")
-	case a.SessionAffinity != nil && !caps.Affinity:
-		return cannot("spec.analysis.sessionAffinity", "keep users at a version", "leave sessionAffinity out, or use a provider that can")
 	case a.SessionAffinity != nil && !weighted(a):
 		return &InvalidSpecError{"spec.analysis.sessionAffinity", "it needs weights: give stepWeight, stepWeights or steps"}
+	case !weighted(a) && a.Iterations == nil && caps.Weighted:
+		return &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights, steps or iterations"}
 	}
 	return nil
 }

@@ -2,9 +2,11 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,12 +75,15 @@ type Observer struct {
 	names, drifts memo
 }
 
+// ProviderOf names the provider of a Canary. One that names none keeps the provider that it began with, whatever the controller's
+// default becomes: its route would be left behind.
+func (o *Observer) ProviderOf(c *siskinv1.Canary) string {
+	return cmp.Or(c.Spec.Provider, c.Status.Provider, o.Default)
+}
+
 // RouterOf returns the router of a Canary. Errors: *router.InvalidError.
 func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
-	name := c.Spec.Provider
-	if name == "" {
-		name = o.Default
-	}
+	name := o.ProviderOf(c)
 	r, ok := o.Routers[name]
 	if !ok && slices.Contains(o.Unavailable, name) {
 		return nil, &router.InvalidError{Router: name, Field: "spec.provider", Message: fmt.Sprintf(
@@ -282,6 +287,8 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	if w.Target != nil {
 		s.Target = targetOf(w)
 	}
+	s.Request, s.RequestedBy = w.Canary.Annotations[siskinv1.RequestAnnotation], w.Canary.Annotations[siskinv1.RequestedByAnnotation]
+	s.Kept = slices.Sorted(maps.Keys(w.Snapshots))
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)
 	return s

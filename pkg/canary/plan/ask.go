@@ -45,16 +45,19 @@ func Ask(s Snapshot) []Question {
 		}
 	case WaitingPromotion:
 		qs = append(qs, checkQuestions(s)...)
+	case Baking:
+		qs = append(qs, s.bakeQuestions()...)
 	case Initialized, Succeeded, Failed, Cancelled:
 		qs = append(qs, s.endQuestions()...)
-	case Initializing, Promoting, Finalising, RollingBack, Terminating:
+	case Initializing, Frozen, Promoting, Finalising, RollingBack, Terminating:
 	}
 	return qs
 }
 
 // rollbackQuestions ask the rollback hooks once an interval for as long as there is something to take back.
 func rollbackQuestions(s Snapshot) []Question {
-	if !s.State.Phase.OnTrial() && s.State.Phase != Waiting {
+	z := s.State
+	if z.Direct || !z.Phase.OnTrial() && z.Phase != Waiting && z.Phase != Baking {
 		return nil
 	}
 	return s.hookQuestions(RollbackHook, s.tick(s.State.StartedAt))
@@ -70,7 +73,7 @@ func (s Snapshot) endQuestions() []Question {
 
 // startQuestions are asked between a canary that is ready and its first traffic.
 func startQuestions(s Snapshot) []Question {
-	if !s.canaryMayServe() || s.State.Split != AllPrimary() || s.Now.Before(s.State.CheckAt) {
+	if s.State.Forced || !s.canaryMayServe() || s.State.Split != AllPrimary() || s.Now.Before(s.State.CheckAt) {
 		return nil
 	}
 	pre := s.preQuestions()
@@ -87,7 +90,7 @@ func (s Snapshot) preQuestions() []Question {
 
 // checkQuestions are those of a check: hooks and metrics, then, when they passed, the gates before the next step.
 func checkQuestions(s Snapshot) []Question {
-	if !s.checkDue() {
+	if s.State.Forced || !s.checkDue() {
 		return nil
 	}
 	qs := s.checks()
@@ -113,7 +116,7 @@ func (s Snapshot) checks() []Question {
 // increaseGates ask whether the canary may get more; only a rise needs them.
 func (s Snapshot) increaseGates() []Question {
 	n := s.Spec.next(s.State)
-	if n == 0 || s.Spec.Steps[n-1].Weight <= s.State.Split.Canary {
+	if n == 0 || !s.Spec.Steps[n-1].serves(s.State.Split) {
 		return nil
 	}
 	if s.State.Step == 0 {

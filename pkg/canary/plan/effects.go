@@ -11,7 +11,7 @@ func world(s Snapshot, d *Decision) []Effect {
 	}
 	serving := s.servingWanted(z)
 	split := serving && s.routeDiffers(z)
-	leave := split && s.Route.Known && s.Route.Current.Canary > z.Split.Canary
+	leave := split && s.Route.Known && s.Route.Current.exceeds(z.Split)
 	var es []Effect
 	if leave { // first of all: no other error may keep traffic at a canary that must not have it
 		es = append(es, ApplySplit{z.Split})
@@ -31,6 +31,9 @@ func world(s Snapshot, d *Decision) []Effect {
 	if rev, n, ok := s.canaryWanted(z); ok {
 		es = append(es, ApplyCanary{rev, n})
 	}
+	if e, ok := s.scalerWanted(z); ok {
+		es = append(es, e)
+	}
 	if s.holdWanted(z) {
 		es = append(es, HoldTarget{z.Replicas})
 	}
@@ -45,7 +48,22 @@ func (s Snapshot) servingWanted(z State) bool {
 
 // holdWanted tells that the target, from which the traffic has gone, is still up.
 func (s Snapshot) holdWanted(z State) bool {
-	return z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil)
+	scaled := !s.Scaler.Found || s.Scaler.OnPrimary // an autoscaler of pods that are gone would stand still
+	return z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil) && scaled
+}
+
+// scalerWanted returns how the user's autoscaler should be, if it is not.
+func (s Snapshot) scalerWanted(z State) (ApplyScaler, bool) {
+	e := ApplyScaler{Floor: z.Floor, Canary: s.Spec.CanaryScaled && onCanary(z)}
+	if !s.Scaler.Found || z.Phase == Initializing || !s.Primary.Found {
+		return e, false
+	}
+	return e, !s.Scaler.OnPrimary || s.Scaler.Floor != e.Floor || s.Scaler.Canary != e.Canary || s.Scaler.Drifted
+}
+
+// onCanary tells whether the canary runs the candidate.
+func onCanary(z State) bool {
+	return z.Phase == Progressing || z.Phase == WaitingPromotion || z.Phase == Frozen
 }
 
 func (s Snapshot) routeDiffers(z State) bool {
@@ -74,10 +92,10 @@ func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
 func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	c := s.Canary
 	switch {
-	case z.Phase == Progressing, z.Phase == WaitingPromotion, z.Phase == Promoting && c.Found:
+	case onCanary(z), z.Phase == Promoting && c.Found && !z.Direct:
 		n, wanted := s.trialWanted(z)
 		return z.Candidate, n, wanted
-	case z.Phase.Idle(), z.Phase == Waiting:
+	case z.Phase.Idle(), z.Phase == Waiting, z.Phase == Baking, z.Phase == Promoting && z.Direct:
 		return c.Revision, 0, c.Found && c.Replicas > 0 && s.canaryFree(z)
 	}
 	return "", 0, false
@@ -91,7 +109,7 @@ func (s Snapshot) trialWanted(z State) (int32, bool) {
 		return n, true
 	case c.Revision != z.Candidate:
 		return n, s.canaryFree(z) || c.Pods == 0 && c.Replicas == 0
-	case n < c.Replicas && !s.canaryFree(z):
+	case n < c.Replicas && !s.canaryFree(z), s.Spec.CanaryScaled && c.Replicas > 0:
 		n = c.Replicas
 	}
 	return n, c.Replicas != n || c.Drifted
@@ -121,7 +139,10 @@ func terminate(s Snapshot, d *Decision) {
 	switch {
 	case !s.Target.Found || z.Stable == "":
 		d.because("nothing has to be restored")
-		d.Effects = []Effect{RestoreServices{}, Finish{}}
+		if s.Scaler.Found && !s.Scaler.Restored {
+			d.Effects = append(d.Effects, RestoreScaler{})
+		}
+		d.Effects = append(d.Effects, RestoreServices{}, Finish{})
 	case z.DrainUntil.IsZero() || !s.Services.Restored:
 		restore(s, d)
 	case s.Now.Before(z.DrainUntil):
@@ -152,6 +173,9 @@ func restore(s Snapshot, d *Decision) {
 		return
 	}
 	d.because("the target is at full size: Services and routes are given back")
+	if s.Scaler.Found && !s.Scaler.Restored {
+		d.Effects = append(d.Effects, RestoreScaler{})
+	}
 	d.Effects = append(d.Effects, RestoreServices{})
 	if z.DrainUntil.IsZero() {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)

@@ -31,7 +31,7 @@ func promoting(s Snapshot, d *Decision) {
 		preferReady(s, d)
 		return
 	}
-	if s.Spec.PromotionStep > 0 && z.Split.Canary > s.Spec.PromotionStep {
+	if s.Spec.PromotionStep > 0 && z.Split.Canary > s.Spec.PromotionStep && !z.Direct {
 		d.enter(Finalising, s.Now)
 		giveBack(s, d)
 		d.notify(Notice{Reason: "Finalising", Severity: Info, Revision: z.Candidate, Message: d.Why})
@@ -43,6 +43,7 @@ func promoting(s Snapshot, d *Decision) {
 // preferReady never leaves traffic at a side without a ready pod while the other has one. Both run what passed.
 func preferReady(s Snapshot, d *Decision) {
 	switch {
+	case d.Next.Direct && s.Canary.Endpoints > 0:
 	case s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 && s.Canary.Revision == s.State.Candidate:
 		d.Next.Split = ToCanary(100)
 	case s.Canary.Endpoints == 0 && s.Primary.Endpoints > 0:
@@ -89,10 +90,16 @@ func giveBack(s Snapshot, d *Decision) {
 func succeed(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.enter(Succeeded, s.Now)
-	z.Stable, z.Rejected, z.Cause, z.Step = z.Candidate, "", "", len(s.Spec.Steps)
-	z.Halted, z.Overdue = false, false
+	z.Stable, z.Step = z.Candidate, len(s.Spec.Steps)
+	if !z.Direct {
+		z.Rejected, z.Cause = "", ""
+	}
+	z.Halted, z.Overdue, z.Paused = false, false, false
 	z.CheckAt, z.Deadline = time.Time{}, time.Time{}
 	withdraw(s, d)
+	if s.Spec.Bake > 0 && !z.Direct && !s.Spec.SkipAnalysis && z.Previous != z.Stable {
+		startBake(s, d)
+	}
 	d.because("%s", serving(*z))
 	d.notify(Notice{
 		Reason: "Promoted", Severity: Info, Alert: true, Revision: z.Stable,
@@ -121,6 +128,10 @@ func takenBack(s Snapshot, d *Decision) bool {
 		rollback(s, d, Cancelled, why, nil)
 		return true
 	}
+	if why := s.spent(*z); why != "" {
+		giveUp(s, d, why, nil)
+		return true
+	}
 	if why := s.hopeless(); why != "" {
 		rollback(s, d, Failed, why, nil)
 		return true
@@ -138,12 +149,21 @@ func takenBack(s Snapshot, d *Decision) bool {
 // pointless tells why nobody wants the rollout any more.
 func (s Snapshot) pointless(z State) string {
 	switch {
+	case z.Direct:
 	case s.Target.Found && s.Target.Revision == z.Stable:
 		return fmt.Sprintf("the target returned to the promoted revision %s", z.Stable)
 	case z.Replicas == 0 && z.Split == AllPrimary() && z.Phase != Promoting:
 		return "the target was scaled to zero: nothing can be judged"
 	}
 	return ""
+}
+
+// spent tells why no more checks may fail: an edit may have lowered the threshold.
+func (s Snapshot) spent(z State) string {
+	if z.Phase == Promoting || z.Phase == Frozen || z.Forced || z.FailedChecks == 0 || z.FailedChecks < s.Spec.Threshold {
+		return ""
+	}
+	return fmt.Sprintf("%d failed checks reach the threshold of %d", z.FailedChecks, s.Spec.Threshold)
 }
 
 // superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves.
@@ -161,14 +181,16 @@ func (s Snapshot) rollbackAsked() (Result, bool) {
 func (s Snapshot) hopeless() string {
 	z := s.State
 	switch {
-	case z.Phase != Promoting && z.FailedChecks > 0 && z.FailedChecks >= s.Spec.Threshold:
-		return fmt.Sprintf("%d failed checks reach the threshold of %d", z.FailedChecks, s.Spec.Threshold)
 	case z.Phase == Promoting && s.Primary.gaveUp(z.Candidate):
 		return fmt.Sprintf("the primary did not become ready: %s", s.Primary.explain(z.Candidate))
 	case z.Phase != Promoting && s.Canary.gaveUp(z.Candidate):
 		return fmt.Sprintf("the canary did not become ready: %s", s.Canary.explain(z.Candidate))
 	case !s.expired(z):
 		return ""
+	case z.Phase == Frozen:
+		return "nobody decided before the deadline: " + z.Cause
+	case z.Paused:
+		return "nobody resumed the rollout before the deadline"
 	case z.Phase == Waiting, z.Halted:
 		return "the gate did not agree before its deadline"
 	case z.Phase == Promoting:
@@ -189,32 +211,39 @@ func (s Snapshot) hopeless() string {
 // lostPods takes the traffic away from a canary without a ready pod: it counts as a failed check, and the steps start anew.
 func lostPods(s Snapshot, d *Decision) bool {
 	z := &d.Next
-	if z.Split.Canary == 0 || s.Canary.Endpoints > 0 {
+	if !z.Split.Reaches() || s.Canary.Endpoints > 0 {
 		return false
 	}
-	r := Result{Name: "canary pods", Kind: "pods", Answer: Answer{
-		Verdict: Fail, Value: "0 ready", Limit: ">= 1 ready",
-		Message: s.Canary.explain(z.Candidate),
-	}}
+	r := lost("canary pods", s.Canary.explain(z.Candidate))
 	z.Results = []Result{r}
+	if z.Phase == Frozen {
+		rollback(s, d, Failed, describe(r), &r)
+		return true
+	}
 	fail(s, d, r)
 	if z.Phase == RollingBack {
 		return true
 	}
 	withdraw(s, d)
 	d.enter(Progressing, s.Now)
-	z.Step, z.StepAt, z.Deadline, z.Halted = 0, s.Now, s.Now.Add(s.Spec.Deadline), false
+	z.Step, z.StepAt, z.Deadline, z.Halted, z.PausedUntil = 0, s.Now, s.Now.Add(s.Spec.Deadline), false, time.Time{}
+	if z.Paused {
+		s.hold(d)
+	}
 	return true
 }
 
 // rollback starts to take the candidate back, and ends it at once if it has no traffic.
 func rollback(s Snapshot, d *Decision, outcome Phase, cause string, r *Result) {
 	z := &d.Next
-	z.Reverting = z.Phase == Promoting || z.Phase == Finalising
+	z.Reverting = z.Phase == Promoting || z.Phase == Finalising || z.Phase == Baking
+	if z.Phase == Baking {
+		z.Stable = z.Previous
+	}
 	d.enter(RollingBack, s.Now)
 	z.Outcome, z.Cause = outcome, cause
 	z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
-	z.Halted, z.Overdue = false, false
+	z.Halted, z.Overdue, z.Paused, z.PausedUntil, z.BakeUntil = false, false, false, time.Time{}, time.Time{}
 	d.WaitingFor = nil
 	n := Notice{
 		Reason: "RollingBack", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
@@ -288,7 +317,7 @@ func end(s Snapshot, d *Decision, remark string) {
 	d.enter(outcome, s.Now)
 	z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 	z.EffectiveAt, z.Reverting = s.Now, z.Reverting && z.Split != AllPrimary()
-	if outcome == Failed {
+	if outcome == Failed && !z.Direct {
 		z.Rejected = z.Candidate
 	}
 	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
@@ -305,8 +334,8 @@ func end(s Snapshot, d *Decision, remark string) {
 	}
 	if z.Split != AllPrimary() {
 		n.Severity, n.Alert = Error, true
-		n.Message = fmt.Sprintf("revision %s goes on serving %d%%: the primary cannot take the traffic (%s); repair it", z.Candidate,
-			z.Split.Canary, s.Primary.explain(z.Stable))
+		n.Message = fmt.Sprintf("revision %s goes on serving %s: the primary cannot take the traffic (%s); repair it, or fix the target and annotate "+
+			"siskin.dev/request=promote@<token>", z.Candidate, share(z.Split), s.Primary.explain(z.Stable))
 	}
 	d.notify(n)
 	d.wakeAt(s.Now, z.DrainUntil)

@@ -8,7 +8,7 @@ import (
 
 // progress brings the canary up and then takes it step by step.
 func progress(s Snapshot, d *Decision) {
-	if s.State.Step > 0 {
+	if s.State.Step > 0 && !s.State.Forced {
 		check(s, d)
 		return
 	}
@@ -24,6 +24,8 @@ func progress(s Snapshot, d *Decision) {
 		if s.Route.Rejected {
 			d.Stalled = "RouteRejected"
 		}
+	case s.State.Forced:
+		promote(s, d, "the promotion was asked for")
 	case s.Spec.SkipAnalysis:
 		promote(s, d, "analysis is skipped")
 	case s.Now.Before(z.CheckAt):
@@ -60,6 +62,11 @@ func prepare(s Snapshot, d *Decision) {
 		d.wake(s.untilTick(z.StepAt))
 		return
 	}
+	if s.paused(d) {
+		z.CheckAt = s.Now.Add(s.interval())
+		d.wakeAt(s.Now, z.CheckAt)
+		return
+	}
 	step(s, d)
 }
 
@@ -76,14 +83,15 @@ func step(s Snapshot, d *Decision) {
 		z.TrafficAt = s.Now
 	}
 	d.enter(Progressing, s.Now) // an edit may have added steps to one that waited for its promotion
-	z.Step, z.Attempt, z.Split = n, z.Attempt+1, ToCanary(to.Weight)
+	z.Step, z.Attempt, z.Split = n, z.Attempt+1, to.split()
+	z.PausedUntil = time.Time{}
 	z.StepAt, z.EffectiveAt, z.CheckAt = s.Now, time.Time{}, s.Now.Add(Settle+to.Interval)
 	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
 	z.Halted = false
-	d.because("step %d of %d: %d%% of the traffic at revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate)
+	d.because("step %d of %d: revision %s has %s", n, len(s.Spec.Steps), z.Candidate, share(z.Split))
 	d.notify(Notice{
 		Reason: "StepAdvanced", Severity: Info, Revision: z.Candidate,
-		Message: fmt.Sprintf("step %d of %d: canary weight %d for revision %s", n, len(s.Spec.Steps), to.Weight, z.Candidate),
+		Message: fmt.Sprintf("step %d of %d: revision %s gets %s", n, len(s.Spec.Steps), z.Candidate, share(z.Split)),
 	})
 	d.wakeAt(s.Now, z.StepAt.Add(Settle))
 }
@@ -91,7 +99,7 @@ func step(s Snapshot, d *Decision) {
 // check judges the step when its time has come.
 func check(s Snapshot, d *Decision) {
 	z := &d.Next
-	d.because("step %d of %d: %d%% of the traffic at revision %s", z.Step, len(s.Spec.Steps), z.Split.Canary, z.Candidate)
+	d.because("step %d of %d: revision %s has %s", z.Step, len(s.Spec.Steps), z.Candidate, share(z.Split))
 	d.wakeAt(s.Now, z.CheckAt)
 	d.wakeAt(s.Now, s.deadline(*z))
 	if s.Route.Rejected {
@@ -141,6 +149,12 @@ func passed(s Snapshot, d *Decision, o outcome) {
 	z := &d.Next
 	if !s.canaryReady() {
 		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
+		return
+	}
+	if s.paused(d) {
+		z.Results = o.results
+		z.Attempt, z.CheckAt = z.Attempt+1, s.nextPaused(*z)
+		d.wakeAt(s.Now, z.CheckAt)
 		return
 	}
 	last := s.Spec.next(s.State) == 0
@@ -240,7 +254,7 @@ func fail(s Snapshot, d *Decision, r Result) {
 	z := &d.Next
 	z.FailedChecks++
 	if z.FailedChecks >= s.Spec.Threshold {
-		rollback(s, d, Failed, describe(r), &r)
+		giveUp(s, d, describe(r), &r)
 		return
 	}
 	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())

@@ -63,6 +63,7 @@ func targetMissing(d *Decision) {
 // idle waits for a new revision.
 func idle(s Snapshot, d *Decision) {
 	z := &d.Next
+	z.Floor = 0
 	stranded(s, d)
 	told(s, d)
 	rev := s.Target.Revision
@@ -136,16 +137,14 @@ func told(s Snapshot, d *Decision) {
 func begin(s Snapshot, d *Decision, rev string) {
 	z := &d.Next
 	superseded := ""
-	if !z.Phase.Idle() {
+	if !z.Phase.Idle() && z.Candidate != rev {
 		superseded = fmt.Sprintf("; it replaces %s", z.Candidate)
 	}
 	z.Rollout++
 	z.Previous = z.Stable
 	z.Candidate, z.StartedAt, z.StepAt, z.CheckAt = rev, s.Now, s.Now, s.Now
-	z.TrafficAt, z.EffectiveAt = time.Time{}, time.Time{}
-	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
-	z.Passed, z.Results, z.Cause, z.Rejected = nil, nil, "", ""
-	z.Halted, z.Overdue, z.Reverting = false, false, false
+	z.Cause, z.Rejected = "", ""
+	*z = z.fresh()
 	withdraw(s, d)
 	if gates := s.Spec.hooks(ConfirmRollout); len(gates) > 0 {
 		d.enter(Waiting, s.Now)
@@ -159,7 +158,7 @@ func begin(s Snapshot, d *Decision, rev string) {
 		d.wake(s.Spec.Interval)
 		return
 	}
-	z.Deadline = s.Now.Add(s.Spec.Deadline)
+	z.Deadline, z.Floor = s.Now.Add(s.Spec.Deadline), s.floor()
 	d.enter(Progressing, s.Now)
 	d.because("new revision %s: the canary is being started", rev)
 	d.notify(Notice{
@@ -167,6 +166,24 @@ func begin(s Snapshot, d *Decision, rev string) {
 		Message: fmt.Sprintf("new revision %s detected%s: starting the canary", rev, superseded),
 	})
 	d.wakeAt(s.Now, z.Deadline)
+}
+
+// fresh is the state without what was of the rollout before.
+func (z State) fresh() State {
+	z.TrafficAt, z.EffectiveAt, z.PausedUntil, z.BakeUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
+	z.Passed, z.Results = nil, nil
+	z.Halted, z.Overdue, z.Reverting, z.Paused, z.Forced, z.Direct = false, false, false, false, false, false
+	z.Floor = 0
+	return z
+}
+
+// floor is the number of pods below which an autoscaler must not take the primary while a rollout lasts: its size before.
+func (s Snapshot) floor() int32 {
+	if !s.Scaler.Found {
+		return 0
+	}
+	return max(s.State.Floor, s.replicas())
 }
 
 // withdraw gives all traffic to the primary. What lost its traffic keeps running until it is drained.
@@ -195,7 +212,7 @@ func waitForRollout(s Snapshot, d *Decision) {
 		return
 	}
 	d.enter(Progressing, s.Now)
-	z.StepAt, z.CheckAt, z.Deadline = s.Now, s.Now, s.Now.Add(s.Spec.Deadline)
+	z.StepAt, z.CheckAt, z.Deadline, z.Floor = s.Now, s.Now, s.Now.Add(s.Spec.Deadline), s.floor()
 	d.because("revision %s was approved: the canary is being started", z.Candidate)
 	d.notify(Notice{
 		Reason: "Approved", Severity: Info, Alert: true, Revision: z.Candidate,

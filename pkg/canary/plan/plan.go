@@ -21,13 +21,17 @@ func Decide(s Snapshot) Decision {
 	}
 	recordReplicas(s, &d)
 	switch {
-	case takenBack(s, &d):
-	case s.Spec.Invalid != "" && d.Next.Phase != RollingBack:
+	case asked(s, &d), takenBack(s, &d):
+	case s.Spec.Invalid != "" && !d.Next.Phase.ending():
 		unusable(s, &d)
 	default:
 		forward(s, &d)
 	}
 	settle(s, &d)
+	if s.Scaler.Missing && d.Stalled == "" {
+		d.Stalled = "AutoscalerNotFound"
+		d.wait("the autoscaler that spec.autoscalerRef names: it does not exist")
+	}
 	d.wakeAt(s.Now, d.Next.DrainUntil)
 	if d.Next.Phase != s.State.Phase {
 		d.wake(time.Millisecond) // a phase that begins may be over already
@@ -58,6 +62,10 @@ func forward(s Snapshot, d *Decision) {
 		progress(s, d)
 	case WaitingPromotion:
 		check(s, d)
+	case Frozen:
+		frozen(s, d)
+	case Baking:
+		bake(s, d)
 	case Promoting:
 		promoting(s, d)
 	case Finalising:
@@ -141,18 +149,41 @@ func (s Snapshot) drained(z State) bool {
 	return !z.judging() && !s.Now.Before(z.DrainUntil) && s.Canary.Pods == 0 && (s.Target.Held || !s.Target.Found)
 }
 
-// primaryReady tells whether the primary serves revision at its full size.
+// primaryReady tells whether the primary serves revision at its full size. Under an autoscaler that is its size before the rollout:
+// pods that are added to it meanwhile hold nothing up.
 func (s Snapshot) primaryReady(revision string) bool {
-	return s.Primary.Replicas >= s.replicas() && s.Primary.Ready(revision, s.Spec.PrimaryReady)
+	p := s.Primary
+	if s.Scaler.OnPrimary && s.State.Floor > 0 {
+		p.Replicas = min(p.Replicas, s.State.Floor)
+	}
+	return s.Primary.Replicas >= s.replicas() && p.Ready(revision, s.Spec.PrimaryReady)
 }
 
 // canaryReady tells whether the canary runs the candidate at the size that it should have.
 func (s Snapshot) canaryReady() bool {
-	return s.Canary.Replicas >= max(s.Spec.CanarySize.Of(s.replicas()), 1) && s.Canary.Ready(s.State.Candidate, s.Spec.CanaryReady)
+	c, need := s.Canary, max(s.Spec.CanarySize.Of(s.judgedSize()), 1)
+	if s.Spec.CanaryScaled {
+		need = 1
+	}
+	if s.Scaler.OnPrimary {
+		c.Replicas = min(c.Replicas, need)
+	}
+	return s.Canary.Replicas >= need && c.Ready(s.State.Candidate, s.Spec.CanaryReady)
 }
 
-// replicas is the number of pods that the user wants.
+// judgedSize is the number of pods of the primary that the canary is measured by: under an autoscaler its size before the rollout.
+func (s Snapshot) judgedSize() int32 {
+	if s.Scaler.OnPrimary && s.State.Floor > 0 {
+		return min(s.State.Floor, s.replicas())
+	}
+	return s.replicas()
+}
+
+// replicas is the number of pods that the user wants; under an autoscaler, that it wants.
 func (s Snapshot) replicas() int32 {
+	if s.Scaler.OnPrimary && s.Primary.Found {
+		return s.Primary.Replicas
+	}
 	if s.Target.Found {
 		return s.Target.Replicas
 	}

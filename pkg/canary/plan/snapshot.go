@@ -31,6 +31,11 @@ func (p Phase) Idle() bool {
 	return p == Initialized || p == Succeeded || p == Failed || p == Cancelled
 }
 
+// ending tells whether what was begun is to be brought to its end whatever becomes of the spec.
+func (p Phase) ending() bool {
+	return p == Promoting || p == Finalising || p == Baking || p == RollingBack
+}
+
 // OnTrial tells whether a candidate is being judged or promoted, so that a rollback would mean something.
 func (p Phase) OnTrial() bool {
 	return p == Progressing || p == WaitingPromotion || p == Frozen || p == Promoting || p == Finalising
@@ -113,6 +118,8 @@ type Scaler struct {
 	OnPrimary bool
 	// Floor is the number of pods that it was told not to go below for the rollout; 0 none.
 	Floor int32
+	// Canary tells that the canary has an autoscaler of its own.
+	Canary bool
 	// Drifted tells that its limits, or the canary's autoscaler, are not what the spec says.
 	Drifted bool
 	// Restored tells that it scales the target and is as the user wrote it.

@@ -57,6 +57,11 @@ type Step struct {
 	Pause time.Duration
 }
 
+// serves tells whether users see more of the canary in this step than by present. Copies of requests are no answers.
+func (t Step) serves(present Split) bool {
+	return t.Weight > present.Canary || t.Audience && !present.Audience
+}
+
 func (t Step) split() Split {
 	return Split{Primary: 100 - t.Weight, Canary: t.Weight, Mirror: t.Mirror, Audience: t.Audience}
 }

@@ -15,6 +15,24 @@ func names(hooks []Hook) string {
 	return join(parts)
 }
 
+// share says in words what reaches the canary.
+func share(p Split) string {
+	var parts []string
+	if p.Canary > 0 {
+		parts = append(parts, fmt.Sprintf("%d%% of the traffic", p.Canary))
+	}
+	if p.Audience {
+		parts = append(parts, "the requests that match")
+	}
+	if p.Mirror > 0 {
+		parts = append(parts, fmt.Sprintf("copies of %d%% of the requests", p.Mirror))
+	}
+	if len(parts) == 0 {
+		return "no traffic yet"
+	}
+	return strings.Join(parts, " and ")
+}
+
 // describe says what a check found: name, value, limit, reason.
 func describe(r Result) string {
 	var b strings.Builder

@@ -32,6 +32,8 @@ type Input struct {
 	Generation int64
 	// Evidence for the split as observed.
 	Evidence string
+	// Provider that carries the traffic; "" when it is not known.
+	Provider string
 	// Describe tells what is known of a revision.
 	Describe func(revision string) siskinv1.RevisionStatus
 }
@@ -42,6 +44,9 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	d, s := in.Decision, in.Snapshot
 	SetState(&st, d.Next, len(s.Spec.Steps))
 	st.ObservedGeneration = in.Generation
+	if st.Stable != nil && in.Provider != "" {
+		st.Provider = in.Provider
+	}
 	st.Message = clip(d.Why)
 	st.WaitingFor = nil
 	for _, w := range d.WaitingFor {
@@ -74,7 +79,8 @@ func describe(r *siskinv1.RevisionStatus, f func(string) siskinv1.RevisionStatus
 
 // iterations counts the passed checks before the switch of a blue/green rollout.
 func iterations(z plan.State, spec plan.Spec) int32 {
-	if len(spec.Steps) == 0 || spec.Steps[0].Weight != 0 || !z.Phase.OnTrial() {
+	n := len(spec.Steps)
+	if n == 0 || !z.Phase.OnTrial() || n > 1 && spec.Steps[n-2].Weight != 0 || n == 1 && !spec.Steps[0].Audience {
 		return 0
 	}
 	return int32(max(min(z.Step, len(spec.Steps))-1, 0)) //nolint:gosec // at most 10001 steps
@@ -83,7 +89,7 @@ func iterations(z plan.State, spec plan.Spec) int32 {
 // record adds a rollout that ended, or was replaced by a newer one, to the history; tried is what was known of its revision.
 func record(st *siskinv1.CanaryStatus, tried *siskinv1.RevisionStatus, is plan.State, s plan.Snapshot) {
 	was := s.State
-	replaced := is.Rollout > was.Rollout && (was.Phase.OnTrial() || was.Phase == plan.Waiting)
+	replaced := is.Rollout > was.Rollout && underWay(was.Phase)
 	ended := !was.Phase.Idle() && is.Phase.Idle() && is.Rollout > 0 && was.Rollout == is.Rollout && is.Phase != plan.Initialized
 	if !replaced && !ended {
 		return
@@ -91,7 +97,10 @@ func record(st *siskinv1.CanaryStatus, tried *siskinv1.RevisionStatus, is plan.S
 	e := siskinv1.HistoryEntry{
 		Revision: was.Candidate, Outcome: string(is.Phase), Cause: clip(is.Cause), StartedAt: to(was.StartedAt), EndedAt: *to(s.Now),
 	}
-	if replaced {
+	switch {
+	case replaced && was.Phase == plan.Baking:
+		e.Outcome, e.Cause = string(plan.Succeeded), ""
+	case replaced:
 		e.Outcome, e.Cause = "Superseded", "replaced by "+is.Candidate
 	}
 	for _, r := range []*siskinv1.RevisionStatus{tried, st.Canary} { // a newer one may have taken its place in status by now
@@ -103,6 +112,8 @@ func record(st *siskinv1.CanaryStatus, tried *siskinv1.RevisionStatus, is plan.S
 	st.History = st.History[:min(len(st.History), HistoryLimit)]
 }
 
+func underWay(p plan.Phase) bool { return p.OnTrial() || p == plan.Waiting || p == plan.Baking }
+
 // conditions sets Ready, Reconciling and Stalled by the rules of kstatus, and Promoted as Flagger's users know it.
 func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	z := d.Next
@@ -111,7 +122,7 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 		reason = ReasonSuspended
 	}
 	ready := metav1.ConditionFalse
-	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled) && d.Stalled == "" {
+	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" {
 		ready = metav1.ConditionTrue
 	}
 	if z.Phase == plan.Failed {
@@ -131,7 +142,7 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 		})
 	}
 	set(siskinv1.ConditionReady, ready, reason)
-	busy := !z.Phase.Idle() && !s.Spec.Suspend && d.Stalled == ""
+	busy := !z.Phase.Idle() && z.Phase != plan.Baking && !s.Spec.Suspend && d.Stalled == ""
 	setOrDrop(st, siskinv1.ConditionReconciling, busy, func(k string) { set(k, metav1.ConditionTrue, reason) })
 	stalled := d.Stalled != "" || z.Phase == plan.Failed
 	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
@@ -148,30 +159,15 @@ func setOrDrop(st *siskinv1.CanaryStatus, kind string, on bool, set func(string)
 
 func promoted(z plan.State) metav1.ConditionStatus {
 	switch z.Phase {
-	case plan.Initialized, plan.Succeeded, plan.Cancelled:
+	case plan.Initialized, plan.Succeeded, plan.Cancelled, plan.Baking:
 		return metav1.ConditionTrue
 	case plan.Failed, plan.RollingBack:
 		return metav1.ConditionFalse
-	case plan.Initializing, plan.Waiting, plan.Progressing, plan.WaitingPromotion, plan.Promoting, plan.Finalising, plan.Terminating:
+	case plan.Initializing, plan.Waiting, plan.Progressing, plan.WaitingPromotion, plan.Frozen,
+		plan.Promoting, plan.Finalising, plan.Terminating:
 		return metav1.ConditionUnknown
 	}
 	return metav1.ConditionUnknown
-}
-
-// Stalled returns the status of a Canary whose spec cannot be used; the state of its rollout stays.
-func Stalled(before *siskinv1.CanaryStatus, generation int64, reason, message string, now metav1.Time) siskinv1.CanaryStatus {
-	st := *before.DeepCopy()
-	st.ObservedGeneration, st.Message = generation, clip(message)
-	for _, c := range []struct {
-		kind   string
-		status metav1.ConditionStatus
-	}{{siskinv1.ConditionReady, metav1.ConditionFalse}, {siskinv1.ConditionStalled, metav1.ConditionTrue}} {
-		meta.SetStatusCondition(&st.Conditions, metav1.Condition{
-			Type: c.kind, Status: c.status, Reason: reason, Message: st.Message, ObservedGeneration: generation, LastTransitionTime: now,
-		})
-	}
-	meta.RemoveStatusCondition(&st.Conditions, siskinv1.ConditionReconciling)
-	return st
 }
 
 // Change tells how much two statuses differ.
@@ -194,6 +190,7 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 	a, b := was.DeepCopy(), is.DeepCopy()
 	for _, st := range []*siskinv1.CanaryStatus{a, b} {
 		st.Message, st.WaitingFor = "", nil
+		st.Provider = "" // goes along with the next decision
 		if st.Split != nil {
 			st.Split.Evidence = ""
 		}

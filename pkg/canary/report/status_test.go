@@ -158,26 +158,6 @@ func TestAConditionTellsSinceWhen(t *testing.T) {
 	}
 }
 
-func TestStalled(t *testing.T) {
-	before := report.Status(&siskinv1.CanaryStatus{}, input(at(plan.Progressing), at(plan.Progressing)))
-	st := report.Stalled(&before, 5, "InvalidSpec", "spec.analysis: "+strings.Repeat("x", 2000), metav1.NewTime(noon))
-	if diff := cmp.Diff("Ready=False/InvalidSpec Stalled=True/InvalidSpec Promoted=Unknown/Progressing", short(st)); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
-	if got := computed(t, st, 5); got != status.FailedStatus {
-		t.Errorf("kstatus says %s", got)
-	}
-	if len(st.Message) > 1024 {
-		t.Errorf("a message of %d bytes", len(st.Message))
-	}
-	if diff := cmp.Diff(report.State(&before), report.State(&st)); diff != "" {
-		t.Errorf("the rollout's state must stay: -was +is\n%s", diff)
-	}
-	if before.ObservedGeneration != 4 || meta.FindStatusCondition(before.Conditions, siskinv1.ConditionReconciling) == nil {
-		t.Error("the status of the cache was changed")
-	}
-}
-
 func TestStatusLeavesTheOldOneAlone(t *testing.T) {
 	before := report.Status(&siskinv1.CanaryStatus{}, input(at(plan.Waiting), at(plan.Waiting)))
 	before.History = []siskinv1.HistoryEntry{{Revision: "r0"}}

@@ -1,0 +1,101 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// hold stops the rollout where it is until a person resumes it; the wait has the deadline of gates.
+func (s Snapshot) hold(d *Decision) {
+	d.Next.Paused, d.Next.Deadline = true, s.Now.Add(s.Spec.GateDeadline)
+	d.wakeAt(s.Now, d.Next.Deadline)
+}
+
+// paused tells whether a pause, of a person or of the step, holds a rollout whose check passed. A pause of a step begins here.
+func (s Snapshot) paused(d *Decision) bool {
+	z := &d.Next
+	switch {
+	case z.Paused:
+		d.because("paused at %s of revision %s; annotate siskin.dev/request=resume@<token> to go on", z.Split, z.Candidate)
+		d.wait("resume")
+		return true
+	case z.Step == 0 || z.Step > len(s.Spec.Steps) || slices.Contains(z.Passed, pauseName(z.Step)):
+		return false
+	}
+	pause := s.Spec.Steps[z.Step-1].Pause
+	switch {
+	case pause == UntilResumed:
+		s.endPause(z) // it holds once
+		s.hold(d)
+		d.because("step %d pauses revision %s at %s; annotate siskin.dev/request=resume@<token> to go on", z.Step, z.Candidate, z.Split)
+		d.wait("resume")
+		d.notify(Notice{Reason: "Paused", Severity: Warning, Alert: true, Revision: z.Candidate, Message: d.Why})
+		return true
+	case pause <= 0:
+		return false
+	case z.PausedUntil.IsZero():
+		z.PausedUntil = s.Now.Add(pause)
+		z.Deadline = latest(z.Deadline, z.PausedUntil.Add(s.Spec.Deadline))
+		d.notify(Notice{Reason: "Paused", Severity: Info, Revision: z.Candidate, Message: fmt.Sprintf(
+			"step %d pauses revision %s at %s until %s", z.Step, z.Candidate, z.Split, z.PausedUntil.UTC().Format("15:04:05Z"))})
+	case !s.Now.Before(z.PausedUntil):
+		s.endPause(z)
+		return false
+	}
+	d.because("step %d pauses revision %s at %s until %s", z.Step, z.Candidate, z.Split, z.PausedUntil.UTC().Format("15:04:05Z"))
+	d.wait("the pause of step %d", z.Step)
+	return true
+}
+
+// nextPaused is when a paused step is judged again: in an interval, but not after the end of the pause.
+func (s Snapshot) nextPaused(z State) time.Time {
+	next := s.Now.Add(s.interval())
+	if z.PausedUntil.After(s.Now) && z.PausedUntil.Before(next) {
+		return z.PausedUntil
+	}
+	return next
+}
+
+// endPause notes that the pause of the step is over.
+func (s Snapshot) endPause(z *State) {
+	z.PausedUntil = time.Time{}
+	if name := pauseName(z.Step); z.Step > 0 && !slices.Contains(z.Passed, name) {
+		z.Passed = append(slices.Clone(z.Passed), name)
+	}
+}
+
+func pauseName(step int) string { return fmt.Sprintf("pause/%d", step) }
+
+// giveUp ends a rollout whose failed checks reached the threshold: it is taken back, or frozen while its canary can serve.
+func giveUp(s Snapshot, d *Decision, cause string, r *Result) {
+	if s.Spec.Freeze && s.Canary.Endpoints > 0 {
+		freeze(s, d, cause, r)
+		return
+	}
+	rollback(s, d, Failed, cause, r)
+}
+
+// freeze leaves the traffic where it is until a person decides, or the deadline of gates passes.
+func freeze(s Snapshot, d *Decision, cause string, r *Result) {
+	z := &d.Next
+	d.enter(Frozen, s.Now)
+	z.Cause, z.Paused, z.Halted, z.PausedUntil = cause, false, false, time.Time{}
+	z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.GateDeadline)
+	d.WaitingFor = nil
+	frozen(s, d)
+	d.notify(Notice{
+		Reason: "Frozen", Severity: Error, Alert: true, Revision: z.Candidate, Result: r,
+		Message: fmt.Sprintf("revision %s is frozen at %s: %s; annotate siskin.dev/request=abort, retry, resume or promote (with @<token>); it is taken back at %s",
+			z.Candidate, z.Split, cause, z.Deadline.UTC().Format("2006-01-02 15:04Z")),
+	})
+}
+
+// frozen waits for a person.
+func frozen(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.Stalled = "Frozen"
+	d.because("revision %s is frozen at %s: %s", z.Candidate, z.Split, z.Cause)
+	d.wait("a person: abort, retry, resume or promote")
+	d.wakeAt(s.Now, s.deadline(*z))
+}
