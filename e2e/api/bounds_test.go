@@ -21,7 +21,18 @@ type node = apiextensionsv1.JSONSchemaProps
 // whole are valid specs that together have every field.
 var whole = map[string][]string{
 	"Canary": {`
+targetRef: {kind: Deployment, name: finch}
+service: {port: 80}
+analysis: {interval: 10s, stepWeights: [1]}
+`, `
 targetRef: {apiVersion: apps/v1, kind: Deployment, name: finch}
+autoscalerRef:
+  apiVersion: keda.sh/v1alpha1
+  kind: ScaledObject
+  name: finch
+  primaryScalerQueries: {prometheus: up}
+  primaryScalerReplicas: {minReplicas: 1, maxReplicas: 100000}
+  canary: {minReplicas: 1, maxReplicas: 100000}
 provider: gatewayapi
 metricsServer: http://prometheus:9090
 progressDeadlineSeconds: 60
@@ -51,6 +62,14 @@ service:
     method: {regex: P.*}
     headers: {x: {prefix: e}}
     queryParams: {q: {regex: f.*}}
+  - uri: {suffix: /d}
+    method: {suffix: T}
+    headers: {x: {suffix: e}}
+    queryParams: {q: {suffix: f}}
+    cookies: {v: {exact: a}}
+  - cookies: {v: {prefix: a}}
+  - cookies: {v: {suffix: a}}
+  - cookies: {v: {regex: a.*}}
   rewrite: {uri: /, authority: finch, type: ReplaceFullPath}
   headers:
     request: {set: {a: b}, add: {c: d}, remove: [e]}
@@ -71,6 +90,41 @@ analysis:
   canaryReadyThreshold: 100
   gateDeadlineSeconds: 60
   noData: Hold
+  match:
+  - uri: {prefix: /a}
+    method: {exact: GET}
+    headers: {x: {regex: a.*}}
+    queryParams: {q: {exact: b}}
+    cookies: {v: {exact: a}}
+  - uri: {exact: /b}
+    method: {prefix: G}
+    headers: {x: {exact: c}}
+    queryParams: {q: {prefix: d}}
+    cookies: {v: {prefix: a}}
+  - uri: {regex: /c.*}
+    method: {regex: P.*}
+    headers: {x: {prefix: e}}
+    queryParams: {q: {regex: f.*}}
+    cookies: {v: {regex: a.*}}
+  - uri: {suffix: /d}
+    method: {suffix: T}
+    headers: {x: {suffix: e}}
+    queryParams: {q: {suffix: f}}
+    cookies: {v: {suffix: a}}
+  mirror: true
+  mirrorWeight: 50
+  sessionAffinity:
+    cookieName: canary
+    primaryCookieName: primary
+    maxAge: 60
+    domain: example.org
+    path: /
+    httpOnly: true
+    secure: true
+    sameSite: None
+    partitioned: true
+  onFailure: Freeze
+  bake: {duration: 1m, threshold: 2}
   metrics:
   - name: m
     interval: 1m
@@ -96,11 +150,11 @@ analysis:
 `, `
 targetRef: {kind: Deployment, name: finch}
 service: {port: 80}
-analysis: {interval: 10s, stepWeights: [1]}
+analysis: {interval: 10s, iterations: 3}
 `, `
 targetRef: {kind: Deployment, name: finch}
 service: {port: 80}
-analysis: {interval: 10s, iterations: 3}
+analysis: {interval: 10s, steps: [{weight: 10, interval: 30s, pause: {duration: 1m}}]}
 `},
 	"MetricTemplate": {`
 provider:

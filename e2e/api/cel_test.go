@@ -39,12 +39,15 @@ var rules = []struct {
 }{
 	{
 		kind: "Canary", name: "ways to release", reason: "Weights and iterations exclude each other, and so do two ways to give weights.",
-		accepted: []string{"analysis: {stepWeight: 10}", "analysis: {stepWeights: [10, 20]}", "analysis: {iterations: 3}"},
+		accepted: []string{
+			"analysis: {stepWeight: 10}", "analysis: {stepWeights: [10, 20]}", "analysis: {iterations: 3}",
+			"analysis: {steps: [{weight: 10, interval: 30s}, {pause: {}}, {weight: 100, pause: {duration: 10m}}]}",
+		},
 		refused: []string{
 			"analysis: {stepWeight: 10, iterations: 3}", "analysis: {stepWeights: [10], iterations: 3}",
-			"analysis: {stepWeight: 10, stepWeights: [10]}",
+			"analysis: {stepWeight: 10, stepWeights: [10]}", "analysis: {stepWeight: 10, steps: [{weight: 10}]}",
 		},
-		message: "give one of iterations, stepWeight, stepWeights",
+		message: "give one of iterations, stepWeight, stepWeights, steps",
 	},
 	{
 		kind: "Canary", name: "repeated weights", reason: "A weight that is given twice would be a step that changes nothing.",
@@ -95,7 +98,103 @@ var rules = []struct {
 		kind: "Canary", name: "string match", reason: "A match is of one kind.",
 		accepted: []string{"service: {match: [{uri: {prefix: /a}}]}", "service: {match: [{headers: {x: {regex: a.*}}}]}"},
 		refused:  []string{"service: {match: [{uri: {prefix: /a, exact: /a}}]}", "service: {match: [{uri: {}}]}"},
-		message:  "give exactly one of exact, prefix, regex",
+		message:  "give exactly one of exact, prefix, suffix, regex",
+	},
+	{
+		kind: "Canary", name: "what provider kubernetes cannot", reason: "A Service selects pods, not requests.",
+		accepted: []string{"{provider: kubernetes, analysis: {iterations: 2, mirror: false}}"},
+		refused: []string{
+			"{provider: kubernetes, analysis: {iterations: 2, match: [{headers: {x: {exact: v}}}]}}", "{provider: kubernetes, analysis: {iterations: 2, mirror: true}}",
+		},
+		message: "provider kubernetes cannot select requests, mirror or keep sessions",
+	},
+	{
+		kind: "Canary", name: "target Service", reason: "The apex of provider kubernetes is the user's own Service.",
+		accepted: []string{"{targetRef: {kind: Service}, analysis: {stepWeight: 10}}"},
+		refused:  []string{"{targetRef: {kind: Service}, provider: kubernetes, analysis: {iterations: 2}}"},
+		message:  "a target of kind Service needs a provider that routes between Services",
+	},
+	{
+		kind: "Canary", name: "autoscaler of a DaemonSet", reason: "A DaemonSet has as many pods as there are nodes.",
+		accepted: []string{"{targetRef: {kind: StatefulSet}, autoscalerRef: {kind: HorizontalPodAutoscaler, name: finch}}"},
+		refused:  []string{"{targetRef: {kind: DaemonSet}, autoscalerRef: {kind: HorizontalPodAutoscaler, name: finch}}"},
+		message:  "only a Deployment or a StatefulSet has an autoscaler: leave autoscalerRef out",
+	},
+	{
+		kind: "Canary", name: "size of a DaemonSet", reason: "A DaemonSet has as many pods as there are nodes.",
+		accepted: []string{"{targetRef: {kind: StatefulSet}, analysis: {canaryReplicas: 1}}"},
+		refused:  []string{"{targetRef: {kind: DaemonSet}, analysis: {canaryReplicas: 1}}"},
+		message:  "only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out",
+	},
+	{
+		kind: "Canary", name: "limits of an autoscaler", reason: "No number of pods would do.",
+		accepted: []string{"autoscalerRef: {kind: ScaledObject, name: f, primaryScalerReplicas: {minReplicas: 2, maxReplicas: 2}, canary: {maxReplicas: 2}}"},
+		refused: []string{
+			"autoscalerRef: {kind: ScaledObject, name: f, primaryScalerReplicas: {minReplicas: 3, maxReplicas: 2}}",
+			"autoscalerRef: {kind: ScaledObject, name: f, canary: {minReplicas: 3, maxReplicas: 2}}",
+		},
+		message: "minReplicas must not be larger than maxReplicas",
+	},
+	{
+		kind: "Canary", name: "affinity without weights", reason: "There is no share that a user could be drawn into.",
+		accepted: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: v, secure: true, sameSite: None, partitioned: true, domain: example.org, path: /shop}}"},
+		refused:  []string{"analysis: {iterations: 3, sessionAffinity: {cookieName: v}}"},
+		message:  "sessionAffinity needs weights: iterations send either nobody or everybody to the new version",
+	},
+	{
+		kind: "Canary", name: "two cookies of one name", reason: "A browser keeps one of them.",
+		accepted: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: v, primaryCookieName: w}}"},
+		refused:  []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: v, primaryCookieName: v}}"},
+		message:  "primaryCookieName must differ from cookieName",
+	},
+	{
+		kind: "Canary", name: "sameSite", reason: "The cookie would be dropped, silently.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: v, sameSite: None}}"},
+		message: "browsers take SameSite=None only with secure: true",
+	},
+	{
+		kind: "Canary", name: "partitioned", reason: "The cookie would be dropped, silently.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: v, partitioned: true}}"},
+		message: "browsers take partitioned cookies only with secure: true",
+	},
+	{
+		kind: "Canary", name: "cookieName", reason: "It is written into a header and a regular expression.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: 'a b'}}"}, message: "spec.analysis.sessionAffinity.cookieName",
+	},
+	{
+		kind: "Canary", name: "primaryCookieName", reason: "It is written into a header and a regular expression.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: a, primaryCookieName: 'a;b'}}"}, message: "spec.analysis.sessionAffinity.primaryCookieName",
+	},
+	{
+		kind: "Canary", name: "domain of a cookie", reason: "It is written into a header.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: a, domain: 'a; Path=/'}}"}, message: "spec.analysis.sessionAffinity.domain",
+	},
+	{
+		kind: "Canary", name: "path of a cookie", reason: "It is written into a header.",
+		refused: []string{"analysis: {stepWeight: 10, sessionAffinity: {cookieName: a, path: '/;x'}}"}, message: "spec.analysis.sessionAffinity.path",
+	},
+	{
+		kind: "Canary", name: "mirror and match", reason: "Who matches gets the new version's answers, nobody's requests are copied.",
+		accepted: []string{"analysis: {iterations: 3, match: [{cookies: {beta: {exact: always}}}]}", "analysis: {stepWeight: 10, mirror: true, match: [{headers: {x: {suffix: v}}}]}"},
+		refused:  []string{"analysis: {iterations: 3, mirror: true, match: [{headers: {x: {exact: v}}}]}"},
+		message:  "an A/B test has no mirrored step: leave mirror or match out",
+	},
+	{
+		kind: "Canary", name: "bake", reason: "A bake takes time.",
+		accepted: []string{"analysis: {stepWeight: 10, bake: {duration: 10m}}"}, refused: []string{"analysis: {stepWeight: 10, bake: {duration: 1ms}}"},
+		message: "duration must be at least 1s",
+	},
+	{
+		kind: "Canary", name: "form of a bake", reason: "A duration has a unit.",
+		refused: []string{"analysis: {stepWeight: 10, bake: {duration: long}}"}, message: "spec.analysis.bake.duration",
+	},
+	{
+		kind: "Canary", name: "interval of a step", reason: "A duration has a unit.",
+		refused: []string{"analysis: {steps: [{weight: 1, interval: '5'}]}"}, message: "spec.analysis.steps[0].interval",
+	},
+	{
+		kind: "Canary", name: "pause of a step", reason: "A duration has a unit.",
+		refused: []string{"analysis: {steps: [{weight: 1, pause: {duration: '5'}}]}"}, message: "spec.analysis.steps[0].pause.duration",
 	},
 	{
 		kind: "Canary", name: "interval", reason: "A duration has a unit.",
