@@ -19,7 +19,8 @@ const (
 	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.
 	AppliedAnnotation = "siskin.dev/applied"
 
-	// HeldAnnotation marks a target that Siskin holds at zero replicas; its value is the name of the Canary.
+	// HeldAnnotation marks a target that Siskin holds at zero replicas; its value is the name of the Canary. A DaemonSet, which has no
+	// replicas, and a Service that must lead nowhere get it as a selector too, with the value "true", which no node and no pod has.
 	HeldAnnotation = "siskin.dev/held"
 	// ReplicasAnnotation records, on a held target, the number of replicas that git or a person asked for.
 	ReplicasAnnotation = "siskin.dev/replicas"
@@ -34,6 +35,14 @@ const (
 	ScalesAnnotation = "siskin.dev/scales"
 	// ConfigTrackingAnnotation set to "disabled" on a ConfigMap or Secret keeps its content out of the revision.
 	ConfigTrackingAnnotation = "siskin.dev/config-tracking"
+
+	// ConfigAnnotation records, on a snapshot that was written before configuration belonged to revisions, which ConfigMaps and
+	// Secrets its pods read, and digests of their content, as JSON.
+	ConfigAnnotation = "siskin.dev/config"
+	// CopiedAnnotation tells, on a snapshot, that all ConfigMaps and Secrets that it reads were copied.
+	CopiedAnnotation = "siskin.dev/copied"
+	// CopyOfAnnotation names, on a copy of a ConfigMap or Secret, the original.
+	CopyOfAnnotation = "siskin.dev/copy-of"
 
 	// ServingAnnotation marks an adopted Service; its value is the role that the Service selects.
 	ServingAnnotation = "siskin.dev/serving"

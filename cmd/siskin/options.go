@@ -26,6 +26,8 @@ type options struct {
 	drain                  time.Duration
 	noCrossNamespaceRefs   bool
 	fileURLs               bool
+	configTracking         bool
+	secretPoll             time.Duration
 	logLevel, logFormat    string
 }
 
@@ -34,6 +36,7 @@ func defaults() *options {
 		metricsAddr: ":8080", probeAddr: ":8081", defaultProvider: "gatewayapi", metricsServer: "http://prometheus:9090",
 		leaderElection: true, workers: 4, syncWorkers: 2, questions: 64, qps: 1000, burst: 2000, drain: 5 * time.Second,
 		logLevel: "info", logFormat: "json", fileURLs: true,
+		configTracking: true, secretPoll: time.Minute,
 	}
 }
 
@@ -54,6 +57,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.drain, "drain", o.drain, "how long pods that lost their traffic keep running")
 	f.BoolVar(&o.noCrossNamespaceRefs, "no-cross-namespace-refs", o.noCrossNamespaceRefs, "refuse MetricTemplates and AlertProviders of other namespaces")
 	f.BoolVar(&o.fileURLs, "gitsync-file-urls", o.fileURLs, "let GitSyncs read repositories on the controller's own disk (file://)")
+	f.BoolVar(&o.configTracking, "config-tracking", o.configTracking, "release changes of the ConfigMaps and Secrets that pods read like changes of code")
+	f.DurationVar(&o.secretPoll, "secret-poll", o.secretPoll, "how often each Secret that pods under release read is looked at; 0: only when their workload changes")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "json or text")
 }
@@ -67,6 +72,9 @@ func (o *options) validate() error {
 	}
 	if o.drain < 0 || o.drain > 10*time.Minute {
 		return errors.New("--drain must be between 0 and 10m")
+	}
+	if o.secretPoll != 0 && o.secretPoll < time.Second {
+		return errors.New("--secret-poll must be 0, or at least 1s")
 	}
 	if o.logFormat != "json" && o.logFormat != "text" {
 		return fmt.Errorf("--log-format: %q is neither json nor text", o.logFormat)

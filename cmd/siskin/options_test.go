@@ -30,6 +30,8 @@ func TestOptionsAreValidated(t *testing.T) {
 		"drain for ever":   {"a rollout must end", []string{"--drain=11m"}, "--drain"},
 		"no drain":         {"some apps need none", []string{"--drain=0"}, ""},
 		"longest drain":    {"the limit is included", []string{"--drain=10m"}, ""},
+		"no poll":          {"Secrets may be looked at only with their workload", []string{"--secret-poll=0"}, ""},
+		"hasty poll":       {"each Secret costs a request", []string{"--secret-poll=10ms"}, "--secret-poll"},
 		"unknown format":   {"it is never guessed", []string{"--log-format=xml"}, "--log-format"},
 		"unknown level":    {"it is never guessed", []string{"--log-level=loud"}, "--log-level"},
 		"another level":    {"it is known", []string{"--log-level=debug", "--log-format=text"}, ""},
@@ -61,7 +63,8 @@ func TestFlagsReachTheOptions(t *testing.T) {
 		"--metrics-bind-address=:1", "--health-probe-bind-address=:2", "--pprof-bind-address=:3", "--default-provider=kubernetes",
 		"--metrics-server=http://m", "--namespace=shop", "--leader-elect=false", "--leader-election-namespace=sys", "--workers=9",
 		"--gitsync-workers=8", "--questions=7", "--kube-api-qps=6", "--kube-api-burst=5", "--drain=4s", "--no-cross-namespace-refs",
-		"--gitsync-file-urls=false", "--log-level=warn", "--log-format=text",
+		"--gitsync-file-urls=false", "--log-level=warn", "--log-format=text", "--config-tracking=false",
+		"--secret-poll=3s",
 	}
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
@@ -69,7 +72,7 @@ func TestFlagsReachTheOptions(t *testing.T) {
 	want := options{
 		metricsAddr: ":1", probeAddr: ":2", pprofAddr: ":3", defaultProvider: "kubernetes", metricsServer: "http://m", namespace: "shop",
 		leaderNamespace: "sys", workers: 9, syncWorkers: 8, questions: 7, qps: 6, burst: 5, drain: 4 * time.Second,
-		noCrossNamespaceRefs: true, logLevel: "warn", logFormat: "text",
+		secretPoll: 3 * time.Second, noCrossNamespaceRefs: true, logLevel: "warn", logFormat: "text",
 	}
 	if diff := cmp.Diff(want, *o, cmp.AllowUnexported(options{})); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

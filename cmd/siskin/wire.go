@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -110,7 +111,10 @@ func manager(o *options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("selecting snapshots: %w", err)
 	}
 	// Of ControllerRevisions, which StatefulSets and DaemonSets have too, only the snapshots.
-	opts.Cache.ByObject = map[client.Object]cache.ByObject{&appsv1.ControllerRevision{}: {Label: labels.NewSelector().Add(*mine)}}
+	opts.Cache.ByObject = map[client.Object]cache.ByObject{
+		&appsv1.ControllerRevision{}: {Label: labels.NewSelector().Add(*mine)},
+		&corev1.ConfigMap{}:          {Transform: slim},
+	}
 	if o.namespace != "" {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
@@ -122,6 +126,25 @@ func manager(o *options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("building the manager: %w", err)
 	}
 	return mgr, nil
+}
+
+// slim keeps of a ConfigMap's metadata what tells that it has changed: kubectl keeps the whole content in an annotation.
+func slim(in any) (any, error) {
+	obj, err := meta.Accessor(in)
+	if err != nil {
+		return in, nil //nolint:nilerr // a tombstone is none of an object
+	}
+	obj.SetManagedFields(nil)
+	obj.SetLabels(nil)
+	obj.SetAnnotations(only(obj.GetAnnotations(), siskinv1.ConfigTrackingAnnotation))
+	return in, nil
+}
+
+func only(m map[string]string, key string) map[string]string {
+	if value, ok := m[key]; ok {
+		return map[string]string{key: value}
+	}
+	return nil
 }
 
 // podLock is a leader's lease whose holder is the pod. A container that is restarted in its pod is the same holder and goes on at
@@ -182,14 +205,24 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		return fmt.Errorf("asking for the API server's version: %w", err)
 	}
 	memo := act.NewServiceMemo()
+	live, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("making a client without a cache: %w", err)
+	}
+	var config *observe.ConfigTracker
+	if o.configTracking {
+		config = &observe.ConfigTracker{Cache: c, Live: live, Poll: o.secretPoll, Clock: clk}
+	}
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Gauges: canary.NewGauges(reg),
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints,
-			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion,
+			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
 		},
-		Actor:  &act.Actor{Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion},
+		Actor: &act.Actor{
+			Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
+		},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}
 	if err := mgr.Add(pool); err != nil {

@@ -33,6 +33,9 @@ import (
 // textDelay is how long a change of texts alone must last before it costs a write of its own.
 const textDelay = 15 * time.Second
 
+// doubtAgain is how soon a read of configuration that failed is tried again.
+const doubtAgain = 10 * time.Second
+
 // Reconciler reconciles Canaries.
 type Reconciler struct {
 	Client   client.Client
@@ -61,11 +64,12 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries/status,verbs=patch
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries/finalizers,verbs=update
 // +kubebuilder:rbac:groups=siskin.dev,resources=metrictemplates;alertproviders,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;update
+// +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets,verbs=get;list;watch;create;patch;update
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch;update;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
@@ -78,6 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Asker.Forget(req.NamespacedName)
+			r.Observer.Config.Forget(req.NamespacedName)
 			r.Gauges.forget(req.Namespace, req.Name)
 			return reconcile.Result{}, nil
 		}
@@ -130,6 +135,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
+	refuse(&spec, w)
 	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
@@ -154,6 +160,12 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 		return reconcile.Result{}, err
 	}
 	wake := sooner(d.Wake, later)
+	if !c.Spec.Suspend {
+		wake = sooner(wake, w.ConfigAgain)
+		if w.Doubt != nil { // nobody tells when it can be read again
+			wake = sooner(wake, doubtAgain)
+		}
+	}
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
 	r.tell(c, w, d, out, s.Now)
@@ -249,6 +261,13 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Route
 	return route, caps, spec
 }
 
+// refuse keeps rollouts of a target that cannot be released from going forward.
+func refuse(spec *plan.Spec, w *observe.World) {
+	if w.Refused != nil && spec.Invalid == "" {
+		spec.Invalid, spec.InvalidReason = w.Refused.Message, w.Refused.Reason
+	}
+}
+
 func reasonOf(err error) string {
 	var invalidRoute *router.InvalidError
 	if errors.As(err, &invalidRoute) && invalidRoute.Field == "spec.provider" {
@@ -260,6 +279,9 @@ func reasonOf(err error) string {
 // explain shows in the decision what keeps it from being carried out: what only an edit of the routing can mend, and effects that
 // failed in the pass before.
 func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
+	if w.Doubt != nil {
+		d.WaitingFor = append(d.WaitingFor, w.Doubt.Error())
+	}
 	err := w.Problem
 	if past, ok := r.problems.Load(w.Canary.UID); ok && len(d.Effects) > 0 {
 		err, _ = past.(error)

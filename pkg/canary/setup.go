@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/util/workqueue"
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -58,7 +58,6 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
 	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, changed).
-		Watches(&appsv1.Deployment{}, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
@@ -66,6 +65,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, maxBackoff),
 		})
+	for _, obj := range target.Workloads() {
+		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted()))
+	}
+	if r.Observer.Config != nil {
+		b = b.Watches(&corev1.ConfigMap{}, r.readers(), builder.OnlyMetadata, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+	}
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
 		b = b.Watches(obj, gathered(owner))
@@ -87,6 +92,17 @@ func (r *Reconciler) neighbours() handler.EventHandler {
 	}))
 }
 
+// readers wakes the Canaries whose target reads a ConfigMap.
+func (r *Reconciler) readers() handler.EventHandler {
+	return gathered(handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		var out []reconcile.Request
+		for _, who := range r.Observer.Config.Readers(o.GetNamespace(), o.GetName()) {
+			out = append(out, reconcile.Request{NamespacedName: who})
+		}
+		return out
+	}))
+}
+
 // foreign lets the users' own Services pass when what they select or say to Siskin has changed.
 func foreign() predicate.Predicate {
 	users := func(o client.Object) bool { return o.GetLabels()[siskinv1.CanaryLabel] == "" }
@@ -103,7 +119,7 @@ func foreign() predicate.Predicate {
 	}
 }
 
-// targetOf is the name of the target that a Deployment is, or is a clone of.
+// targetOf is the name of the target that a workload is, or is a clone of.
 func targetOf(o client.Object) string {
 	name := o.GetName()
 	if role := o.GetLabels()[siskinv1.RoleLabel]; role != "" && o.GetLabels()[siskinv1.CanaryLabel] != "" {
@@ -112,31 +128,17 @@ func targetOf(o client.Object) string {
 	return name
 }
 
-// counted lets changes of a Deployment pass that a decision may depend on: its spec, its annotations, and what of its status is
+// counted lets changes of a workload pass that a decision may depend on: its spec, its annotations, and what of its status is
 // counted. Its controller writes the status far more often.
 func counted() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		was, ok := e.ObjectOld.(*appsv1.Deployment)
-		is, ok2 := e.ObjectNew.(*appsv1.Deployment)
-		if !ok || !ok2 {
+		was, is := e.ObjectOld, e.ObjectNew
+		if !slices.Contains([]string{target.Deployment, target.DaemonSet, target.StatefulSet}, target.KindOf(is)) {
 			return true
 		}
-		a, b := was.Status, is.Status
-		return was.Generation != is.Generation || !maps.Equal(was.Annotations, is.Annotations) ||
-			(was.DeletionTimestamp == nil) != (is.DeletionTimestamp == nil) ||
-			a.ObservedGeneration != b.ObservedGeneration || a.Replicas != b.Replicas || a.UpdatedReplicas != b.UpdatedReplicas ||
-			a.AvailableReplicas != b.AvailableReplicas || reasons(a) != reasons(b)
+		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) ||
+			(was.GetDeletionTimestamp() == nil) != (is.GetDeletionTimestamp() == nil) || target.Observe(was) != target.Observe(is)
 	}}
-}
-
-func reasons(st appsv1.DeploymentStatus) string {
-	var all strings.Builder
-	for _, c := range st.Conditions {
-		if c.Reason == "ProgressDeadlineExceeded" || c.Type == appsv1.DeploymentReplicaFailure {
-			all.WriteString(string(c.Type) + c.Reason + c.Message)
-		}
-	}
-	return all.String()
 }
 
 // finalized lets the first change of the finalizers pass, which changes no generation.

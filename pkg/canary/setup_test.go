@@ -74,7 +74,7 @@ func TestWhichChangesOfADeploymentWake(t *testing.T) {
 			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Reason: "ProgressDeadlineExceeded"}}
 		}, true},
 		"quota": {"people want to read it", func(d *appsv1.Deployment) {
-			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Message: "quota"}}
+			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "quota"}}
 		}, true},
 	} {
 		was := &appsv1.Deployment{}
@@ -230,7 +230,7 @@ func TestNormalizerAsksForADryRun(t *testing.T) {
 	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, live); err != nil {
 		t.Fatal(err)
 	}
-	stored := target.FromDeployment(live)
+	stored := target.From(live)
 	stored.Template.Labels = map[string]string{"app": "web", "v": "1"}
 	before := live.DeepCopy()
 	got, err := Normalizer(c)(t.Context(), live, stored)

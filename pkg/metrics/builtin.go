@@ -34,6 +34,9 @@ type Subject struct {
 	Service string
 	// Workload that runs this version.
 	Workload string
+	// Kind of the workload: Deployment (the default), DaemonSet or StatefulSet, whose pods are named each in its way; or Service, of
+	// which the pods are not known.
+	Kind string
 }
 
 // series is one way in which requests to a Subject may be recorded.
@@ -71,6 +74,10 @@ func Builtin(name, kind string, s Subject, window time.Duration) (string, error)
 func seriesOf(kind string, s Subject) ([]series, error) {
 	switch kind {
 	case KindApp, "":
+		if s.Kind == targetService {
+			return nil, &TemplateError{Message: "a target of kind Service has pods that only the user knows, so that what the app exports cannot be " +
+				"told apart: give the metric a templateRef, or use a gateway whose own metrics are known"}
+		}
 		return appSeries(s), nil
 	case KindTraefik:
 		return []series{traefikSeries(s)}, nil
@@ -128,13 +135,16 @@ func traefikSeries(s Subject) series {
 
 // istioSeries : of the destination's sidecar, or of the waypoint in ambient mode.
 func istioSeries(s Subject) series {
+	namespace, name := match("destination_workload_namespace", s.Namespace), match("destination_workload", s.Workload)
+	if s.Kind == targetService {
+		namespace, name = match("destination_service_namespace", s.Namespace), match("destination_service_name", s.Service)
+	}
 	return series{
 		counter: "istio_requests_total",
 		buckets: "istio_request_duration_milliseconds_bucket",
 		match: strings.Join([]string{
 			`reporter=~"destination|waypoint"`,
-			match("destination_workload_namespace", s.Namespace),
-			match("destination_workload", s.Workload),
+			namespace, name,
 		}, ","),
 		bad: []string{
 			`response_code=~"5.."`,
@@ -150,7 +160,7 @@ func appSeries(s Subject) []series {
 	const notTraffic = `"/?(healthz|readyz|livez|metrics)"`
 	var all []series
 	for _, l := range []struct{ namespace, pod string }{{"namespace", "pod"}, {"kubernetes_namespace", "kubernetes_pod_name"}} {
-		pods := match(l.namespace, s.Namespace) + "," + matchRegex(l.pod, podPattern(s.Workload))
+		pods := match(l.namespace, s.Namespace) + "," + matchRegex(l.pod, podPattern(s.Kind, s.Workload))
 		for _, n := range []struct{ histogram, status, path string }{
 			{"http_request_duration_seconds", "status", "path"},
 			{"http_request_duration_seconds", "code", "path"},
@@ -169,11 +179,23 @@ func appSeries(s Subject) []series {
 	return all
 }
 
-// podPattern matches the names of the pods of a Deployment, and of no other workload whose name begins alike. Kubernetes
-// cuts the part before the random suffix at 58 characters.
-func podPattern(workload string) string {
+// The kinds of targets whose pods are not named like those of a Deployment.
+const (
+	targetDaemonSet   = "DaemonSet"
+	targetStatefulSet = "StatefulSet"
+	targetService     = "Service"
+)
+
+// podPattern matches the names of the pods of a workload, and of no other workload whose name begins alike: a number follows the
+// name of a StatefulSet, five random characters that of a DaemonSet, a hash and five random characters that of a Deployment.
+// Kubernetes cuts the part before the random suffix at 58 characters.
+func podPattern(kind, workload string) string {
 	const cut, random, hash = 58, "[a-z0-9]{5}", 10
 	switch prefix := workload + "-"; {
+	case kind == targetStatefulSet:
+		return regexp.QuoteMeta(prefix) + "[0-9]+"
+	case kind == targetDaemonSet:
+		return regexp.QuoteMeta(prefix[:min(len(prefix), cut)]) + random
 	case len(prefix) >= cut:
 		return regexp.QuoteMeta(prefix[:cut]) + random
 	case len(prefix)+hash+1 > cut:

@@ -219,7 +219,7 @@ func render(in Input, src source) (string, error) {
 	}
 	window := Window(interval, in.TrafficAt, in.Now)
 	if src.query == "" {
-		subject := Subject{Namespace: in.Canary.Namespace, Service: in.Names.Canary, Workload: in.Names.CanaryWorkload}
+		subject := Subject{Namespace: in.Canary.Namespace, Service: in.Names.Canary, Workload: in.Names.CanaryWorkload, Kind: in.Canary.Spec.TargetRef.Kind}
 		return Builtin(in.Metric.Name, in.Kind, subject, window)
 	}
 	return Render(src.query, TemplateInput{

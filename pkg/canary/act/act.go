@@ -37,6 +37,10 @@ type Actor struct {
 	ServerVersion string
 	// Memo remembers which Services were found as desired.
 	Memo *ServiceMemo
+	// Live reads and writes past the caches, one object by its name: ConfigMaps and Secrets, and who wrote what of a target.
+	Live client.Client
+	// Expire is told of a ConfigMap or Secret whose content is not what was observed; nil: nobody is.
+	Expire func(kind, namespace, name string)
 }
 
 // Outcome is what Run found worth telling.
@@ -52,6 +56,9 @@ type Outcome struct {
 func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect) (Outcome, error) {
 	var out Outcome
 	var errs []error
+	if err := a.takeOver(ctx, w); err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range effects {
 		switch e.(type) {
 		case plan.Abandon, plan.Finish:
@@ -95,9 +102,13 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 // content returns the content of a revision: from its snapshot, or from the target while that still has it.
 func content(w *observe.World, name string) (target.Revision, error) {
 	if s, ok := w.Snapshots[name]; ok {
-		return target.Read(s)
+		r, err := target.Read(s)
+		if err == nil && len(r.Config.Copies()) > 0 && !target.Complete(s) {
+			err = fmt.Errorf("revision %s: what its pods read has not been copied yet", name)
+		}
+		return r, err
 	}
-	if w.Target != nil && w.RevisionName == name {
+	if w.Target != nil && w.RevisionName == name && len(w.Revision.Config.Copies()) == 0 {
 		return w.Revision, nil
 	}
 	return target.Revision{}, fmt.Errorf("revision %s: its snapshot does not exist", name)
@@ -116,9 +127,18 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 	if err != nil {
 		return err
 	}
+	originals, err := a.originals(ctx, w)
+	if err != nil {
+		return err
+	}
 	cr.Annotations = map[string]string{siskinv1.WrittenByAnnotation: a.ServerVersion}
-	if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
+	if have := w.Snapshots[name]; have != nil {
+		cr = have.DeepCopy() // it was taken, but not all that it refers to was copied
+	} else if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating snapshot %s: %w", name, err)
+	}
+	if err := a.copyConfig(ctx, w, cr, originals); err != nil {
+		return err
 	}
 	w.Snapshots[name] = cr
 	return a.collect(ctx, w, name)
@@ -136,9 +156,9 @@ func (a *Actor) collect(ctx context.Context, w *observe.World, fresh string) err
 			used = append(used, r.Revision)
 		}
 	}
-	for _, d := range []*appsv1.Deployment{w.Primary, w.Trial} {
-		if d != nil {
-			used = append(used, d.Annotations[siskinv1.RevisionAnnotation])
+	for _, clone := range []client.Object{w.Primary, w.Trial} {
+		if clone != nil {
+			used = append(used, clone.GetAnnotations()[siskinv1.RevisionAnnotation])
 		}
 	}
 	var spare []*appsv1.ControllerRevision
@@ -162,21 +182,29 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 	if err != nil {
 		return err
 	}
-	want := target.Clone(w.Canary, role, name, r, replicas)
+	kind := w.Canary.Spec.TargetRef.Kind
+	want, err := target.Clone(w.Canary, role, name, r, replicas)
+	if err != nil {
+		return err
+	}
 	live := w.Primary
 	if role == siskinv1.RoleCanary {
 		live = w.Trial
 	}
-	if live != nil && !metav1.IsControlledBy(live, w.Canary) && live.Labels[siskinv1.CanaryLabel] != w.Canary.Name {
+	if live != nil && !metav1.IsControlledBy(live, w.Canary) && live.GetLabels()[siskinv1.CanaryLabel] != w.Canary.Name {
 		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
-			"Deployment %s exists and is not Siskin's: rename or delete it", want.Name)}
+			"%s %s exists and is not Siskin's: rename or delete it", kind, want.GetName())}
 	}
-	return ssa.Apply(ctx, a.Client, want, &appsv1.Deployment{})
+	written, err := target.New(kind)
+	if err != nil {
+		return err
+	}
+	return ssa.Apply(ctx, a.Client, want, written)
 }
 
 func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServices, out *Outcome) error {
 	in := a.serviceInput(w)
-	if w.Target == nil && w.Primary == nil {
+	if w.Target == nil && w.Primary == nil || w.Canary.Spec.TargetRef.Kind == target.Service {
 		return nil
 	}
 	if e.Serving && w.Router != nil {
@@ -197,7 +225,7 @@ func (a *Actor) serviceInput(w *observe.World) service.In {
 	in := service.In{Canary: w.Canary, Apex: w.Apex, PrimaryName: w.PrimaryService, CanaryName: w.CanaryService}
 	r := w.Revision
 	if w.Target == nil && w.Primary != nil {
-		if stored, err := content(w, w.Primary.Annotations[siskinv1.RevisionAnnotation]); err == nil {
+		if stored, err := content(w, w.Primary.GetAnnotations()[siskinv1.RevisionAnnotation]); err == nil {
 			r = stored
 		}
 	}

@@ -59,7 +59,7 @@ func TestOldSnapshotsThatNothingNeedsAreDropped(t *testing.T) {
 		objs = append(objs, stored(t, fmt.Sprintf("s%02d", i), int64(i+1), deployment(fmt.Sprintf("web:%d", i))))
 	}
 	for role, rev := range map[string]string{"primary": "s01", "canary": "s02"} { // clones that run the oldest
-		objs = append(objs, target.Clone(canary(), role, rev, target.FromDeployment(deployment("x")), 1))
+		objs = append(objs, cloned(canary(), role, rev, target.From(deployment("x")), 1))
 	}
 	s := newStage(t, canary(func(c *siskinv1.Canary) {
 		c.Status.Stable, c.Status.Canary = &siskinv1.RevisionStatus{Revision: "s03"}, &siskinv1.RevisionStatus{Revision: "s04"}
@@ -211,7 +211,7 @@ func TestServicesOfATargetThatIsGone(t *testing.T) {
 	if n := s.counter.Writes(); n != 0 {
 		t.Errorf("%d writes without a target and a primary", n)
 	}
-	primary := target.Clone(canary(), "primary", "r1", target.FromDeployment(deployment("web:1")), 1)
+	primary := cloned(canary(), "primary", "r1", target.From(deployment("web:1")), 1)
 	s = newStage(t, canary(), primary, stored(t, "r1", 1, deployment("web:1")))
 	s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
 	want := map[string]string{"app": "web", siskinv1.RoleLabel: "primary"}

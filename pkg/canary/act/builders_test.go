@@ -176,9 +176,18 @@ func (s *stage) revision() string {
 // stored is a snapshot of d's content.
 func stored(t *testing.T, name string, number int64, d *appsv1.Deployment) *appsv1.ControllerRevision {
 	t.Helper()
-	cr, err := target.Snapshot(canary(), name, number, target.FromDeployment(d))
+	cr, err := target.Snapshot(canary(), name, number, target.From(d))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cr
+}
+
+// cloned is the clone of a revision, for a Canary of a Deployment.
+func cloned(c *siskinv1.Canary, role, name string, r target.Revision, replicas int32) *appsv1.Deployment {
+	obj, err := target.Clone(c, role, name, r, replicas)
+	if err != nil {
+		panic(err)
+	}
+	return obj.(*appsv1.Deployment)
 }

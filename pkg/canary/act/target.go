@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,17 +15,23 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// hold marks the target, records the number of pods that the user wants and scales it to zero.
+// hold marks the target, records the number of pods that the user wants and takes its pods away.
 func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32) error {
-	return a.scale(ctx, w, 0, map[string]string{
-		siskinv1.HeldAnnotation: w.Canary.Name, siskinv1.ReplicasAnnotation: strconv.Itoa(int(replicas)),
-	})
+	marks := map[string]string{siskinv1.HeldAnnotation: w.Canary.Name, siskinv1.ReplicasAnnotation: strconv.Itoa(int(replicas))}
+	if w.Target != nil && !target.Numbered(w.Target) {
+		return a.fence(ctx, w, marks)
+	}
+	return a.scale(ctx, w, 0, marks)
 }
 
-// release gives the target its pods back. Siskin goes on owning the number: a field without an owner would fall back to one.
+// release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to one.
 func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32) error {
+	if w.Target != nil && !target.Numbered(w.Target) {
+		return a.fence(ctx, w, nil)
+	}
 	return a.scale(ctx, w, replicas, nil)
 }
 
@@ -37,26 +42,42 @@ func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, ann
 		return nil
 	}
 	patch := map[string]any{
-		"apiVersion": "apps/v1", "kind": "Deployment",
-		"metadata": map[string]any{"name": w.Target.Name, "namespace": w.Target.Namespace, "uid": w.Target.UID, "annotations": annotations},
-		"spec":     map[string]any{"replicas": replicas},
+		"apiVersion": "apps/v1", "kind": target.KindOf(w.Target),
+		"metadata": map[string]any{
+			"name": w.Target.GetName(), "namespace": w.Target.GetNamespace(), "uid": w.Target.GetUID(), "annotations": annotations,
+		},
+		"spec": map[string]any{"replicas": replicas},
 	}
 	data, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("encoding the scale of %s: %w", w.Target.Name, err)
+		return fmt.Errorf("encoding the scale of %s: %w", w.Target.GetName(), err)
 	}
-	live := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: w.Target.Name, Namespace: w.Target.Namespace}}
+	live, err := emptyTarget(w)
+	if err != nil {
+		return err
+	}
 	err = a.Client.Patch(ctx, live, client.RawPatch(types.ApplyPatchType, data), client.FieldOwner(siskinv1.FieldManager), client.ForceOwnership)
 	if err != nil {
-		return fmt.Errorf("scaling target %s to %d: %w", w.Target.Name, replicas, err)
+		return fmt.Errorf("scaling target %s to %d: %w", w.Target.GetName(), replicas, err)
 	}
 	return nil
+}
+
+// emptyTarget is an object that takes the answer to a write of the target.
+func emptyTarget(w *observe.World) (client.Object, error) {
+	obj, err := target.New(target.KindOf(w.Target))
+	if err != nil {
+		return nil, err
+	}
+	obj.SetName(w.Target.GetName())
+	obj.SetNamespace(w.Target.GetNamespace())
+	return obj, nil
 }
 
 // restore gives apex and route back; the Services of primary and canary stay until the finalizer goes.
 func (a *Actor) restore(ctx context.Context, w *observe.World) error {
 	in := a.serviceInput(w)
-	in.Keep = w.Target != nil && w.Target.DeletionTimestamp == nil
+	in.Keep = w.Target != nil && w.Target.GetDeletionTimestamp() == nil
 	w.Intent.Keep = in.Keep
 	if err := a.Services.ReleaseApex(ctx, in); err != nil {
 		return fmt.Errorf("giving Service %s back: %w", w.Apex, err)
@@ -74,9 +95,9 @@ func (a *Actor) restore(ctx context.Context, w *observe.World) error {
 // abandon takes the owner off everything that would go with the Canary.
 func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	var objs []client.Object
-	for _, d := range []*appsv1.Deployment{w.Primary, w.Trial} {
-		if d != nil {
-			objs = append(objs, d)
+	for _, clone := range []client.Object{w.Primary, w.Trial} {
+		if clone != nil {
+			objs = append(objs, clone)
 		}
 	}
 	for _, svc := range w.Live {

@@ -30,7 +30,7 @@ func TestHoldTouchesOnlySizeAndMarks(t *testing.T) {
 		if diff := cmp.Diff(before.Spec, after.Spec); diff != "" || *d.Spec.Replicas != 0 {
 			t.Errorf("%d replicas; the rest of the spec: -was +is\n%s", *d.Spec.Replicas, diff)
 		}
-		if !s.world().Target.CreationTimestamp.Equal(&before.CreationTimestamp) || d.UID != before.UID {
+		if created := s.world().Target.GetCreationTimestamp(); !created.Equal(&before.CreationTimestamp) || d.UID != before.UID {
 			t.Error("it is another object")
 		}
 	}
@@ -136,10 +136,10 @@ func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 	route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 		Name: "web", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{other, ref},
 	}}
-	r := target.FromDeployment(deployment("web:1"))
+	r := target.From(deployment("web:1"))
 	s := newStage(t, canary(func(c *siskinv1.Canary) { c.Spec.DeletionPolicy = siskinv1.DeletionPolicyOrphan }),
 		deployment("web:1"), route, stored(t, "r1", 1, deployment("web:1")),
-		target.Clone(canary(), "primary", "r1", r, 1), target.Clone(canary(), "canary", "r1", r, 1))
+		cloned(canary(), "primary", "r1", r, 1), cloned(canary(), "canary", "r1", r, 1))
 	s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
 	s.must(plan.Abandon{}, plan.Finish{})
 

@@ -59,7 +59,7 @@ func image(name string) func(*appsv1.Deployment) {
 // snapshot stores the content of d under name.
 func snapshot(t *testing.T, name string, d *appsv1.Deployment) *appsv1.ControllerRevision {
 	t.Helper()
-	cr, err := target.Snapshot(canary(), name, 1, target.FromDeployment(d))
+	cr, err := target.Snapshot(canary(), name, 1, target.From(d))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func snapshot(t *testing.T, name string, d *appsv1.Deployment) *appsv1.Controlle
 
 // clone is the workload of a role that runs d's content, named revision, and is ready.
 func clone(role, revision string, d *appsv1.Deployment, edits ...func(*appsv1.Deployment)) *appsv1.Deployment {
-	out := target.Clone(canary(), role, revision, target.FromDeployment(d), 3)
+	out := cloned(canary(), role, revision, target.From(d), 3)
 	out.UID, out.Generation = types.UID(role+"-uid"), 2
 	out.Status = appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 3}
 	for _, edit := range edits {
@@ -124,4 +124,13 @@ func (p *place) world(t *testing.T) *observe.World {
 func (p *place) snapshot(t *testing.T) plan.Snapshot {
 	t.Helper()
 	return p.Snapshot(p.world(t), plan.Spec{}, now, now)
+}
+
+// cloned is the clone of a revision, for a Canary of a Deployment.
+func cloned(c *siskinv1.Canary, role, name string, r target.Revision, replicas int32) *appsv1.Deployment {
+	obj, err := target.Clone(c, role, name, r, replicas)
+	if err != nil {
+		panic(err)
+	}
+	return obj.(*appsv1.Deployment)
 }

@@ -25,6 +25,14 @@ func (m *memo) get(uid types.UID, version string) (string, bool) {
 	return have.value, ok && have.version == version
 }
 
+// latest returns the last answer, whatever version it was of.
+func (m *memo) latest(uid types.UID) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	have, ok := m.all[uid]
+	return have.value, ok
+}
+
 func (m *memo) set(uid types.UID, version, value string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

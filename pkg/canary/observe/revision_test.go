@@ -64,12 +64,12 @@ func TestRevisionName(t *testing.T) {
 			p := newPlace(t, c, objs...)
 			asked := 0
 			p.ServerVersion = "v2"
-			p.Normalize = func(_ context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error) {
+			p.Normalize = func(_ context.Context, live client.Object, stored target.Revision) (target.Revision, error) {
 				asked++
-				d := live.DeepCopy()
+				d := live.(*appsv1.Deployment).DeepCopy()
 				d.Spec.Template = *stored.Template.DeepCopy()
 				defaulted(d)
-				return target.FromDeployment(d), tc.normalize
+				return target.From(d), tc.normalize
 			}
 			w, err := p.World(t.Context(), c, p.router, p.router.Capabilities(t.Context(), c))
 			if err != nil || w.RevisionName != tc.want {
@@ -88,7 +88,7 @@ func TestARolloutIsNotHeldUpByAServerThatDoesNotAnswer(t *testing.T) {
 	p := newPlace(t, c, deployment(defaulted), snapshot(t, "old", deployment()))
 	p.ServerVersion = "v2"
 	asked := 0
-	p.Normalize = func(_ context.Context, _ *appsv1.Deployment, stored target.Revision) (target.Revision, error) {
+	p.Normalize = func(_ context.Context, _ client.Object, stored target.Revision) (target.Revision, error) {
 		asked++
 		return stored, errors.New("boom")
 	}
@@ -107,7 +107,7 @@ func TestTheNameIsFoundOutOncePerGeneration(t *testing.T) {
 	p := newPlace(t, canary(promoted("old")), deployment(defaulted), snapshot(t, "old", deployment()))
 	asked := 0
 	p.ServerVersion = "v2"
-	p.Normalize = func(_ context.Context, _ *appsv1.Deployment, stored target.Revision) (target.Revision, error) {
+	p.Normalize = func(_ context.Context, _ client.Object, stored target.Revision) (target.Revision, error) {
 		asked++
 		return stored, nil
 	}

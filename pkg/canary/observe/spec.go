@@ -68,6 +68,8 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 	keep()
 	err = bake(a.Bake, &z)
 	keep()
+	err = releasable(c, caps)
+	keep()
 	err = possible(c, z, caps)
 	keep()
 	return z, wrong

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
@@ -32,12 +31,21 @@ type World struct {
 	Canary *siskinv1.Canary
 	// Names of the three Services.
 	Apex, PrimaryService, CanaryService string
-	// Target is nil if it does not exist; Revision is its present content, RevisionName its name.
-	Target       *appsv1.Deployment
+	// Target is nil if it does not exist; Revision is its present content, RevisionName its name. All three objects are of the kind
+	// that the Canary names.
+	Target       client.Object
 	Revision     target.Revision
 	RevisionName string
 	// Primary and Trial are the clones, nil if they do not exist.
-	Primary, Trial *appsv1.Deployment
+	Primary, Trial client.Object
+	// Refused tells why the target cannot be released as it is; nil: it can.
+	Refused *target.RefusedError
+	// Doubt is why it is not known what the target's pods read; nil: it is. RevisionName is the last one that was known then.
+	Doubt error
+	// Unrecorded names a snapshot that has the target's content but not what its pods read.
+	Unrecorded string
+	// ConfigAgain is when to look again at what the target's pods read; 0: changes of it are told.
+	ConfigAgain time.Duration
 	// Snapshots by name.
 	Snapshots map[string]*appsv1.ControllerRevision
 	// Router of the Canary, what it can do, Intent for the stored split, and what was seen of it.
@@ -49,8 +57,8 @@ type World struct {
 	Problem error
 	// Live are the three Services that exist, by name.
 	Live map[string]*corev1.Service
-	// Endpoints are the ready endpoints of the Services of primary and canary.
-	PrimaryEndpoints, CanaryEndpoints int32
+	// Endpoints are the ready endpoints of the Services of primary and canary, and of a target that is a Service.
+	PrimaryEndpoints, CanaryEndpoints, TargetEndpoints int32
 }
 
 // Observer reads worlds.
@@ -64,13 +72,15 @@ type Observer struct {
 	Unavailable []string
 	// Normalize asks the API server how it would write a stored revision today; nil: never asked. It is asked only when another
 	// version of the API server, which may set other defaults, wrote the snapshot.
-	Normalize func(ctx context.Context, live *appsv1.Deployment, stored target.Revision) (target.Revision, error)
+	Normalize func(ctx context.Context, live client.Object, stored target.Revision) (target.Revision, error)
 	// ServerVersion is the version of the API server.
 	ServerVersion string
 	// EndpointIndex is the cache's field index of EndpointSlices by the name of their Service; "": they are found by label.
 	EndpointIndex string
 	// ServicesKnown tells whether the Services were already found to be as desired.
 	ServicesKnown func(w *World) bool
+	// Config knows what the pods read; nil: ConfigMaps and Secrets do not belong to revisions.
+	Config *ConfigTracker
 
 	names, drifts memo
 }
@@ -111,13 +121,13 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	}
 	name := c.Spec.TargetRef.Name
 	var err error
-	if w.Target, err = o.deployment(ctx, c.Namespace, name); err != nil {
+	if w.Target, err = o.object(ctx, c, name); err != nil {
 		return nil, err
 	}
-	if w.Primary, err = o.deployment(ctx, c.Namespace, target.CloneName(name, siskinv1.RolePrimary)); err != nil {
+	if w.Primary, err = o.object(ctx, c, target.CloneName(name, siskinv1.RolePrimary)); err != nil {
 		return nil, err
 	}
-	if w.Trial, err = o.deployment(ctx, c.Namespace, target.CloneName(name, siskinv1.RoleCanary)); err != nil {
+	if w.Trial, err = o.object(ctx, c, target.CloneName(name, siskinv1.RoleCanary)); err != nil {
 		return nil, err
 	}
 	var list appsv1.ControllerRevisionList
@@ -153,6 +163,11 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	if w.CanaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.CanaryService); err != nil {
 		return err
 	}
+	if _, ok := w.Target.(*corev1.Service); ok {
+		if w.TargetEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.Target.GetName()); err != nil {
+			return err
+		}
+	}
 	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
 	if svc := w.Live[w.PrimaryService]; svc != nil {
 		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
@@ -164,16 +179,20 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	return nil
 }
 
-func (o *Observer) deployment(ctx context.Context, namespace, name string) (*appsv1.Deployment, error) {
-	var d appsv1.Deployment
-	err := o.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &d)
+// object reads an object of the kind of the Canary's target; nil: it does not exist.
+func (o *Observer) object(ctx context.Context, c *siskinv1.Canary, name string) (client.Object, error) {
+	obj, err := target.New(c.Spec.TargetRef.Kind)
+	if err != nil {
+		return nil, err
+	}
+	err = o.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, obj)
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // that it does not exist is an answer here
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading Deployment %s: %w", name, err)
+		return nil, fmt.Errorf("reading %s %s: %w", c.Spec.TargetRef.Kind, name, err)
 	}
-	return &d, nil
+	return obj, nil
 }
 
 func (o *Observer) endpoints(ctx context.Context, namespace, svc string) (int32, error) {
@@ -197,85 +216,6 @@ func (o *Observer) endpoints(ctx context.Context, namespace, svc string) (int32,
 	return n, nil
 }
 
-// revision finds the name of the target's present content. Content that a snapshot has is no new revision, whatever its name
-// would be today; what differs only because the API server writes it differently today is none either.
-func (o *Observer) revision(ctx context.Context, w *World) error {
-	if w.Target == nil {
-		return nil
-	}
-	w.Revision = target.FromDeployment(w.Target)
-	stable := ""
-	if w.Canary.Status.Stable != nil {
-		stable = w.Canary.Status.Stable.Revision
-	}
-	_, stored := w.Snapshots[stable]
-	version := fmt.Sprintf("%d/%s/%t", w.Target.Generation, stable, stored)
-	if name, ok := o.names.get(w.Target.UID, version); ok {
-		w.RevisionName = name
-		return nil
-	}
-	sure, err := o.name(ctx, w)
-	if err != nil {
-		return err
-	}
-	if sure {
-		o.names.set(w.Target.UID, version, w.RevisionName)
-	}
-	return nil
-}
-
-// name compares the target's content with the snapshots. It is not sure of the answer when the API server could not be asked: then
-// nothing is begun, and what goes on is not held up.
-func (o *Observer) name(ctx context.Context, w *World) (sure bool, err error) {
-	canonical, err := w.Revision.Canonical()
-	if err != nil {
-		return false, err
-	}
-	w.RevisionName = target.Name(w.Canary.Name, canonical)
-	if _, known := w.Snapshots[w.RevisionName]; known || w.Canary.Status.Stable == nil {
-		return true, nil
-	}
-	stored, ok := w.Snapshots[w.Canary.Status.Stable.Revision]
-	if !ok {
-		return true, nil
-	}
-	r, err := target.Read(stored)
-	if err != nil {
-		return true, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
-	}
-	same, err := equal(r, canonical)
-	if err != nil {
-		return false, err
-	}
-	sure = true
-	if !same && o.Normalize != nil && stored.Annotations[siskinv1.WrittenByAnnotation] != o.ServerVersion {
-		same, sure = o.sameToday(ctx, w, r, canonical)
-	}
-	if same {
-		w.RevisionName = stored.Name
-	}
-	return sure, nil
-}
-
-// sameToday asks the API server how it would write the stored revision today. While it cannot be asked, an idle Canary takes the
-// target for the same.
-func (o *Observer) sameToday(ctx context.Context, w *World, stored target.Revision, canonical []byte) (same, sure bool) {
-	today, err := o.Normalize(ctx, w.Target, stored)
-	if err == nil {
-		same, err = equal(today, canonical)
-	}
-	if err != nil {
-		log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
-		return plan.Phase(w.Canary.Status.Phase).Idle(), false
-	}
-	return same, true
-}
-
-func equal(r target.Revision, canonical []byte) (bool, error) {
-	c, err := r.Canonical()
-	return string(c) == string(canonical), err
-}
-
 // Snapshot makes the plan's input of the world. since is when this controller began to watch.
 func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan.Snapshot {
 	s := plan.Snapshot{
@@ -292,36 +232,6 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)
 	return s
-}
-
-// targetOf reads what the user wants of the target. A number that git or a person wrote over the held zero is the new wish.
-func targetOf(w *World) plan.Target {
-	replicas := ptr.Deref(w.Target.Spec.Replicas, 1)
-	_, marked := w.Target.Annotations[siskinv1.HeldAnnotation]
-	recorded, err := parseReplicas(w.Target.Annotations[siskinv1.ReplicasAnnotation])
-	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: replicas, Available: w.Target.Status.AvailableReplicas}
-	switch {
-	case !marked && replicas == 0 && lost(w.Canary): // somebody took the mark away: the zero is still Siskin's
-		t.Replicas = *w.Canary.Status.Replicas
-	case !marked || replicas != 0:
-	case err == nil:
-		t.Replicas, t.Held = recorded, true
-	case w.Canary.Status.Replicas != nil: // somebody took the record away: the zero is still Siskin's, and nobody's wish
-		t.Replicas = *w.Canary.Status.Replicas
-	}
-	if t.Available > 0 && w.Target.Status.ObservedGeneration < w.Target.Generation {
-		t.Available = 0
-	}
-	t.Released = !marked
-	_, t.Stored = w.Snapshots[w.RevisionName]
-	return t
-}
-
-// lost tells that a target without a mark is one that Siskin held.
-func lost(c *siskinv1.Canary) bool {
-	st := c.Status
-	held := st.Phase != "" && st.Phase != siskinv1.PhaseInitializing && st.Phase != siskinv1.PhaseTerminating
-	return held && c.DeletionTimestamp == nil && st.Replicas != nil && *st.Replicas > 0
 }
 
 func routeOf(w *World) plan.Route {
@@ -343,6 +253,10 @@ func routeOf(w *World) plan.Route {
 }
 
 func (o *Observer) servicesOf(w *World) plan.Services {
+	if w.Canary.Spec.TargetRef.Kind == target.Service { // its clones are the Services; there is no apex to move
+		begun := w.Canary.Status.Phase != "" && w.Canary.Status.Phase != siskinv1.PhaseInitializing
+		return plan.Services{Complete: true, Serving: begun || w.PrimaryEndpoints > 0, Restored: true}
+	}
 	var s plan.Services
 	apex := w.Live[w.Apex]
 	if apex != nil {
@@ -354,48 +268,4 @@ func (o *Observer) servicesOf(w *World) plan.Services {
 	}
 	s.Complete = apex != nil && w.Live[w.PrimaryService] != nil && w.Live[w.CanaryService] != nil && o.ServicesKnown != nil && o.ServicesKnown(w)
 	return s
-}
-
-func (o *Observer) workload(w *World, d *appsv1.Deployment, role string, endpoints int32) plan.Workload {
-	if d == nil {
-		return plan.Workload{}
-	}
-	out := plan.Workload{
-		Found: true, Revision: d.Annotations[siskinv1.RevisionAnnotation], Replicas: ptr.Deref(d.Spec.Replicas, 1),
-		Pods: d.Status.Replicas, Updated: d.Status.UpdatedReplicas, Available: d.Status.AvailableReplicas, Endpoints: endpoints,
-		Current: d.Status.ObservedGeneration >= d.Generation,
-	}
-	for _, c := range d.Status.Conditions {
-		switch {
-		case c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded":
-			out.Stuck, out.Message = out.Current, "("+c.Message+")"
-		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
-			out.Message = "(" + c.Message + ")"
-		}
-	}
-	out.Drifted = o.drifted(w, d, role)
-	return out
-}
-
-// drifted tells whether somebody changed the pod template of a clone.
-func (o *Observer) drifted(w *World, d *appsv1.Deployment, role string) bool {
-	revision := d.Annotations[siskinv1.RevisionAnnotation]
-	snapshot, ok := w.Snapshots[revision]
-	if !ok || d.DeletionTimestamp != nil {
-		return false
-	}
-	version := fmt.Sprintf("%d/%s", d.Generation, revision)
-	if drifted, ok := o.drifts.get(d.UID, version); ok {
-		return drifted != ""
-	}
-	r, err := target.Read(snapshot)
-	if err != nil {
-		return false
-	}
-	drifted := ""
-	if !target.Runs(d, target.Clone(w.Canary, role, revision, r, ptr.Deref(d.Spec.Replicas, 1))) {
-		drifted = "drifted"
-	}
-	o.drifts.set(d.UID, version, drifted)
-	return drifted != ""
 }

@@ -81,7 +81,7 @@ func TestTarget(t *testing.T) {
 
 func canonical(t *testing.T, d *appsv1.Deployment) []byte {
 	t.Helper()
-	raw, err := target.FromDeployment(d).Canonical()
+	raw, err := target.From(d).Canonical()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,3 +73,12 @@ func decode(t *testing.T, text string) *appsv1.Deployment {
 	}
 	return &d
 }
+
+// cloned is the clone of a revision, for a Canary of a Deployment.
+func cloned(c *siskinv1.Canary, role, name string, r target.Revision, replicas int32) *appsv1.Deployment {
+	obj, err := target.Clone(c, role, name, r, replicas)
+	if err != nil {
+		panic(err)
+	}
+	return obj.(*appsv1.Deployment)
+}

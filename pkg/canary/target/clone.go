@@ -3,11 +3,11 @@ package target
 import (
 	"maps"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
@@ -15,41 +15,44 @@ import (
 // CloneName is the name of the workload of a role.
 func CloneName(target, role string) string { return target + "-" + role }
 
-// Clone makes the workload of a role that runs the revision named name. Its pods keep all labels of the template and get the
-// role; terms that spread or separate the app's own pods get it too, so that canary pods do not push primary pods away.
-func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int32) *appsv1.Deployment {
-	template := *r.Template.DeepCopy()
-	own := maps.Clone(template.Labels)
-	template.Labels = withRole(template.Labels, role)
-	separate(&template.Spec, own, role)
-
-	meta := maps.Clone(r.Workload.Labels)
-	if meta == nil {
-		meta = map[string]string{}
+// Clone makes the object of a role that runs the revision named name, of the kind of the Canary's target. Its pods keep all labels
+// of the template and get the role; terms that spread or separate the app's own pods get it too, so that canary pods do not push
+// primary pods away. What they read is the revision's copy of it.
+func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int32) (client.Object, error) {
+	obj, err := New(canary.Spec.TargetRef.Kind)
+	if err != nil {
+		return nil, err
 	}
-	meta[siskinv1.CanaryLabel], meta[siskinv1.RoleLabel] = canary.Name, role
-	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: CloneName(canary.Spec.TargetRef.Name, role), Namespace: canary.Namespace,
-			Labels:          meta,
-			Annotations:     map[string]string{siskinv1.RevisionAnnotation: name},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(canary, siskinv1.GroupVersion.WithKind("Canary"))},
-		},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: new(replicas), Selector: selector(r.Workload.Selector, role), Template: template,
-			MinReadySeconds: r.Workload.MinReadySeconds, ProgressDeadlineSeconds: r.Workload.ProgressDeadlineSeconds,
-			RevisionHistoryLimit: r.Workload.RevisionHistoryLimit,
-		},
+	obj.SetName(CloneName(canary.Spec.TargetRef.Name, role))
+	obj.SetNamespace(canary.Namespace)
+	obj.SetLabels(with(with(r.Workload.Labels, siskinv1.CanaryLabel, canary.Name), siskinv1.RoleLabel, role))
+	obj.SetAnnotations(map[string]string{siskinv1.RevisionAnnotation: name})
+	obj.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(canary, siskinv1.GroupVersion.WithKind("Canary"))})
+	if svc, ok := obj.(*corev1.Service); ok {
+		cloneService(svc, r, replicas)
+		return svc, nil
 	}
-	if r.Workload.Strategy != nil {
-		d.Spec.Strategy = *r.Workload.Strategy
-	}
-	return d
+	w := workloadOf(obj)
+	p := w.parts()
+	*p.template = *r.Template.DeepCopy()
+	own := maps.Clone(p.template.Labels)
+	p.template.Labels = with(p.template.Labels, siskinv1.RoleLabel, role)
+	separate(&p.template.Spec, own, role)
+	r.Config.rewrite(&p.template.Spec)
+	*p.selector = selector(r.Workload.Selector, role)
+	*p.minReady, *p.history = r.Workload.MinReadySeconds, copied(r.Workload.RevisionHistoryLimit)
+	w.give(r.Workload)
+	resize(p, replicas)
+	return obj, nil
 }
 
-// Runs tells whether live still has all that want sets in its pod template, whatever defaults and other writers added.
-func Runs(live, want *appsv1.Deployment) bool {
-	return equality.Semantic.DeepDerivative(want.Spec.Template, live.Spec.Template)
+// Runs tells whether live still has all that want sets of what makes a revision, whatever defaults and other writers added.
+func Runs(live, want client.Object) bool {
+	if svc, ok := want.(*corev1.Service); ok {
+		have, is := live.(*corev1.Service)
+		return is && serves(have.Spec, svc.Spec)
+	}
+	return equality.Semantic.DeepDerivative(*workloadOf(want).parts().template, *workloadOf(live).parts().template)
 }
 
 func selector(s *metav1.LabelSelector, role string) *metav1.LabelSelector {
@@ -57,16 +60,30 @@ func selector(s *metav1.LabelSelector, role string) *metav1.LabelSelector {
 	if out == nil {
 		out = &metav1.LabelSelector{}
 	}
-	out.MatchLabels = withRole(out.MatchLabels, role)
+	out.MatchLabels = with(out.MatchLabels, siskinv1.RoleLabel, role)
 	return out
 }
 
-func withRole(labels map[string]string, role string) map[string]string {
-	out := maps.Clone(labels)
+// with returns m and one more entry; m itself is not changed.
+func with(m map[string]string, key, value string) map[string]string {
+	out := maps.Clone(m)
 	if out == nil {
 		out = map[string]string{}
 	}
-	out[siskinv1.RoleLabel] = role
+	out[key] = value
+	return out
+}
+
+// without returns m without an entry; m itself is not changed. Nothing is nil.
+func without(m map[string]string, key string) map[string]string {
+	if _, ok := m[key]; !ok {
+		return m
+	}
+	out := maps.Clone(m)
+	delete(out, key)
+	if len(out) == 0 {
+		return nil
+	}
 	return out
 }
 
@@ -103,5 +120,5 @@ func narrow(s *metav1.LabelSelector, own map[string]string, role string) {
 	if sel, err := metav1.LabelSelectorAsSelector(s); err != nil || !sel.Matches(labels.Set(own)) {
 		return
 	}
-	s.MatchLabels = withRole(s.MatchLabels, role)
+	s.MatchLabels = with(s.MatchLabels, siskinv1.RoleLabel, role)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func clone(d *appsv1.Deployment, role string) *appsv1.Deployment {
-	return target.Clone(canary(), role, "web-1", target.FromDeployment(d), 2)
+	return cloned(canary(), role, "web-1", target.From(d), 2)
 }
 
 func TestCloneKeepsAllLabelsAndGetsTheRole(t *testing.T) {
@@ -60,7 +60,7 @@ func TestASelectorOfExpressionsAloneGetsTheRole(t *testing.T) {
 }
 
 func TestACloneOfAnEmptyRevisionIsComplete(t *testing.T) {
-	got := target.Clone(canary(), "primary", "web-1", target.Revision{}, 0)
+	got := cloned(canary(), "primary", "web-1", target.Revision{}, 0)
 	if got.Spec.Selector.MatchLabels[siskinv1.RoleLabel] != "primary" || got.Spec.Template.Labels[siskinv1.RoleLabel] != "primary" ||
 		got.Labels[siskinv1.CanaryLabel] != "web" || *got.Spec.Replicas != 0 {
 		t.Errorf("clone: %+v", got)
@@ -182,7 +182,7 @@ func TestRuns(t *testing.T) {
 
 func TestRunsAfterARoundTripOfADefaultedTarget(t *testing.T) {
 	// The snapshot of a live target has the defaults; so has the live clone.
-	cr, err := target.Snapshot(canary(), "web-1", 1, target.FromDeployment(deployment(defaulted)))
+	cr, err := target.Snapshot(canary(), "web-1", 1, target.From(deployment(defaulted)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestRunsAfterARoundTripOfADefaultedTarget(t *testing.T) {
 	}
 	live := clone(deployment(), "canary")
 	defaulted(live)
-	if !target.Runs(live, target.Clone(canary(), "canary", "web-1", r, 5)) {
+	if !target.Runs(live, cloned(canary(), "canary", "web-1", r, 5)) {
 		t.Error("a clone that was just written counts as drifted: it would be written for ever")
 	}
 }

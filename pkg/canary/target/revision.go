@@ -14,14 +14,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
 // Revision is one exact content of the target, with what is needed to run it again.
 type Revision struct {
-	// Template of the pods: this is what makes a revision.
+	// Template of the pods and the content of what they read (Config) are what makes a revision of a workload.
 	Template corev1.PodTemplateSpec `json:"template"`
+	// Config is nil if the template reads no ConfigMap and no Secret, or if that was not recorded.
+	Config *Config `json:"config,omitempty"`
+	// Service is what makes a revision of a target of kind Service; it is nil for all others.
+	Service *corev1.ServiceSpec `json:"service,omitempty"`
 	// Workload is the rest of the target's spec that clones take over; a change of it alone is no new revision.
 	Workload Workload `json:"workload"`
 	// Origin tells people where it came from; it is no part of the revision either.
@@ -30,12 +35,22 @@ type Revision struct {
 
 // Workload is how the pods are run.
 type Workload struct {
-	Labels                  map[string]string          `json:"labels,omitempty"`
-	Selector                *metav1.LabelSelector      `json:"selector"`
-	Strategy                *appsv1.DeploymentStrategy `json:"strategy,omitempty"`
-	MinReadySeconds         int32                      `json:"minReadySeconds,omitempty"`
-	ProgressDeadlineSeconds *int32                     `json:"progressDeadlineSeconds,omitempty"`
-	RevisionHistoryLimit    *int32                     `json:"revisionHistoryLimit,omitempty"`
+	Labels                  map[string]string               `json:"labels,omitempty"`
+	Selector                *metav1.LabelSelector           `json:"selector"`
+	Strategy                *appsv1.DeploymentStrategy      `json:"strategy,omitempty"`
+	DaemonSetStrategy       *appsv1.DaemonSetUpdateStrategy `json:"daemonSetStrategy,omitempty"`
+	StatefulSet             *StatefulSetSpec                `json:"statefulSet,omitempty"`
+	MinReadySeconds         int32                           `json:"minReadySeconds,omitempty"`
+	ProgressDeadlineSeconds *int32                          `json:"progressDeadlineSeconds,omitempty"`
+	RevisionHistoryLimit    *int32                          `json:"revisionHistoryLimit,omitempty"`
+}
+
+// StatefulSetSpec is what only a StatefulSet has.
+type StatefulSetSpec struct {
+	ServiceName         string                           `json:"serviceName,omitempty"`
+	PodManagementPolicy appsv1.PodManagementPolicyType   `json:"podManagementPolicy,omitempty"`
+	UpdateStrategy      appsv1.StatefulSetUpdateStrategy `json:"updateStrategy,omitzero"`
+	Ordinals            *appsv1.StatefulSetOrdinals      `json:"ordinals,omitempty"`
 }
 
 // Origin is the commit that a revision came from, if git-sync applied it.
@@ -45,23 +60,40 @@ type Origin struct {
 	Message string `json:"message,omitempty"`
 }
 
-// FromDeployment reads the present revision of d.
-func FromDeployment(d *appsv1.Deployment) Revision {
-	spec := d.Spec.DeepCopy()
+// From reads the present revision of a target, without the content of what its pods read: see Config.
+func From(obj client.Object) Revision {
 	r := Revision{
-		Template: spec.Template,
-		Workload: Workload{
-			Labels: ownLabels(d.Labels), Selector: spec.Selector, Strategy: &spec.Strategy, MinReadySeconds: spec.MinReadySeconds,
-			ProgressDeadlineSeconds: spec.ProgressDeadlineSeconds, RevisionHistoryLimit: spec.RevisionHistoryLimit,
-		},
+		Workload: Workload{Labels: ownLabels(obj.GetLabels())},
 		Origin: Origin{
-			Commit:  d.Annotations[siskinv1.GitRevisionAnnotation],
-			Author:  d.Annotations[siskinv1.GitAuthorAnnotation],
-			Message: d.Annotations[siskinv1.GitMessageAnnotation],
+			Commit:  obj.GetAnnotations()[siskinv1.GitRevisionAnnotation],
+			Author:  obj.GetAnnotations()[siskinv1.GitAuthorAnnotation],
+			Message: obj.GetAnnotations()[siskinv1.GitMessageAnnotation],
 		},
 	}
+	if svc, ok := obj.(*corev1.Service); ok {
+		r.Service = new(portable(svc.Spec))
+		return r
+	}
+	w := workloadOf(obj)
+	p := w.parts()
+	r.Template = *p.template.DeepCopy()
 	r.Template.CreationTimestamp = metav1.Time{}
+	r.Template.Spec.NodeSelector = without(r.Template.Spec.NodeSelector, fence)
+	r.Workload.Selector, r.Workload.MinReadySeconds = (*p.selector).DeepCopy(), *p.minReady
+	r.Workload.RevisionHistoryLimit = copied(*p.history)
+	w.take(&r.Workload)
 	return r
+}
+
+// Into writes the content that makes r a revision into obj, which must be of r's kind, and leaves all else of obj as it is.
+func (r Revision) Into(obj client.Object) {
+	if svc, ok := obj.(*corev1.Service); ok {
+		if r.Service != nil {
+			intoService(&svc.Spec, *r.Service)
+		}
+		return
+	}
+	*workloadOf(obj).parts().template = *r.Template.DeepCopy()
 }
 
 // ownLabels drops the labels by which GitOps tools find what they may prune: a clone that carried them would be deleted.
@@ -80,11 +112,32 @@ func ownLabels(all map[string]string) map[string]string {
 }
 
 // Canonical returns the content that makes a revision, as canonical JSON: encoding/json sorts the keys of maps, and the structs
-// have a fixed order. Revisions are equal when these bytes are.
+// have a fixed order. Without configuration it is the content alone, as it was before configuration belonged to revisions.
 func (r Revision) Canonical() ([]byte, error) {
-	raw, err := json.Marshal(r.Template)
+	content, err := r.content()
 	if err != nil {
-		return nil, fmt.Errorf("encoding the pod template: %w", err)
+		return nil, err
+	}
+	hashes := r.Config.hashes()
+	if len(hashes) == 0 {
+		return content, nil
+	}
+	raw, err := json.Marshal(map[string]any{"config": hashes, "template": json.RawMessage(content)})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the configuration: %w", err)
+	}
+	return raw, nil
+}
+
+// content is the canonical form without configuration.
+func (r Revision) content() ([]byte, error) {
+	var of any = r.Template
+	if r.Service != nil {
+		of = r.Service
+	}
+	raw, err := json.Marshal(of)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the revision: %w", err)
 	}
 	// A round trip through plain maps sorts the struct's fields too, so that a new version of the Kubernetes libraries, which may
 	// reorder them, changes nothing.
@@ -93,13 +146,27 @@ func (r Revision) Canonical() ([]byte, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	if err := decoder.Decode(&plain); err != nil {
-		return nil, fmt.Errorf("decoding the pod template: %w", err)
+		return nil, fmt.Errorf("decoding the revision: %w", err)
 	}
 	raw, err = json.Marshal(plain)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the pod template: %w", err)
+		return nil, fmt.Errorf("encoding the revision: %w", err)
 	}
 	return raw, nil
+}
+
+// Same tells whether a and b are one revision: the same content, and the same configuration as far as both have recorded it. What
+// one of them has not recorded, because it was not tracked at that time, makes no difference.
+func Same(a, b Revision) (bool, error) {
+	x, err := a.content()
+	if err != nil {
+		return false, err
+	}
+	y, err := b.content()
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(x, y) && a.Config.agrees(b.Config), nil
 }
 
 // Name of a revision: the Canary's name and a digest of the canonical content. The digest only names; what is equal is decided
@@ -141,5 +208,15 @@ func Read(snapshot *appsv1.ControllerRevision) (Revision, error) {
 	if err := json.Unmarshal(snapshot.Data.Raw, &r); err != nil {
 		return r, fmt.Errorf("reading snapshot %s: %w", snapshot.Name, err)
 	}
+	if text := snapshot.Annotations[siskinv1.ConfigAnnotation]; r.Config == nil && text != "" {
+		if err := json.Unmarshal([]byte(text), &r.Config); err != nil {
+			return r, fmt.Errorf("reading annotation %s of snapshot %s: %w", siskinv1.ConfigAnnotation, snapshot.Name, err)
+		}
+	}
 	return r, nil
+}
+
+// Complete tells whether all that a snapshot refers to was copied, or is read from the originals.
+func Complete(snapshot *appsv1.ControllerRevision) bool {
+	return snapshot.Annotations[siskinv1.CopiedAnnotation] != "" || snapshot.Annotations[siskinv1.ConfigAnnotation] != ""
 }

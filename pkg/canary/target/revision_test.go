@@ -48,8 +48,8 @@ func TestWhatMakesARevision(t *testing.T) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			was := canonical(t, target.FromDeployment(deployment()))
-			is := canonical(t, target.FromDeployment(deployment(tc.edit)))
+			was := canonical(t, target.From(deployment()))
+			is := canonical(t, target.From(deployment(tc.edit)))
 			if same := was == is; same != tc.same {
 				t.Errorf("%s: same = %t\n%s\n%s", tc.reason, same, was, is)
 			}
@@ -62,7 +62,7 @@ func TestTheOrderOfFieldsAndTheSpellingOfQuantitiesDoNotCount(t *testing.T) {
 		{"name":"web","image":"web:1","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}}}}`)
 	b := decode(t, `{"spec":{"template":{"spec":{"containers":[
 		{"resources":{"limits":{"memory":"1024Mi","cpu":"1000m"}},"image":"web:1","name":"web"}]},"metadata":{"creationTimestamp":null,"labels":{"tier":"x","app":"web"}}}}}`)
-	if diff := cmp.Diff(canonical(t, target.FromDeployment(a)), canonical(t, target.FromDeployment(b))); diff != "" {
+	if diff := cmp.Diff(canonical(t, target.From(a)), canonical(t, target.From(b))); diff != "" {
 		t.Errorf("-a +b:\n%s", diff)
 	}
 }
@@ -75,7 +75,7 @@ func TestNameIsStable(t *testing.T) {
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m"), corev1.ResourceMemory: resource.MustParse("64Mi")}
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: "<fast> & loud"}}
 	})
-	raw := canonical(t, target.FromDeployment(d))
+	raw := canonical(t, target.From(d))
 	const want = `{"metadata":{"labels":{"app":"web","tier":"front"}},"spec":{"containers":[{"env":[{"name":"MODE","value":"\u003cfast\u003e \u0026 loud"}],` +
 		`"image":"web:1","imagePullPolicy":"IfNotPresent","name":"web","ports":[{"containerPort":9898,"name":"http","protocol":"TCP"}],` +
 		`"resources":{"limits":{"cpu":"1500m","memory":"64Mi"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],` +
@@ -95,15 +95,15 @@ func TestBigNumbersSurviveTheCanonicalForm(t *testing.T) {
 		}
 	}
 	// 2^53 and 2^53+1 are one number to a float64.
-	a := canonical(t, target.FromDeployment(deployment(edit(1<<53))))
-	b := canonical(t, target.FromDeployment(deployment(edit(1<<53+1))))
+	a := canonical(t, target.From(deployment(edit(1<<53))))
+	b := canonical(t, target.From(deployment(edit(1<<53+1))))
 	if a == b {
 		t.Errorf("different contents have one canonical form: %s", a)
 	}
 }
 
 func TestOrigin(t *testing.T) {
-	r := target.FromDeployment(deployment(func(d *appsv1.Deployment) {
+	r := target.From(deployment(func(d *appsv1.Deployment) {
 		d.Annotations = map[string]string{
 			siskinv1.GitRevisionAnnotation: "main@sha1:abc", siskinv1.GitAuthorAnnotation: "Ann", siskinv1.GitMessageAnnotation: "fix",
 		}
@@ -121,16 +121,16 @@ func TestLabelsOfGitOpsToolsAreNotTakenOver(t *testing.T) {
 		}
 	})
 	want := map[string]string{"app": "web", "app.kubernetes.io/part-of": "shop", "toolkit.fluxcd.io.example.com/x": "stays"}
-	r := target.FromDeployment(d)
+	r := target.From(d)
 	if diff := cmp.Diff(want, r.Workload.Labels); diff != "" {
 		t.Errorf("a clone with such a label would be pruned: -want +got\n%s", diff)
 	}
 }
 
-func TestFromDeploymentLeavesTheObjectAlone(t *testing.T) {
+func TestFromLeavesTheObjectAlone(t *testing.T) {
 	d := deployment(defaulted)
 	before := d.DeepCopy()
-	r := target.FromDeployment(d)
+	r := target.From(d)
 	r.Template.Labels["x"], r.Workload.Selector.MatchLabels["x"], r.Workload.Labels["x"] = "y", "y", "y"
 	r.Template.Spec.Containers[0].Image = "other"
 	if diff := cmp.Diff(before, d); diff != "" {
@@ -146,7 +146,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		"without any content": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := target.FromDeployment(d)
+			r := target.From(d)
 			cr, err := target.Snapshot(canary(), "web-1", 7, r)
 			if err != nil {
 				t.Fatal(err)
@@ -164,7 +164,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 			if diff := cmp.Diff(r.Origin, back.Origin); diff != "" {
 				t.Errorf("origin: -was +is\n%s", diff)
 			}
-			if diff := cmp.Diff(target.Clone(canary(), "primary", "web-1", r, 2), target.Clone(canary(), "primary", "web-1", back, 2)); diff != "" {
+			if diff := cmp.Diff(cloned(canary(), "primary", "web-1", r, 2), cloned(canary(), "primary", "web-1", back, 2)); diff != "" {
 				t.Errorf("clone: -was +is\n%s", diff)
 			}
 		})
@@ -180,7 +180,7 @@ func TestReadTellsWhichSnapshotIsBroken(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	r := target.FromDeployment(deployment(func(d *appsv1.Deployment) {
+	r := target.From(deployment(func(d *appsv1.Deployment) {
 		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: "proxy", Image: "envoy:9"})
 		d.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "init", Image: "init:1"}}
 	}))

@@ -16,12 +16,12 @@ import (
 const scalesAnnotation = "siskin.dev/scales"
 
 // respect changes what is applied so that it leaves alone what Siskin's Canary controller holds at the moment: the replicas
-// of a held target, the role in the selector of an adopted Service, the target of an autoscaler.
+// or nodes of a held target, the role in the selector of an adopted Service, the target of an autoscaler.
 func respect(desired, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
-	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectSelector, respectScaleTarget} {
+	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectNodes, respectSelector, respectScaleTarget} {
 		if err := f(desired, live); err != nil {
 			return fmt.Errorf("leaving alone what a Canary holds: %w", err)
 		}
@@ -33,7 +33,7 @@ func respect(desired, live *unstructured.Unstructured) error {
 func holdable(o *unstructured.Unstructured) bool {
 	_, replicas, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")
 	_, target, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "scaleTargetRef")
-	return replicas || target || o.GroupVersionKind().Group == "" && o.GetKind() == "Service"
+	return replicas || target || isDaemonSet(o) || o.GroupVersionKind().Group == "" && o.GetKind() == "Service"
 }
 
 // respectReplicas leaves the replicas of a held workload as they are and tells the Canary controller the number that git
@@ -42,7 +42,7 @@ func holdable(o *unstructured.Unstructured) bool {
 // The field is left out if somebody else owns it. If we are its only owner, leaving it out would take it away, and the
 // server's default of 1 would start pods of a version nobody judged: then the live value is sent.
 func respectReplicas(desired, live *unstructured.Unstructured) error {
-	if _, held := live.GetAnnotations()[siskinv1.HeldAnnotation]; !held {
+	if _, held := live.GetAnnotations()[siskinv1.HeldAnnotation]; !held || isDaemonSet(live) {
 		return nil
 	}
 	wanted, inGit, err := unstructured.NestedInt64(desired.Object, "spec", "replicas")
@@ -66,6 +66,19 @@ func respectReplicas(desired, live *unstructured.Unstructured) error {
 		return nil
 	}
 	return set(desired, now, "spec", "replicas")
+}
+
+// respectNodes keeps the node selector by which a held DaemonSet has no pods. The whole selector is one field, so that it goes beside
+// what git has.
+func respectNodes(desired, live *unstructured.Unstructured) error {
+	if _, held := live.GetAnnotations()[siskinv1.HeldAnnotation]; !held || !isDaemonSet(live) {
+		return nil
+	}
+	return set(desired, "true", "spec", "template", "spec", "nodeSelector", siskinv1.HeldAnnotation)
+}
+
+func isDaemonSet(o *unstructured.Unstructured) bool {
+	return o.GroupVersionKind().Group == "apps" && o.GetKind() == "DaemonSet"
 }
 
 // respectSelector keeps the role in the selector of a Service that Siskin has adopted.

@@ -1,0 +1,139 @@
+package act
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// takeOver records what the pods of a snapshot read that was written before configuration belonged to revisions: digests, so that
+// the next change is noticed. Its pods go on reading the originals: nothing is restarted.
+func (a *Actor) takeOver(ctx context.Context, w *observe.World) error {
+	stored := w.Snapshots[w.Unrecorded]
+	if stored == nil || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
+		return nil
+	}
+	text, err := json.Marshal(w.Revision.Config.Recorded())
+	if err != nil {
+		return fmt.Errorf("encoding the configuration of %s: %w", stored.Name, err)
+	}
+	fresh := stored.DeepCopy()
+	if err := a.annotate(ctx, fresh, siskinv1.ConfigAnnotation, string(text)); err != nil {
+		return err
+	}
+	w.Snapshots[w.Unrecorded] = fresh
+	return nil
+}
+
+func (a *Actor) annotate(ctx context.Context, cr *appsv1.ControllerRevision, key, value string) error {
+	before := cr.DeepCopy()
+	metav1.SetMetaDataAnnotation(&cr.ObjectMeta, key, value)
+	if err := a.Client.Patch(ctx, cr, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); err != nil {
+		return fmt.Errorf("annotating snapshot %s: %w", cr.Name, err)
+	}
+	return nil
+}
+
+// originals reads what the target's pods read, and makes sure that it is what the revision is named by.
+func (a *Actor) originals(ctx context.Context, w *observe.World) (map[string]client.Object, error) {
+	out := map[string]client.Object{}
+	for _, it := range w.Revision.Config.Copies() {
+		obj := target.NewConfig(it.Kind)
+		if err := a.Live.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj); err != nil {
+			return nil, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
+		}
+		hash, err := target.Hash(obj)
+		if err != nil {
+			return nil, err
+		}
+		if hash != it.Hash {
+			if a.Expire != nil {
+				a.Expire(it.Kind, w.Canary.Namespace, it.Name)
+			}
+			return nil, fmt.Errorf("copying %s %s: it has changed meanwhile", it.Kind, it.Name)
+		}
+		out[it.Copy] = obj
+	}
+	return out, nil
+}
+
+// copyConfig makes the copies that a snapshot refers to, and notes on it that all are there. A copy belongs to all snapshots that need
+// it: the garbage collector takes it with the last of them.
+func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision, originals map[string]client.Object) error {
+	if len(originals) == 0 {
+		return nil
+	}
+	if cr.UID == "" { // somebody else, or a pass that the cache does not show yet, took it
+		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(cr), cr); err != nil {
+			return fmt.Errorf("reading snapshot %s: %w", cr.Name, err)
+		}
+	}
+	owner := metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
+	for _, it := range w.Revision.Config.Copies() {
+		want, err := target.CopyConfig(w.Canary.Name, it, originals[it.Copy], owner)
+		if err != nil {
+			return err
+		}
+		if err := a.ensureCopy(ctx, it, want); err != nil {
+			return err
+		}
+	}
+	return a.annotate(ctx, cr, siskinv1.CopiedAnnotation, "true")
+}
+
+// ensureCopy creates a copy, or adds the owner of want to the one that is there.
+func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want client.Object) error {
+	err := a.Live.Create(ctx, want, client.FieldOwner(siskinv1.FieldManager))
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
+	}
+	have := target.NewConfig(it.Kind)
+	if err := a.Live.Get(ctx, client.ObjectKeyFromObject(want), have); err != nil {
+		return fmt.Errorf("reading %s %s: %w", it.Kind, it.Copy, err)
+	}
+	hash, err := target.Hash(have)
+	wanted, err2 := target.Hash(want)
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if hash != wanted || have.GetLabels()[siskinv1.CanaryLabel] != want.GetLabels()[siskinv1.CanaryLabel] {
+		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
+			"%s %s exists and is not Siskin's copy of %s: rename or delete it", it.Kind, it.Copy, it.Name)}
+	}
+	owner := want.GetOwnerReferences()[0]
+	if slices.ContainsFunc(have.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
+		return nil
+	}
+	before, ok := have.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", have, have.GetName())
+	}
+	have.SetOwnerReferences(append(have.GetOwnerReferences(), owner))
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := a.Live.Patch(ctx, have, patch, client.FieldOwner(siskinv1.FieldManager)); err != nil {
+		return fmt.Errorf("keeping %s %s: %w", it.Kind, it.Copy, err)
+	}
+	return nil
+}
+
+func ignoreConflict(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}

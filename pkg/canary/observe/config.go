@@ -1,0 +1,233 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// missingAgain is how soon a Secret that pods cannot start without is looked for again: nobody tells when it comes.
+const missingAgain = 10 * time.Second
+
+// ConfigTracker knows the content of the ConfigMaps and Secrets that targets read, by digest. ConfigMaps are watched, metadata only, so
+// that one that has not changed costs nothing. Secrets can be neither listed nor watched: their metadata is read by name, once per
+// Poll and whenever a target has changed; their data only if they have changed.
+type ConfigTracker struct {
+	// Cache reads the metadata of ConfigMaps.
+	Cache client.Reader
+	// Live reads from the API server, by name.
+	Live client.Reader
+	// Poll is how often each Secret is looked at; 0: only when a target that reads it has changed.
+	Poll time.Duration
+	// Clock tells when; nil: the real time.
+	Clock clock.PassiveClock
+
+	mu      sync.Mutex
+	known   map[object]digest
+	readers map[types.NamespacedName][]string // ConfigMaps by Canary
+}
+
+type object struct{ kind, namespace, name string }
+
+// digest is what was found at an object's version.
+type digest struct {
+	version string // "" : it does not exist
+	hash    string
+	tracked bool
+	at      time.Time
+}
+
+// Readers lists the Canaries whose target reads a ConfigMap, as of when they were last looked at.
+func (t *ConfigTracker) Readers(namespace, configMap string) []types.NamespacedName {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []types.NamespacedName
+	for who, names := range t.readers {
+		if who.Namespace == namespace && slices.Contains(names, configMap) {
+			out = append(out, who)
+		}
+	}
+	return out
+}
+
+// Forget drops what is known of a Canary that is gone.
+func (t *ConfigTracker) Forget(who types.NamespacedName) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.readers, who)
+}
+
+// Expire has an object looked at again: somebody found another content than what is known.
+func (t *ConfigTracker) Expire(kind, namespace, name string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, object{kind, namespace, name})
+}
+
+// found is what a target reads.
+type found struct {
+	config *target.Config
+	// missing is the first that the pods cannot start without.
+	missing *target.RefusedError
+	// again is when to look again without being told; 0 never.
+	again time.Duration
+}
+
+// read finds out what the pods of a template read. fresh: Secrets are looked at now, whenever that was last done. An error means that
+// it is not known.
+func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec *corev1.PodSpec, fresh bool) (found, error) {
+	var out found
+	refs := target.Refs(spec)
+	t.note(who, refs) // first: what changes from now on is told
+	if len(refs) == 0 {
+		return out, nil
+	}
+	out.config = &target.Config{Items: make([]target.Item, 0, len(refs))}
+	for _, ref := range refs {
+		d, err := t.lookAt(ctx, object{ref.Kind, who.Namespace, ref.Name}, fresh)
+		if err != nil {
+			return out, err
+		}
+		again := t.Poll
+		switch {
+		case d.version == "" && !ref.Optional:
+			again = missingAgain
+			if out.missing == nil {
+				out.missing = &target.RefusedError{Reason: target.ReasonConfigMissing, Message: fmt.Sprintf(
+					"%s %s does not exist and is read by %s: create it, or make the reference optional", ref.Kind, ref.Name, ref.Where)}
+			}
+		case d.version != "" && !d.tracked:
+			out.config.Items = append(out.config.Items, target.Item{Kind: ref.Kind, Name: ref.Name, Untracked: true})
+		default:
+			out.config.Items = append(out.config.Items, target.Track(who.Name, ref, d.hash))
+		}
+		if ref.Kind == target.Secret && again > 0 {
+			left := max(again-t.now().Sub(d.at), time.Second)
+			if out.again == 0 || left < out.again {
+				out.again = left
+			}
+		}
+	}
+	return out, nil
+}
+
+// note remembers which ConfigMaps a Canary's target reads.
+func (t *ConfigTracker) note(who types.NamespacedName, refs []target.Ref) {
+	var names []string
+	for _, ref := range refs {
+		if ref.Kind == target.ConfigMap {
+			names = append(names, ref.Name)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(names) == 0 {
+		delete(t.readers, who)
+		return
+	}
+	if t.readers == nil {
+		t.readers = map[types.NamespacedName][]string{}
+	}
+	t.readers[who] = names
+}
+
+// lookAt returns the digest of an object, from memory if its version is known to be the same.
+func (t *ConfigTracker) lookAt(ctx context.Context, o object, fresh bool) (digest, error) {
+	t.mu.Lock()
+	have, ok := t.known[o]
+	t.mu.Unlock()
+	reader := t.Cache
+	if o.kind == target.Secret {
+		age := t.now().Sub(have.at)
+		if ok && !fresh && (t.Poll == 0 || age < t.Poll) && (have.version != "" || age < missingAgain) {
+			return have, nil
+		}
+		reader = t.Live
+	}
+	var meta metav1.PartialObjectMetadata
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
+	is := digest{at: t.now()}
+	err := reader.Get(ctx, types.NamespacedName{Namespace: o.namespace, Name: o.name}, &meta)
+	switch {
+	case apierrors.IsNotFound(err):
+		t.set(o, is)
+		return is, nil
+	case err != nil:
+		return is, unreadable(o, err)
+	}
+	is.version, is.tracked = version(&meta), target.Tracked(&meta)
+	switch {
+	case !is.tracked:
+	case ok && have.version == is.version:
+		is.hash = have.hash
+	default:
+		if is, err = t.digest(ctx, o); err != nil {
+			return is, err
+		}
+	}
+	t.set(o, is)
+	return is, nil
+}
+
+// digest reads an object's content.
+func (t *ConfigTracker) digest(ctx context.Context, o object) (digest, error) {
+	obj := target.NewConfig(o.kind)
+	is := digest{at: t.now()}
+	err := t.Live.Get(ctx, types.NamespacedName{Namespace: o.namespace, Name: o.name}, obj)
+	if apierrors.IsNotFound(err) {
+		return is, nil
+	}
+	if err != nil {
+		return is, unreadable(o, err)
+	}
+	is.version, is.tracked = version(obj), target.Tracked(obj)
+	is.hash, err = target.Hash(obj)
+	return is, err
+}
+
+func (t *ConfigTracker) set(o object, d digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil || len(t.known) >= memoLimit {
+		t.known = map[object]digest{}
+	}
+	t.known[o] = d
+}
+
+func (t *ConfigTracker) now() time.Time {
+	if t.Clock == nil {
+		return clock.RealClock{}.Now()
+	}
+	return t.Clock.Now()
+}
+
+func version(obj metav1.Object) string { return string(obj.GetUID()) + "/" + obj.GetResourceVersion() }
+
+// unreadable tells which object could not be read, never what is in it.
+func unreadable(o object, err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("reading %s %s: Siskin may not (%w): give its role the right to get it, or run it with --config-tracking=false",
+			o.kind, o.name, err)
+	}
+	return fmt.Errorf("reading %s %s: %w", o.kind, o.name, err)
+}

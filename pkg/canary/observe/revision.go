@@ -1,0 +1,188 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// revision finds the name of the target's present content. Content that a snapshot has is no new revision, whatever its name
+// would be today; what differs only because the API server writes it differently today is none either.
+//
+// A target that cannot be released, or whose configuration is not known, keeps the name that it had: that starts no rollout and
+// ends none.
+func (o *Observer) revision(ctx context.Context, w *World) error {
+	if w.Target == nil {
+		return nil
+	}
+	w.Revision = target.From(w.Target)
+	if w.Refused = target.Check(w.Target); w.Refused != nil || w.Canary.DeletionTimestamp != nil {
+		w.RevisionName = o.last(w)
+		return nil
+	}
+	// What may be new is looked at twice: a revision is named by the Secrets as they are now, not as they were a poll ago.
+	for _, fresh := range []bool{false, true} {
+		if err := o.config(ctx, w, fresh); err != nil {
+			if w.RevisionName = o.last(w); w.RevisionName == "" {
+				return err // there is nothing yet that could go on, or back
+			}
+			w.Doubt = err
+			return nil
+		}
+		if w.Refused != nil {
+			w.RevisionName = o.last(w)
+			return nil
+		}
+		if name, ok := o.names.get(w.Target.GetUID(), o.version(w)); ok {
+			w.RevisionName = name
+			return nil
+		}
+	}
+	version := o.version(w)
+	sure, err := o.name(ctx, w)
+	if err != nil {
+		return err
+	}
+	if sure && w.Unrecorded == "" {
+		o.names.set(w.Target.GetUID(), version, w.RevisionName)
+	}
+	return nil
+}
+
+// version names all that the name of the target's content depends on.
+func (o *Observer) version(w *World) string {
+	st := w.Canary.Status
+	stable := revisionOf(st.Stable)
+	_, stored := w.Snapshots[stable]
+	version := fmt.Sprintf("%d/%s/%t/%s/%s", w.Target.GetGeneration(), stable, stored, candidate(st), st.Rejected)
+	if target.KindOf(w.Target) == target.Service { // it has no generation
+		version += "/" + w.Target.GetResourceVersion()
+	}
+	if w.Revision.Config != nil {
+		version += "/" + w.Revision.Config.Digest()
+	}
+	return version
+}
+
+// config reads what the target's pods read.
+func (o *Observer) config(ctx context.Context, w *World, fresh bool) error {
+	if o.Config == nil || w.Revision.Service != nil {
+		return nil
+	}
+	found, err := o.Config.read(ctx, client.ObjectKeyFromObject(w.Canary), &w.Revision.Template.Spec, fresh)
+	if err != nil {
+		return err
+	}
+	w.Revision.Config, w.Refused, w.ConfigAgain = found.config, found.missing, found.again
+	return nil
+}
+
+// last is the name that the target's content had when it was last known: in this process, else by the status.
+func (o *Observer) last(w *World) string {
+	st := w.Canary.Status
+	if name, ok := o.names.latest(w.Target.GetUID()); ok {
+		return name
+	}
+	if c := candidate(st); c != "" {
+		return c
+	}
+	if st.Phase == siskinv1.PhaseFailed && st.Rejected != "" {
+		return st.Rejected
+	}
+	return revisionOf(st.Stable)
+}
+
+func revisionOf(r *siskinv1.RevisionStatus) string {
+	if r == nil {
+		return ""
+	}
+	return r.Revision
+}
+
+// candidate is the revision on trial.
+func candidate(st siskinv1.CanaryStatus) string {
+	if plan.Phase(st.Phase).Idle() || st.Phase == siskinv1.PhaseInitializing {
+		return ""
+	}
+	return revisionOf(st.Canary)
+}
+
+// name compares the target's content with the snapshots. It is not sure of the answer when the API server could not be asked: then
+// nothing is begun, and what goes on is not held up.
+func (o *Observer) name(ctx context.Context, w *World) (sure bool, err error) {
+	canonical, err := w.Revision.Canonical()
+	if err != nil {
+		return false, err
+	}
+	st := w.Canary.Status
+	w.RevisionName = target.Name(w.Canary.Name, canonical)
+	for _, name := range []string{revisionOf(st.Stable), candidate(st), st.Rejected} {
+		if ok, err := o.is(w, name); ok || err != nil {
+			return true, err
+		}
+	}
+	if _, known := w.Snapshots[w.RevisionName]; known {
+		return true, nil
+	}
+	stored, ok := w.Snapshots[revisionOf(st.Stable)]
+	if !ok || o.Normalize == nil || stored.Annotations[siskinv1.WrittenByAnnotation] == o.ServerVersion {
+		return true, nil
+	}
+	r, err := target.Read(stored)
+	if err != nil {
+		return true, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+	}
+	same, sure := o.sameToday(ctx, w, r)
+	if same {
+		w.take(stored.Name, r)
+	}
+	return sure, nil
+}
+
+// is tells whether a snapshot has the target's content, and takes its name if it has.
+func (o *Observer) is(w *World, name string) (bool, error) {
+	stored, ok := w.Snapshots[name]
+	if !ok {
+		return false, nil
+	}
+	r, err := target.Read(stored)
+	if err != nil {
+		return false, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+	}
+	same, err := target.Same(r, w.Revision)
+	if err != nil || !same {
+		return false, err
+	}
+	w.take(name, r)
+	return true, nil
+}
+
+// take gives the target's content the name of the snapshot that has it. One that was written before configuration belonged to revisions
+// does not say what its pods read: that is what they read now.
+func (w *World) take(name string, stored target.Revision) {
+	w.RevisionName = name
+	if stored.Config == nil && w.Revision.Config != nil {
+		w.Unrecorded = name
+	}
+}
+
+// sameToday asks the API server how it would write the stored revision today. While it cannot be asked, an idle Canary takes the
+// target for the same.
+func (o *Observer) sameToday(ctx context.Context, w *World, stored target.Revision) (same, sure bool) {
+	today, err := o.Normalize(ctx, w.Target, stored)
+	if err == nil {
+		today.Config = stored.Config
+		same, err = target.Same(today, w.Revision)
+	}
+	if err != nil {
+		log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
+		return plan.Phase(w.Canary.Status.Phase).Idle(), false
+	}
+	return same, true
+}

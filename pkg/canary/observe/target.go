@@ -1,0 +1,133 @@
+package observe
+
+import (
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
+)
+
+// targetOf reads what the user wants of the target. A number that git or a person wrote over the held zero is the new wish.
+func targetOf(w *World) plan.Target {
+	st := target.Observe(w.Target)
+	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: st.Replicas, Available: st.Available}
+	if t.Available > 0 && st.Observed < w.Target.GetGeneration() {
+		t.Available = 0
+	}
+	_, marked := w.Target.GetAnnotations()[siskinv1.HeldAnnotation]
+	switch {
+	case w.Canary.Spec.TargetRef.Kind == target.Service:
+		// It is left as it is: nothing of it has to be held or given back.
+		t.Replicas, t.Held, t.Released, t.Available = 1, true, true, min(w.TargetEndpoints, 1)
+	case !target.Numbered(w.Target):
+		t.Replicas, t.Held, t.Released = 1, marked && st.Replicas == 0, !marked && st.Replicas > 0
+		t.Available = all(t.Available, st.Desired)
+	default:
+		t.Released = !marked
+		wanted(w, marked, &t)
+	}
+	t.Stored = w.complete()
+	return t
+}
+
+// wanted finds out what number of replicas the user wants.
+func wanted(w *World, marked bool, t *plan.Target) {
+	recorded, err := parseReplicas(w.Target.GetAnnotations()[siskinv1.ReplicasAnnotation])
+	switch {
+	case !marked && t.Replicas == 0 && lost(w.Canary): // somebody took the mark away: the zero is still Siskin's
+		t.Replicas = *w.Canary.Status.Replicas
+	case !marked || t.Replicas != 0:
+	case err == nil:
+		t.Replicas, t.Held = recorded, true
+	case w.Canary.Status.Replicas != nil: // somebody took the record away: the zero is still Siskin's, and nobody's wish
+		t.Replicas = *w.Canary.Status.Replicas
+	}
+}
+
+// all is 1 if all pods are available.
+func all(available, desired int32) int32 {
+	if desired > 0 && available >= desired {
+		return 1
+	}
+	return 0
+}
+
+// lost tells that a target without a mark is one that Siskin held.
+func lost(c *siskinv1.Canary) bool {
+	st := c.Status
+	held := st.Phase != "" && st.Phase != siskinv1.PhaseInitializing && st.Phase != siskinv1.PhaseTerminating
+	return held && c.DeletionTimestamp == nil && st.Replicas != nil && *st.Replicas > 0
+}
+
+// complete tells whether all that the snapshot of the target's content refers to was copied.
+func (w *World) complete() bool {
+	s, ok := w.Snapshots[w.RevisionName]
+	return ok && (len(w.Revision.Config.Copies()) == 0 || w.Unrecorded == w.RevisionName || target.Complete(s))
+}
+
+func (o *Observer) workload(w *World, obj client.Object, role string, endpoints int32) plan.Workload {
+	if obj == nil {
+		return plan.Workload{}
+	}
+	st := target.Observe(obj)
+	out := plan.Workload{
+		Found: true, Revision: obj.GetAnnotations()[siskinv1.RevisionAnnotation], Replicas: st.Replicas, Desired: st.Desired,
+		Pods: st.Pods, Updated: st.Updated, Available: st.Available, Endpoints: endpoints,
+		Current: st.Observed >= obj.GetGeneration(), Message: st.Message,
+	}
+	out.Stuck = st.Stuck && out.Current
+	if w.Canary.Spec.TargetRef.Kind == target.Service { // the pods are the user's: the ready endpoints stand for them
+		out.Pods, out.Updated, out.Available = st.Replicas, st.Replicas, min(st.Replicas, endpoints)
+	}
+	out.Drifted = o.drifted(w, obj, role, st.Replicas)
+	return out
+}
+
+// drifted tells whether somebody changed what makes the revision of a clone.
+func (o *Observer) drifted(w *World, obj client.Object, role string, replicas int32) bool {
+	revision := obj.GetAnnotations()[siskinv1.RevisionAnnotation]
+	snapshot, ok := w.Snapshots[revision]
+	if !ok || obj.GetDeletionTimestamp() != nil {
+		return false
+	}
+	version := fmt.Sprintf("%d/%s/%s", obj.GetGeneration(), revision, snapshot.ResourceVersion)
+	if w.Canary.Spec.TargetRef.Kind == target.Service { // it has no generation
+		version = obj.GetResourceVersion() + version
+	}
+	if drifted, ok := o.drifts.get(obj.GetUID(), version); ok {
+		return drifted != ""
+	}
+	r, err := target.Read(snapshot)
+	if err != nil {
+		return false
+	}
+	want, err := target.Clone(w.Canary, role, revision, r, replicas)
+	if err != nil {
+		return false
+	}
+	drifted := ""
+	if !target.Runs(obj, want) {
+		drifted = "drifted"
+	}
+	o.drifts.set(obj.GetUID(), version, drifted)
+	return drifted != ""
+}
+
+// releasable refuses what a kind of target and a router cannot do together.
+func releasable(c *siskinv1.Canary, caps router.Capabilities) error {
+	ref := c.Spec.TargetRef
+	if ref.Kind != target.Service {
+		return nil
+	}
+	if !caps.Weighted {
+		return &InvalidSpecError{"spec.targetRef.kind", "a Service needs a provider that routes between Services, which this one does not: set spec.provider to gatewayapi"}
+	}
+	if name := c.Spec.Service.Name; name != "" && name != ref.Name {
+		return &InvalidSpecError{"spec.service.name", fmt.Sprintf("a target of kind Service is the apex itself: leave it out, or set it to %s", ref.Name)}
+	}
+	return nil
+}

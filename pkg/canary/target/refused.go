@@ -1,0 +1,41 @@
+package target
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Reasons of a RefusedError, as conditions show them.
+const (
+	// ReasonUnsupportedTarget : this target cannot be released by a Canary.
+	ReasonUnsupportedTarget = "UnsupportedTarget"
+	// ReasonInvalidSpec : an edit of the target makes it fit.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonConfigMissing : a ConfigMap or Secret that the pods need does not exist.
+	ReasonConfigMissing = "ConfigMissing"
+)
+
+// RefusedError : the target cannot be released as it is; only a person can change that.
+type RefusedError struct {
+	// Reason in CamelCase.
+	Reason string
+	// Message says what is wrong and what to do, in one line.
+	Message string
+}
+
+func (e *RefusedError) Error() string { return e.Message }
+
+// Check tells why obj cannot be released, or nil.
+func Check(obj client.Object) *RefusedError {
+	if svc, ok := obj.(*corev1.Service); ok {
+		return checkService(svc)
+	}
+	return workloadOf(obj).refusal()
+}
+
+func onDelete(kind, name string) *RefusedError {
+	return &RefusedError{ReasonInvalidSpec, fmt.Sprintf(
+		"%s %s: spec.updateStrategy.type is OnDelete, so that a promotion would replace no pod: set it to RollingUpdate", kind, name)}
+}
