@@ -33,6 +33,15 @@ const (
 
 	// ScalesAnnotation marks an autoscaler that Siskin points at a clone; its value is the clone's name.
 	ScalesAnnotation = "siskin.dev/scales"
+	// LimitsAnnotation keeps, on such an autoscaler, the limits that git or a person asked for, as "min-max", and
+	// LimitsHeldAnnotation those that Siskin wrote: whoever writes the former again gets the latter.
+	LimitsAnnotation = "siskin.dev/limits"
+	// LimitsHeldAnnotation : see LimitsAnnotation.
+	LimitsHeldAnnotation = "siskin.dev/limits-held"
+	// FloorAnnotation is the number of pods below which such an autoscaler must not go while a rollout lasts.
+	FloorAnnotation = "siskin.dev/floor"
+	// AutoscalerAnnotation keeps, as JSON, what else Siskin changed in such an autoscaler: KEDA's queries.
+	AutoscalerAnnotation = "siskin.dev/autoscaler"
 	// ConfigTrackingAnnotation set to "disabled" on a ConfigMap or Secret keeps its content out of the revision.
 	ConfigTrackingAnnotation = "siskin.dev/config-tracking"
 
