@@ -204,6 +204,14 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return fmt.Errorf("asking for the API server's version: %w", err)
 	}
+	kinds, err := servedScalers(mgr)
+	if err != nil {
+		return err
+	}
+	scalers, err := scalerClient(mgr)
+	if err != nil {
+		return err
+	}
 	memo := act.NewServiceMemo()
 	live, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
@@ -219,9 +227,11 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
+			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales},
 		},
 		Actor: &act.Actor{
 			Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
+			Scalers: scalers,
 		},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}
@@ -231,7 +241,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err := mgr.Add(dispatcher); err != nil {
 		return fmt.Errorf("adding the dispatcher: %w", err)
 	}
-	return r.SetupWithManager(ctx, mgr, canary.Options{Workers: o.workers, Owns: owns, Wakes: wakes})
+	return r.SetupWithManager(ctx, mgr, canary.Options{Workers: o.workers, Owns: owns, Scalers: kinds, Wakes: wakes})
 }
 
 // build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and

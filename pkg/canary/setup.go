@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -29,6 +30,7 @@ import (
 const (
 	indexTarget  = "spec.targetRef.name"
 	indexService = "services"
+	indexScaler  = "spec.autoscalerRef"
 	// passTimeout bounds one pass, also one that waits for a cache that does not catch up.
 	passTimeout = time.Minute
 	// maxBackoff is how long a Canary whose pass failed is left alone at most: its clocks run on.
@@ -43,6 +45,8 @@ type Options struct {
 	Workers int
 	// Owns are the kinds that routers generate.
 	Owns []client.Object
+	// Scalers are the kinds of autoscalers that the API server has.
+	Scalers []schema.GroupVersionKind
 	// Wakes are Canaries whose answers are there.
 	Wakes <-chan event.GenericEvent
 }
@@ -50,7 +54,8 @@ type Options struct {
 // SetupWithManager registers the reconciler: what wakes a Canary is a change of its spec, its target, its clones, its Services and
 // their endpoints, its routes, and answers.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	if err := index(ctx, mgr); err != nil {
+	err := index(ctx, mgr)
+	if err != nil {
 		return err
 	}
 	if o.Workers <= 0 {
@@ -74,6 +79,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
 		b = b.Watches(obj, gathered(owner))
+	}
+	if b, err = r.watchScalers(ctx, mgr, b, o.Scalers); err != nil {
+		return err
 	}
 	if o.Wakes != nil {
 		b = b.WatchesRawSource(source.Channel(o.Wakes, gathered(&handler.EnqueueRequestForObject{})))
@@ -157,6 +165,7 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 			apex := service.ApexName(c)
 			return []string{apex, apex + "-primary", apex + "-canary"}
 		},
+		indexScaler: scalerKeys,
 	} {
 		err := indexer.IndexField(ctx, &siskinv1.Canary{}, field, func(o client.Object) []string {
 			c, ok := o.(*siskinv1.Canary)

@@ -41,6 +41,8 @@ type Actor struct {
 	Live client.Client
 	// Expire is told of a ConfigMap or Secret whose content is not what was observed; nil: nobody is.
 	Expire func(kind, namespace, name string)
+	// Scalers reads autoscalers from the same caches as the observer, and writes them; nil: Client.
+	Scalers client.Client
 }
 
 // Outcome is what Run found worth telling.
@@ -91,6 +93,10 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 		return a.release(ctx, w, e.Replicas)
 	case plan.RestoreServices:
 		return a.restore(ctx, w)
+	case plan.ApplyScaler:
+		return a.applyScaler(ctx, w, e)
+	case plan.RestoreScaler:
+		return a.restoreScaler(ctx, w)
 	case plan.Abandon:
 		return a.abandon(ctx, w)
 	case plan.Finish:
@@ -195,6 +201,9 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
 			"%s %s exists and is not Siskin's: rename or delete it", kind, want.GetName())}
 	}
+	if live != nil && scaled(w, role) {
+		return a.applyScaled(ctx, live, replicas, func(n int32) (client.Object, error) { return target.Clone(w.Canary, role, name, r, n) })
+	}
 	written, err := target.New(kind)
 	if err != nil {
 		return err
@@ -252,6 +261,9 @@ func (a *Actor) finish(ctx context.Context, w *observe.World) error {
 	if w.Canary.Spec.DeletionPolicy != siskinv1.DeletionPolicyOrphan {
 		if err := a.Services.Release(ctx, a.serviceInput(w)); err != nil {
 			return fmt.Errorf("giving the Services back: %w", err)
+		}
+		if err := a.restoreScaler(ctx, w); err != nil { // again, if it failed before
+			return err
 		}
 	}
 	c := w.Canary.DeepCopy()

@@ -59,6 +59,8 @@ type World struct {
 	Live map[string]*corev1.Service
 	// Endpoints are the ready endpoints of the Services of primary and canary, and of a target that is a Service.
 	PrimaryEndpoints, CanaryEndpoints, TargetEndpoints int32
+	// Scalers are the autoscalers.
+	Scalers Scalers
 }
 
 // Observer reads worlds.
@@ -81,6 +83,8 @@ type Observer struct {
 	ServicesKnown func(w *World) bool
 	// Config knows what the pods read; nil: ConfigMaps and Secrets do not belong to revisions.
 	Config *ConfigTracker
+	// Scalers is where autoscalers are read.
+	Scalers ScalerSource
 
 	names, drifts memo
 }
@@ -138,6 +142,9 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 		w.Snapshots[list.Items[i].Name] = &list.Items[i]
 	}
 	if err := o.revision(ctx, w); err != nil {
+		return nil, err
+	}
+	if err := o.scalers(ctx, w); err != nil {
 		return nil, err
 	}
 	return w, o.traffic(ctx, w)
@@ -231,6 +238,8 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	s.Kept = slices.Sorted(maps.Keys(w.Snapshots))
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)
+	s.Scaler = scalerOf(w, s.State)
+	follow(w, &s)
 	return s
 }
 

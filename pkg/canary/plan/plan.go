@@ -30,7 +30,7 @@ func Decide(s Snapshot) Decision {
 	settle(s, &d)
 	if s.Scaler.Missing && d.Stalled == "" {
 		d.Stalled = "AutoscalerNotFound"
-		d.wait("the autoscaler that spec.autoscalerRef names: it does not exist")
+		d.wait("the autoscaler: %s", s.Scaler.Message)
 	}
 	d.wakeAt(s.Now, d.Next.DrainUntil)
 	if d.Next.Phase != s.State.Phase {
@@ -182,7 +182,7 @@ func (s Snapshot) judgedSize() int32 {
 // replicas is the number of pods that the user wants; under an autoscaler, that it wants.
 func (s Snapshot) replicas() int32 {
 	if s.Scaler.OnPrimary && s.Primary.Found {
-		return s.Primary.Replicas
+		return max(s.Primary.Replicas, s.Scaler.Least)
 	}
 	if s.Target.Found {
 		return s.Target.Replicas

@@ -124,6 +124,10 @@ type Scaler struct {
 	Drifted bool
 	// Restored tells that it scales the target and is as the user wrote it.
 	Restored bool
+	// Least is the lowest number of pods that it allows: what it does not do by itself, such as coming back from zero, is done for it.
+	Least int32
+	// Message explains Missing.
+	Message string
 }
 
 // Target is the user's workload as observed.

@@ -19,6 +19,12 @@ import (
 //
 // The patch is sent through the typed client, so that a client with read-your-writes consistency knows what was written.
 func Apply(ctx context.Context, c client.Client, obj, live client.Object) error {
+	return ApplyOver(ctx, c, obj, live, "")
+}
+
+// ApplyOver is Apply over one version of the object, or over any if that is "". Errors: a conflict, if the object has another version
+// by now.
+func ApplyOver(ctx context.Context, c client.Client, obj, live client.Object, version string) error {
 	gvk, err := c.GroupVersionKindFor(obj)
 	if err != nil {
 		return fmt.Errorf("finding the kind of %T: %w", obj, err)
@@ -28,6 +34,9 @@ func Apply(ctx context.Context, c client.Client, obj, live client.Object) error 
 		return fmt.Errorf("converting %s %s: %w", gvk.Kind, obj.GetName(), err)
 	}
 	prune(content)
+	if meta, ok := content["metadata"].(map[string]any); ok && version != "" {
+		meta["resourceVersion"] = version
+	}
 	content["apiVersion"], content["kind"] = gvk.GroupVersion().String(), gvk.Kind
 	data, err := json.Marshal(content)
 	if err != nil {

@@ -1,0 +1,187 @@
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/scaler"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/ssa"
+)
+
+// scalers writes autoscalers: through the client whose reads are those of the observer, so that what was written is seen by the next
+// pass.
+func (a *Actor) scalers() client.Client { //nolint:ireturn // it is controller-runtime's
+	if a.Scalers != nil {
+		return a.Scalers
+	}
+	return a.Client
+}
+
+// live reads past the caches.
+func (a *Actor) live() client.Reader { //nolint:ireturn // it is controller-runtime's
+	if a.Live != nil {
+		return a.Live
+	}
+	return a.Client
+}
+
+// applyScaler makes the autoscalers as the spec says. The canary's own comes and goes before the floor is noted on the user's, so that
+// what a crash has left out is seen.
+func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyScaler) error {
+	errs := []error{a.strays(ctx, w)}
+	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
+	if main == nil {
+		errs = append(errs, a.dropCopy(ctx, w))
+		return errors.Join(errs...)
+	}
+	if e.Canary && ref.Canary != nil {
+		errs = append(errs, a.applyCopy(ctx, w))
+	} else {
+		errs = append(errs, a.dropCopy(ctx, w))
+	}
+	errs = append(errs, a.rewrite(ctx, w, main, func(s *scaler.Scaler) *unstructured.Unstructured { return s.Pointed(ref, e.Floor) }))
+	return errors.Join(errs...)
+}
+
+// restoreScaler gives the user's autoscaler back to the target.
+func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
+	errs := []error{a.dropCopy(ctx, w)}
+	for _, s := range append(w.Scalers.Strays, w.Scalers.Main) {
+		if s != nil && s.Marked() {
+			errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// strays gives the autoscalers back that are not in the spec any more. If none took their place, the size that they gave the primary is
+// recorded as the user's: what was recorded before is older.
+func (a *Actor) strays(ctx context.Context, w *observe.World) error {
+	if len(w.Scalers.Strays) == 0 {
+		return nil
+	}
+	if w.Canary.Spec.AutoscalerRef == nil && w.Primary != nil && w.Target != nil && w.Target.GetAnnotations()[siskinv1.HeldAnnotation] != "" {
+		if err := a.hold(ctx, w, target.Observe(w.Primary).Replicas); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, s := range w.Scalers.Strays {
+		errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
+	}
+	return errors.Join(errs...)
+}
+
+// rewrite changes an autoscaler to what desired says, if it is not so. What it says is worked out of what is written over: if somebody
+// has written meanwhile, it is read and worked out again.
+func (a *Actor) rewrite(ctx context.Context, w *observe.World, s *scaler.Scaler, desired func(*scaler.Scaler) *unstructured.Unstructured) error {
+	current := s
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		obj := current.Object()
+		want := desired(current)
+		if scaler.Same(obj, want) {
+			return nil
+		}
+		err := a.scalers().Patch(ctx, want, client.MergeFromWithOptions(obj, client.MergeFromWithOptimisticLock{}), client.FieldOwner(siskinv1.FieldManager))
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		fresh := scaler.New(obj.GroupVersionKind(), obj.GetNamespace(), obj.GetName())
+		if err := a.live().Get(ctx, client.ObjectKeyFromObject(obj), fresh); err != nil {
+			return err
+		}
+		current = scaler.Of(fresh, w.Canary.Spec.TargetRef)
+		return err
+	})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing %s: %w", s, err)
+	}
+	return nil
+}
+
+// applyCopy gives the canary an autoscaler of its own.
+func (a *Actor) applyCopy(ctx context.Context, w *observe.World) error {
+	want, err := w.Scalers.Main.Copy(w.Canary, w.Canary.Spec.AutoscalerRef.Canary)
+	if err != nil {
+		return err
+	}
+	if w.Scalers.Copy != nil && scaler.Runs(w.Scalers.Copy, want) {
+		return nil
+	}
+	live := scaler.New(want.GroupVersionKind(), want.GetNamespace(), want.GetName())
+	if w.Scalers.Copy == nil { // one of that name that is not the Canary's is another's
+		err := a.live().Get(ctx, client.ObjectKeyFromObject(want), live)
+		if err == nil && !metav1.IsControlledBy(live, w.Canary) {
+			return &observe.InvalidSpecError{Field: "spec.autoscalerRef.canary", Message: fmt.Sprintf(
+				"%s %s exists and is not Siskin's: rename or delete it", live.GetKind(), live.GetName())}
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading the canary's autoscaler: %w", err)
+		}
+	}
+	return ssa.Apply(ctx, a.scalers(), want, live)
+}
+
+// dropCopy takes the canary's own autoscaler away, before it wakes a canary that was scaled down.
+func (a *Actor) dropCopy(ctx context.Context, w *observe.World) error {
+	if w.Scalers.Copy == nil {
+		return nil
+	}
+	if err := a.scalers().Delete(ctx, w.Scalers.Copy.DeepCopy()); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the canary's autoscaler: %w", err)
+	}
+	return nil
+}
+
+// scaled tells whether an autoscaler writes the number of pods of a clone.
+func scaled(w *observe.World, role string) bool {
+	if role == siskinv1.RoleCanary {
+		return w.Scalers.Copy != nil
+	}
+	return w.Scalers.Main != nil && w.Scalers.Main.OnPrimary()
+}
+
+// applyScaled applies a clone whose number of pods an autoscaler writes. The number is sent all the same: Siskin may be its only owner,
+// and a field without an owner would fall back to one. So it is the number that the clone has in the version that is written over; if
+// the autoscaler has changed it since the decision, the autoscaler's stands.
+func (a *Actor) applyScaled(ctx context.Context, observed client.Object, decided int32, clone func(replicas int32) (client.Object, error)) error {
+	was, live := target.Observe(observed).Replicas, observed
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		n := decided
+		if now := target.Observe(live).Replicas; n > 0 && now > 0 && now != was {
+			n = now
+		}
+		want, err := clone(n)
+		if err != nil {
+			return err
+		}
+		fresh, err := target.New(target.KindOf(observed))
+		if err != nil {
+			return err
+		}
+		err = ssa.ApplyOver(ctx, a.Client, want, fresh, live.GetResourceVersion())
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		if err := a.live().Get(ctx, client.ObjectKeyFromObject(observed), fresh); err != nil {
+			return fmt.Errorf("reading %s again: %w", observed.GetName(), err)
+		}
+		live = fresh
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("applying %s under its autoscaler: %w", observed.GetName(), err)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/scaler"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// ScalerSource is where autoscalers are read. They are read without their Go types: one code for both kinds, and a copy for the canary
+// has all fields, also those that Siskin has never heard of.
+type ScalerSource struct {
+	// Reader reads unstructured objects; nil: the Observer's client.
+	Reader client.Reader
+	// Kinds that the API server has.
+	Kinds []schema.GroupVersionKind
+	// MarkIndex is the cache's field index of autoscalers by ScalesAnnotation; "": all of the namespace are looked at.
+	MarkIndex string
+}
+
+// Scalers are the autoscalers that concern a Canary.
+type Scalers struct {
+	// Main is the one that the spec names, nil if it cannot be used; Problem tells why.
+	Main    *scaler.Scaler
+	Problem string
+	// Copy is the canary's own.
+	Copy *unstructured.Unstructured
+	// Strays point at the primary and are not in the spec any more.
+	Strays []*scaler.Scaler
+}
+
+// scalers reads the autoscalers. Where none can be, nothing is read.
+func (o *Observer) scalers(ctx context.Context, w *World) error {
+	if len(o.Scalers.Kinds) == 0 && w.Canary.Spec.AutoscalerRef == nil {
+		return nil
+	}
+	src := o.Scalers
+	if src.Reader == nil {
+		src.Reader = o.Client
+	}
+	if err := src.strays(ctx, w); err != nil {
+		return err
+	}
+	ref := w.Canary.Spec.AutoscalerRef
+	if ref == nil {
+		return nil
+	}
+	gvk, err := scaler.GVK(ref)
+	if err != nil {
+		w.Scalers.Problem = err.Error()
+		return nil //nolint:nilerr // it is shown
+	}
+	obj, err := src.get(ctx, gvk, w.Canary.Namespace, ref.Name)
+	if err != nil {
+		return err
+	}
+	if w.Scalers.Copy, err = src.get(ctx, gvk, w.Canary.Namespace, scaler.CopyName(ref.Name)); err != nil {
+		return err
+	}
+	if w.Scalers.Copy != nil && !metav1.IsControlledBy(w.Scalers.Copy, w.Canary) {
+		w.Scalers.Copy = nil
+	}
+	if obj == nil {
+		w.Scalers.Problem = src.missing(gvk, ref.Name)
+		return nil
+	}
+	s := scaler.Of(obj, w.Canary.Spec.TargetRef)
+	if other := s.Foreign(); other != "" {
+		w.Scalers.Problem = fmt.Sprintf("%s scales %s: point it at %s %s, or correct spec.autoscalerRef", s, other,
+			w.Canary.Spec.TargetRef.Kind, w.Canary.Spec.TargetRef.Name)
+		return nil
+	}
+	w.Scalers.Main = s
+	return nil
+}
+
+func (src ScalerSource) missing(gvk schema.GroupVersionKind, name string) string {
+	if !src.served(gvk) {
+		return fmt.Sprintf("this cluster has no %s of %s: install its CRD and restart Siskin, or correct spec.autoscalerRef", gvk.Kind, gvk.GroupVersion())
+	}
+	return fmt.Sprintf("%s %s does not exist: create it, or correct spec.autoscalerRef", gvk.Kind, name)
+}
+
+func (src ScalerSource) served(gvk schema.GroupVersionKind) bool {
+	for _, k := range src.Kinds {
+		if k == gvk {
+			return true
+		}
+	}
+	return false
+}
+
+// get returns an autoscaler, nil if there is none.
+func (src ScalerSource) get(ctx context.Context, gvk schema.GroupVersionKind, namespace, name string) (*unstructured.Unstructured, error) {
+	if !src.served(gvk) {
+		return nil, nil //nolint:nilnil // that it does not exist is an answer here
+	}
+	obj := scaler.New(gvk, namespace, name)
+	err := src.Reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, obj)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return nil, nil //nolint:nilnil // that it does not exist is an answer here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s %s: %w", gvk.Kind, name, err)
+	}
+	return obj, nil
+}
+
+// strays finds the autoscalers that Siskin pointed at the primary and that the spec does not name: spec.autoscalerRef was changed. One
+// that belongs to another object has its marks from that, as KEDA gives the marks of a ScaledObject to its HorizontalPodAutoscaler.
+func (src ScalerSource) strays(ctx context.Context, w *World) error {
+	primary := target.CloneName(w.Canary.Spec.TargetRef.Name, siskinv1.RolePrimary)
+	ref := w.Canary.Spec.AutoscalerRef
+	for _, gvk := range src.Kinds {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+		opts := []client.ListOption{client.InNamespace(w.Canary.Namespace)}
+		if src.MarkIndex != "" {
+			opts = append(opts, client.MatchingFields{src.MarkIndex: primary})
+		}
+		if err := src.Reader.List(ctx, list, opts...); err != nil {
+			return fmt.Errorf("listing autoscalers of kind %s: %w", gvk.Kind, err)
+		}
+		for i := range list.Items {
+			obj := &list.Items[i]
+			named := ref != nil && ref.Kind == gvk.Kind && ref.Name == obj.GetName()
+			if obj.GetAnnotations()[siskinv1.ScalesAnnotation] == primary && !named && metav1.GetControllerOf(obj) == nil {
+				w.Scalers.Strays = append(w.Scalers.Strays, scaler.Of(obj, w.Canary.Spec.TargetRef))
+			}
+		}
+	}
+	return nil
+}
+
+// scalerOf makes the plan's view of the autoscalers. An autoscaler that is not in the spec any more counts as one that is not as it
+// should be, until it has been given back.
+func scalerOf(w *World, z plan.State) plan.Scaler {
+	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
+	if main == nil {
+		stray := len(w.Scalers.Strays) > 0
+		return plan.Scaler{
+			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: stray, Canary: w.Scalers.Copy != nil,
+			Missing: ref != nil, Message: w.Scalers.Problem, Restored: !stray && w.Scalers.Copy == nil,
+		}
+	}
+	s := plan.Scaler{
+		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
+		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays) == 0,
+	}
+	s.Drifted = len(w.Scalers.Strays) > 0 || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(ref, main.Floor())))
+	if w.Scalers.Copy != nil && ref.Canary != nil {
+		want, err := main.Copy(w.Canary, ref.Canary)
+		s.Drifted = s.Drifted || (err == nil && !scaler.Runs(w.Scalers.Copy, want))
+	}
+	return s
+}
+
+// least is the lowest number of pods that the autoscaler allows the primary, from where it goes on by itself: no HorizontalPodAutoscaler
+// brings a workload back from zero. KEDA may leave the primary at zero, but not when a new revision is there to be judged.
+func least(w *World, z plan.State) int32 {
+	n := w.Scalers.Main.Least()
+	fresh := w.Target != nil && w.RevisionName != z.Stable && w.RevisionName != z.Rejected && z.Stable != ""
+	if n == 0 && (fresh || !z.Phase.Idle()) {
+		return 1
+	}
+	return n
+}
+
+// follow leaves the size of the primary to the autoscaler that the spec names, also while that is not there or somebody has just
+// pointed it elsewhere: the number that was recorded when the target was held is an old one.
+func follow(w *World, s *plan.Snapshot) {
+	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
+		return
+	}
+	s.Target.Replicas = s.Primary.Replicas
+}
