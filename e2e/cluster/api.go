@@ -243,6 +243,13 @@ func (c *Cluster) AuthorizeGitKey(ctx context.Context, publicKey string) (string
 	return host, err
 }
 
+// SetLoad makes the ready pods of a namespace that selector selects share milli thousandths of a CPU, as the metrics API tells them.
+// Pods that no load selects have no metrics. It needs Options.MetricsAPI.
+func (c *Cluster) SetLoad(ctx context.Context, namespace, selector string, milli int) error {
+	q := url.Values{"namespace": {namespace}, "selector": {selector}, "milli": {strconv.Itoa(milli)}}
+	return c.call(ctx, http.MethodPost, "/load", q, nil)
+}
+
 // GitDown makes the git server refuse everything, or work again.
 func (c *Cluster) GitDown(ctx context.Context, down bool) error {
 	return c.call(ctx, http.MethodPost, "/git/down", url.Values{"down": {strconv.FormatBool(down)}}, nil)

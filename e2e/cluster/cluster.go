@@ -68,6 +68,8 @@ type Options struct {
 	Git bool
 	// Slack runs a Slack server, as slack.slack-system.
 	Slack bool
+	// MetricsAPI serves metrics.k8s.io, from which the horizontal-pod-autoscaler controller reads what SetLoad says.
+	MetricsAPI bool
 	// Programs add images, by name without tag, or replace known ones.
 	Programs map[string]Program
 	// CRDs are files of CRDs (and other cluster-wide objects) that are there before New returns.

@@ -38,7 +38,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := cluster.Start(t, cluster.Options{
-		Traefik: true, IngressNGINX: true, Prometheus: true, Git: true, Slack: true, OutsidePorts: []int{n},
+		Traefik: true, IngressNGINX: true, Prometheus: true, Git: true, Slack: true, MetricsAPI: true, OutsidePorts: []int{n},
 		Forwards: map[string]string{"web": "podinfo.web.svc.cluster.local:80"},
 	})
 	t.Run("outside", func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *cluster.Cluster){
 		"gateway": testGateway, "container": testContainer, "crash": testCrash, "readiness": testReadiness, "liveness": testLiveness, "grace": testGrace,
 		"rolling update": testRollingUpdate, "pause": testPause, "git": testGit, "git auth": testGitAuth, "slack": testSlack, "apiserver": testAPIServer,
-		"nginx": testNginx,
+		"nginx": testNginx, "autoscaling": testAutoscaling,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) { test(t, c) })
 	}

@@ -87,7 +87,7 @@ func (c *Cluster) launch(ctx context.Context, self string) error {
 	defer in.close()
 	cfg := wire.Config{
 		ID: c.id, Dir: c.dir, KeepDir: c.o.Dir != "", BinDir: c.bin, Self: self, Token: c.token, Programs: c.programs(self),
-		Traefik: c.o.Traefik, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack,
+		Traefik: c.o.Traefik, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack, MetricsAPI: c.o.MetricsAPI,
 		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs, SharedNetwork: c.o.SharedNetwork,
 	}
 	if c.o.Traefik {

@@ -238,16 +238,16 @@ func TestQueries(t *testing.T) {
 
 func TestRename(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                "",
-		"web":                             "web-primary",
-		"web-canary":                      "web-primary",
-		"web-primary":                     "web-primary",
-		`{app="web", pod=~"web-.*"}`:      `{app="web-primary", pod=~"web-primary-.*"}`,
-		`{pod=~"web-[a-f0-9]+-.+"}`:       `{pod=~"web-primary-[a-f0-9]+-.+"}`,
-		`{pod=~"web-canary-[a-z]+"}`:      `{pod=~"web-primary-[a-z]+"}`,
-		`{app="web-api", x="my-web"}`:     `{app="web-api", x="my-web"}`,
-		`web_total{a="webshop",b="aweb"}`: `web_total{a="webshop",b="aweb"}`,
-		`{app="web-canary-2"}`:            `{app="web-canary-2"}`,
+		"":                                  "",
+		"web":                               "web-primary",
+		"web-canary":                        "web-primary",
+		"web-primary":                       "web-primary",
+		`{app="web", pod=~"web-.*"}`:        `{app="web-primary", pod=~"web-primary-.*"}`,
+		`{pod=~"web-[a-f0-9]+-.+"}`:         `{pod=~"web-primary-[a-f0-9]+-.+"}`,
+		`{pod=~"web-canary-[a-z]+"}`:        `{pod=~"web-primary-[a-z]+"}`,
+		`{app="web-api", x="my-web"}`:       `{app="web-api", x="my-web"}`,
+		`web_total{a="webshop",b="aweb"}`:   `web_total{a="webshop",b="aweb"}`,
+		`{app="web-canary-2"}`:              `{app="web-canary-2"}`,
 		`{svc="web.shop.svc", d="web,web"}`: `{svc="web-primary.shop.svc", d="web-primary,web-primary"}`,
 		"webweb web":                        "webweb web-primary",
 	} {

@@ -47,6 +47,7 @@ func (s *Supervisor) control() http.Handler {
 		return nil, s.slack.SetMode(r.PathValue("mode"))
 	})
 	handle("POST /git/{action}", s.controlGit)
+	handle("POST /load", s.controlLoad)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want := []byte("Bearer " + s.cfg.Token)
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {

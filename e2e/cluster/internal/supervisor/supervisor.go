@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/gitserver"
+	"github.com/siskin-dev/siskin/e2e/cluster/internal/metricsserver"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/slackserver"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
@@ -46,6 +47,7 @@ type Supervisor struct {
 	services *proxy.Services
 	git      *gitserver.Server
 	slack    *slackserver.Server
+	metrics  *metricsserver.Server
 
 	eventMu sync.Mutex
 	events  *json.Encoder
@@ -127,12 +129,15 @@ func (s *Supervisor) start(ctx, startCtx context.Context) error {
 	if err := s.startNode(ctx, startCtx); err != nil {
 		return err
 	}
-	return s.startServers(startCtx)
+	if err := s.startServers(startCtx); err != nil {
+		return err
+	}
+	return s.startMetricsAPI(ctx, startCtx)
 }
 
 // prepare makes the network, the file system and the keys.
 func (s *Supervisor) prepare() error {
-	own := []string{wire.NodeIP, wire.PrometheusIP, wire.TraefikIP, wire.GitIP, wire.SlackIP, wire.OutsideIP}
+	own := []string{wire.NodeIP, wire.PrometheusIP, wire.TraefikIP, wire.GitIP, wire.SlackIP, wire.OutsideIP, wire.MetricsIP}
 	n, err := sandbox.SetupNetwork(wire.PodCIDR, wire.ServiceCIDR, own, s.cfg.SharedNetwork)
 	if err != nil {
 		return err

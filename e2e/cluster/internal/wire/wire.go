@@ -13,6 +13,7 @@ const (
 	GitIP        = "10.244.0.4"
 	SlackIP      = "10.244.0.5"
 	OutsideIP    = "10.244.0.6"
+	MetricsIP    = "10.244.0.7"
 	DNSIP        = "10.96.0.10"
 	PodCIDR      = "10.244.0.0/16"
 	ServiceCIDR  = "10.96.0.0/16"
@@ -27,6 +28,8 @@ const (
 	GitHTTPAddr    = GitIP + ":80"
 	GitSSHAddr     = GitIP + ":22"
 	SlackAddr      = SlackIP + ":80"
+	MetricsAddr    = MetricsIP + ":8443"
+	MetricsPort    = 8443
 )
 
 // MarkerEnv is set in the environment of every process of a cluster to the cluster's id, so that a test (or a
@@ -73,6 +76,7 @@ type Config struct {
 	Prometheus bool               `json:"prometheus"`
 	Git        bool               `json:"git"`
 	Slack      bool               `json:"slack"`
+	MetricsAPI bool               `json:"metricsAPI"`
 	// SharedNetwork puts all pods into one network namespace.
 	SharedNetwork bool `json:"sharedNetwork,omitempty"`
 	// Reverse is a unix socket of the parent: connections to OutsideIP:port go through it to 127.0.0.1:port.
