@@ -67,6 +67,7 @@ type stage struct {
 	canary  *siskinv1.Canary
 	patches []patch
 	refuse  func(obj client.Object) error // makes writes of an object fail
+	tried   []client.Object               // patches that were refused
 }
 
 func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
@@ -82,8 +83,11 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 			return c.Create(ctx, obj, opts...)
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, opts ...client.PatchOption) error {
-			if s.refuse != nil && s.refuse(obj) != nil {
-				return s.refuse(obj)
+			if s.refuse != nil {
+				if err := s.refuse(obj); err != nil {
+					s.tried = append(s.tried, obj)
+					return err
+				}
 			}
 			s.record(obj, p)
 			return c.Patch(ctx, obj, p, opts...)

@@ -12,16 +12,13 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// scalesAnnotation marks an autoscaler that Siskin has pointed at the primary.
-const scalesAnnotation = "siskin.dev/scales"
-
 // respect changes what is applied so that it leaves alone what Siskin's Canary controller holds at the moment: the replicas
 // or nodes of a held target, the role in the selector of an adopted Service, the target of an autoscaler.
 func respect(desired, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
-	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectNodes, respectSelector, respectScaleTarget} {
+	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectNodes, respectSelector, respectScaleTarget, respectScaler} {
 		if err := f(desired, live); err != nil {
 			return fmt.Errorf("leaving alone what a Canary holds: %w", err)
 		}
@@ -99,7 +96,7 @@ func respectSelector(desired, live *unstructured.Unstructured) error {
 
 // respectScaleTarget keeps the target of an autoscaler that Siskin has pointed at the primary.
 func respectScaleTarget(desired, live *unstructured.Unstructured) error {
-	if _, pointed := live.GetAnnotations()[scalesAnnotation]; !pointed {
+	if _, pointed := live.GetAnnotations()[siskinv1.ScalesAnnotation]; !pointed {
 		return nil
 	}
 	name, found, err := unstructured.NestedString(live.Object, "spec", "scaleTargetRef", "name")
