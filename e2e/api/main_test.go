@@ -57,7 +57,11 @@ func start() (*fixtures.Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := fixtures.New(ctx, cluster.Options{Git: true, CRDs: crds})
+	keda, err := fixtures.KEDACRD()
+	if err != nil {
+		return nil, err
+	}
+	e, err := fixtures.New(ctx, cluster.Options{Git: true, CRDs: append(crds, keda)})
 	if err != nil {
 		return nil, err
 	}

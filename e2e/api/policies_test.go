@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -69,6 +70,17 @@ func policed(t *testing.T, e *fixtures.Env, namespace string) {
 		svc.Object["spec"].(map[string]any)["selector"] = map[string]any{"app": "finch"}
 		if err := e.API.Create(ctx, svc, client.DryRunAll); err != nil {
 			return err
+		}
+		hpa := unstructuredIn(parsed(t, `apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: probe, annotations: {siskin.dev/scales: probe-primary}}
+spec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: probe}}
+`), namespace)
+		if err := e.API.Create(ctx, hpa, client.DryRunAll); err != nil {
+			return err
+		}
+		if scales, _, _ := unstructured.NestedString(hpa.Object, "spec", "scaleTargetRef", "name"); scales != "probe-primary" {
+			return errors.New("the policies are not in force yet")
 		}
 		n := u.Object["spec"].(map[string]any)["replicas"]
 		role := svc.Object["spec"].(map[string]any)["selector"].(map[string]any)[siskinv1.RoleLabel]

@@ -49,9 +49,14 @@ func given(t *testing.T) (*fixtures.Env, *fixtures.Receiver) {
 	world.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // building the servers takes most of it, once
 		defer cancel()
+		keda, err := fixtures.KEDACRD()
+		if err != nil {
+			world.err = err
+			return
+		}
 		world.receiver = fixtures.NewReceiver()
 		world.env, world.err = fixtures.New(ctx, cluster.Options{
-			Traefik: true, Prometheus: true, Slack: true, OutsidePorts: []int{world.receiver.Port()},
+			Traefik: true, Prometheus: true, Slack: true, MetricsAPI: true, CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
 		})
 	})
 	if world.err != nil {

@@ -21,7 +21,7 @@ import (
 
 // scalers writes autoscalers: through the client whose reads are those of the observer, so that what was written is seen by the next
 // pass.
-func (a *Actor) scalers() client.Client { //nolint:ireturn // it is controller-runtime's
+func (a *Actor) scalers() client.Client {
 	if a.Scalers != nil {
 		return a.Scalers
 	}
@@ -29,7 +29,7 @@ func (a *Actor) scalers() client.Client { //nolint:ireturn // it is controller-r
 }
 
 // live reads past the caches.
-func (a *Actor) live() client.Reader { //nolint:ireturn // it is controller-runtime's
+func (a *Actor) live() client.Reader {
 	if a.Live != nil {
 		return a.Live
 	}

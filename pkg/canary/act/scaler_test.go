@@ -71,7 +71,9 @@ func (s *stage) on(w *observe.World, effects ...plan.Effect) {
 }
 
 func TestScalerIsPointedAndGivenBack(t *testing.T) {
-	s := newStage(t, scaledCanary(func(r *siskinv1.AutoscalerRef) { r.Canary = &siskinv1.ScalerReplicas{MinReplicas: new(int32(1)), MaxReplicas: new(int32(3))} }),
+	s := newStage(t, scaledCanary(func(r *siskinv1.AutoscalerRef) {
+		r.Canary = &siskinv1.ScalerReplicas{MinReplicas: new(int32(1)), MaxReplicas: new(int32(3))}
+	}),
 		deployment("web:1"), autoscaler("web"))
 	before := s.scaler("web")
 	for range 2 { // the second time nothing is written

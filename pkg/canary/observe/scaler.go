@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -93,12 +94,7 @@ func (src ScalerSource) missing(gvk schema.GroupVersionKind, name string) string
 }
 
 func (src ScalerSource) served(gvk schema.GroupVersionKind) bool {
-	for _, k := range src.Kinds {
-		if k == gvk {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(src.Kinds, gvk)
 }
 
 // get returns an autoscaler, nil if there is none.

@@ -86,8 +86,13 @@ func TestScaler(t *testing.T) {
 		"floor":            {"nothing to do", scaled(), []client.Object{hpa(pointed(5, 5))}, with(found, func(s *plan.Scaler) { s.Floor, s.Least = 5, 5 })},
 		"floor undermined": {"git wrote its number again", scaled(), []client.Object{hpa(pointed(5, 2))}, with(found, func(s *plan.Scaler) { s.Floor, s.Drifted = 5, true })},
 		"pointed back":     {"git wrote it again", scaled(), []client.Object{hpa(pointed(0, 2), func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.ScaleTargetRef.Name = "web" })}, plan.Scaler{Found: true, Least: 2}},
-		"new limits in the spec": {"they are to be written", scaled(func(r *siskinv1.AutoscalerRef) { r.PrimaryScalerReplicas = &siskinv1.ScalerReplicas{MaxReplicas: new(int32(20))} }),
-			[]client.Object{hpa(pointed(0, 2))}, with(found, func(s *plan.Scaler) { s.Drifted = true })},
+		"new limits in the spec": {
+			"they are to be written", scaled(func(r *siskinv1.AutoscalerRef) {
+				r.PrimaryScalerReplicas = &siskinv1.ScalerReplicas{MaxReplicas: new(int32(20))}
+			}),
+			[]client.Object{hpa(pointed(0, 2))},
+			with(found, func(s *plan.Scaler) { s.Drifted = true }),
+		},
 		"a copy":            {"it is the Canary's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), ownedBy("web", "canary-uid"))}, with(found, func(s *plan.Scaler) { s.Canary, s.Drifted = true, true })},
 		"another's copy":    {"it is somebody's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"))}, found},
 		"a stray":           {"it is to be given back", scaled(), []client.Object{hpa(pointed(0, 2)), hpa(named("old"), pointed(0, 2))}, with(found, func(s *plan.Scaler) { s.Drifted = true })},
@@ -130,12 +135,12 @@ func TestSizeUnderAnAutoscaler(t *testing.T) {
 		scaler *autoscalingv2.HorizontalPodAutoscaler
 		want   int32
 	}{
-		"on the primary":       {scaled(), held, 7, hpa(pointed(0, 2)), 7},
-		"pointed back by git":  {scaled(), held, 7, hpa(), 7},
-		"gone":                 {scaled(), held, 7, nil, 7},
-		"none":                 {none(scaled()), held, 7, nil, 3},
-		"primary at zero":      {scaled(), held, 0, hpa(pointed(0, 2)), 3},
-		"before it was held":   {scaled(), deployment(), 7, hpa(), 3},
+		"on the primary":        {scaled(), held, 7, hpa(pointed(0, 2)), 7},
+		"pointed back by git":   {scaled(), held, 7, hpa(), 7},
+		"gone":                  {scaled(), held, 7, nil, 7},
+		"none":                  {none(scaled()), held, 7, nil, 3},
+		"primary at zero":       {scaled(), held, 0, hpa(pointed(0, 2)), 3},
+		"before it was held":    {scaled(), deployment(), 7, hpa(), 3},
 		"at deletion, released": {scaled(), deployment(), 7, hpa(pointed(0, 2)), 3},
 	} {
 		objs := []client.Object{tc.target.DeepCopy(), primary(tc.n)}
@@ -164,11 +169,11 @@ func TestKEDAAtZero(t *testing.T) {
 		stable, rejected, revision string
 		want                       int32
 	}{
-		"idle":         {siskinv1.PhaseSucceeded, "web-1", "", "web-1", 0},
-		"a revision":   {siskinv1.PhaseSucceeded, "web-1", "", "web-2", 1},
-		"a rollout":    {siskinv1.PhaseProgressing, "web-1", "", "web-2", 1},
-		"rejected":     {siskinv1.PhaseFailed, "web-1", "web-2", "web-2", 0},
-		"beginning":    {"", "", "", "web-1", 1},
+		"idle":       {siskinv1.PhaseSucceeded, "web-1", "", "web-1", 0},
+		"a revision": {siskinv1.PhaseSucceeded, "web-1", "", "web-2", 1},
+		"a rollout":  {siskinv1.PhaseProgressing, "web-1", "", "web-2", 1},
+		"rejected":   {siskinv1.PhaseFailed, "web-1", "web-2", "web-2", 0},
+		"beginning":  {"", "", "", "web-1", 1},
 	} {
 		c := scaled(func(r *siskinv1.AutoscalerRef) { r.Kind = scaler.KindScaledObject })
 		c.Status.Phase, c.Status.Rejected, c.Status.Stable = tc.phase, tc.rejected, nil

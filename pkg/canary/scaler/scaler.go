@@ -75,7 +75,7 @@ func Of(obj *unstructured.Unstructured, ref siskinv1.TargetRef) *Scaler {
 // Object is the object as it was read.
 func (s *Scaler) Object() *unstructured.Unstructured { return s.obj }
 
-// Kind and name, as people say it.
+// String is kind and name, as people say it.
 func (s *Scaler) String() string { return s.obj.GetKind() + " " + s.obj.GetName() }
 
 // scales is the name of the workload that it scales.
@@ -128,7 +128,7 @@ func (s *Scaler) Least() int32 {
 	if least := read(s.obj).min; least != nil {
 		n = max(n, *least)
 	}
-	return int32(min(n, 1<<30)) //nolint:gosec // bounded
+	return int32(min(n, 1<<30))
 }
 
 // marks are the annotations that an autoscaler has only while Siskin points it.
