@@ -22,7 +22,10 @@ import (
 // lease.
 func TestIdle(t *testing.T) {
 	good, r := story(t, fixtures.App{Name: "good"})
-	good.Start(good.App.Canary(brisk))
+	good.Apply(good.App.Deployment())
+	good.Apply(hpa(good, 1, 2)) // its controller writes its status all the time
+	busy(good, 100)
+	good.Start(good.App.Canary(brisk, "autoscalerRef: {kind: HorizontalPodAutoscaler, name: good}"))
 	bad, _ := story(t, fixtures.App{Name: "bad"})
 	r.Set(bad.NS+"/pre-rollout", fixtures.No)
 	bad.Start(bad.App.Canary(gated(bad, r, "pre-rollout")))
