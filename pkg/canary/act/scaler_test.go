@@ -113,7 +113,7 @@ func TestAScalerThatIsEditedMeanwhile(t *testing.T) {
 	s := newStage(t, scaledCanary(), deployment("web:1"), autoscaler("web"))
 	stale := s.scaledWorld()
 	h := s.scaler("web")
-	h.Spec.MaxReplicas, h.Labels = 30, map[string]string{"team": "a"}
+	h.Spec.MinReplicas, h.Spec.MaxReplicas, h.Labels = new(int32(3)), 30, map[string]string{"team": "a"}
 	if err := s.api.Update(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestAScalerThatIsEditedMeanwhile(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	s.on(s.scaledWorld(), plan.RestoreScaler{})
-	if h := s.scaler("web"); h.Spec.MaxReplicas != 30 || *h.Spec.MinReplicas != 2 {
+	if h := s.scaler("web"); h.Spec.MaxReplicas != 30 || *h.Spec.MinReplicas != 3 {
 		t.Errorf("restored: %+v", h.Spec)
 	}
 }
