@@ -74,7 +74,7 @@ func policed(t *testing.T, e *fixtures.Env, namespace string) {
 		hpa := unstructuredIn(parsed(t, `apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: probe, annotations: {siskin.dev/scales: probe-primary}}
-spec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: probe}}
+spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: probe}}
 `), namespace)
 		if err := e.API.Create(ctx, hpa, client.DryRunAll); err != nil {
 			return err

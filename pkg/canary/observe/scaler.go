@@ -174,8 +174,12 @@ func least(w *World, z plan.State) int32 {
 }
 
 // follow leaves the size of the primary to the autoscaler that the spec names, also while that is not there or somebody has just
-// pointed it elsewhere: the number that was recorded when the target was held is an old one.
+// pointed it elsewhere: the number that was recorded when the target was held is an old one. A target that was released because the
+// Canary is being deleted has its own number; what the autoscaler does to the primary meanwhile is not waited for.
 func follow(w *World, s *plan.Snapshot) {
+	if s.Deleting && s.Target.Found && s.Target.Released {
+		s.Scaler.OnPrimary = false
+	}
 	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
 		return
 	}

@@ -155,6 +155,19 @@ func TestSizeUnderAnAutoscaler(t *testing.T) {
 	}
 }
 
+// TestADeletionDoesNotWaitForTheAutoscaler : it goes on scaling the primary until the target is at full size; that number is the one
+// that the target was released with.
+func TestADeletionDoesNotWaitForTheAutoscaler(t *testing.T) {
+	c := scaled()
+	c.DeletionTimestamp, c.Finalizers = new(metav1.Now()), []string{siskinv1.Finalizer}
+	p := newPlace(t, c, deployment(), clone(siskinv1.RolePrimary, "web-1", deployment(), func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(7)) }),
+		hpa(pointed(0, 2)))
+	p.Scalers.Kinds = []schema.GroupVersionKind{scaler.HPA()}
+	if s := p.snapshot(t); s.Scaler.OnPrimary || s.Scaler.Restored || s.Target.Replicas != 3 {
+		t.Errorf("the target is waited for until it has %d pods: %+v", s.Target.Replicas, s.Scaler)
+	}
+}
+
 // TestKEDAAtZero : an app without work stays at zero; a new revision brings one pod to be judged.
 func TestKEDAAtZero(t *testing.T) {
 	so := &unstructured.Unstructured{Object: map[string]any{
