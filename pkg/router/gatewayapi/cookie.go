@@ -70,6 +70,9 @@ func confine(re *syntax.Regexp) {
 	for _, sub := range re.Sub {
 		confine(sub)
 	}
+	if re.Op == syntax.OpConcat {
+		re.Sub = slices.DeleteFunc(re.Sub, func(sub *syntax.Regexp) bool { return sub.Op == syntax.OpEmptyMatch })
+	}
 }
 
 // without takes one character out of the ranges of a class.

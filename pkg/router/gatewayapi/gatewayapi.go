@@ -73,6 +73,9 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	if want == nil {
 		return router.Receipt{}, refused
 	}
+	if err := seal(want); err != nil {
+		return router.Receipt{}, errors.Join(refused, err)
+	}
 	if live != nil && covered(live, want) && same(live.Spec, want.Spec) {
 		return router.Receipt{}, refused
 	}
@@ -94,7 +97,7 @@ func desired(in router.Intent, live *gatewayv1.HTTPRoute) (*gatewayv1.HTTPRoute,
 	if !adjust(&want.Spec, in) {
 		return nil, err
 	}
-	return want, errors.Join(err, seal(want))
+	return want, err
 }
 
 // Observe reads how far the split got: written, and accepted by every parent at this generation.

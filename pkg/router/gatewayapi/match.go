@@ -36,6 +36,9 @@ type request struct {
 	headers, query, cookies map[string]condition
 }
 
+// size is the number of headers that it names.
+func (r request) size() int { return len(r.headers) + min(len(r.cookies), 1) }
+
 // condition on one string.
 type condition struct {
 	// field of the Canary that it comes from, for errors.

@@ -64,10 +64,10 @@ func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
 	return r.out, r.limits()
 }
 
-// audience sends the selected requests to the canary, whatever cookie of the primary they carry. A rule for that cookie would beat one
-// that selects by query parameter alone, so that such a selection is written once more with the cookie.
+// audience sends the selected requests to the canary, whatever cookie of the primary they carry. A rule for that cookie would beat a
+// match that names fewer headers, such as one by query parameter alone, so that such a match is written once more with the cookie.
 func (r *ruler) audience() error {
-	var all []request
+	var all, twice []request
 	for i, m := range r.in.Audience {
 		field := fmt.Sprintf("spec.analysis.match[%d]", i)
 		a, err := read(field, m)
@@ -77,28 +77,39 @@ func (r *ruler) audience() error {
 		if r.prefixRewritten() && !everyPath(a.path) {
 			return invalid(field+".uri", "spec.service.rewrite replaces the prefix that was matched, which would be another one here: leave one of the two out")
 		}
-		mine, err := r.narrowed(a, field)
-		if err != nil {
-			return err
-		}
-		if len(mine) == 0 {
-			return invalid(field, "no request can match it and spec.service.match too")
-		}
-		all = append(all, mine...)
-	}
-	if r.in.Sticky() && r.in.Affinity.PrimaryCookieName != "" {
-		for _, a := range slices.Clone(all) {
-			if len(a.cookies) > 0 || a.headers["cookie"].kind != "" {
-				continue // it names as many headers as the cookie's rule, and comes first
-			}
-			withCookie, _, err := both(a, r.primaryToken(), "")
+		before := len(all)
+		for _, s := range r.service {
+			selected, possible, err := both(s, a, field)
 			if err != nil {
 				return err
 			}
-			all = append(all, withCookie)
+			if !possible {
+				continue
+			}
+			all = append(all, selected)
+			if again, outdone := r.withPrimary(selected, s); outdone {
+				twice = append(twice, again)
+			}
+		}
+		if len(all) == before {
+			return invalid(field, "no request can match it and spec.service.match too")
 		}
 	}
-	return r.add(all, toCanary(r.in), r.base.Filters)
+	return r.add(append(all, twice...), toCanary(r.in), r.base.Filters)
+}
+
+// withPrimary is what is selected of s together with the cookie of the primary; outdone tells that the rule for that cookie names more
+// headers.
+func (r *ruler) withPrimary(selected, s request) (out request, outdone bool) {
+	if !r.in.Sticky() || r.in.Affinity.PrimaryCookieName == "" {
+		return out, false
+	}
+	kept, _, err := both(s, r.primaryToken(), "")
+	if err != nil || selected.size() >= kept.size() {
+		return out, false // an error is told where the rule for the cookie is made
+	}
+	out, possible, err := both(selected, r.primaryToken(), "")
+	return out, possible && err == nil
 }
 
 // sticky keeps users at the version that answered them first in this rollout (canary) or in this step (primary).

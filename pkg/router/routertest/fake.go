@@ -2,6 +2,7 @@ package routertest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -50,6 +51,7 @@ type Fake struct {
 	mu       sync.Mutex
 	caps     router.Capabilities
 	delay    int
+	invalid  *router.InvalidError
 	rejected *router.Observation
 	partly   *router.Observation
 	fail     map[string][]error
@@ -160,8 +162,25 @@ func (f *Fake) SetCapabilities(caps router.Capabilities) {
 	f.caps = caps
 }
 
-// Validate refuses nothing: the capabilities are Apply's and the engine's to hold.
-func (f *Fake) Validate(router.Intent) error { return nil }
+// Invalidate makes Validate refuse every intent for a field of the Canary; "" ends it. Like a real router, Apply still moves weights.
+func (f *Fake) Invalidate(field, message string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.invalid = nil
+	if field != "" {
+		f.invalid = &router.InvalidError{Router: f.Name, Field: field, Message: message}
+	}
+}
+
+// Validate refuses what Invalidate says.
+func (f *Fake) Validate(router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.invalid != nil {
+		return f.invalid
+	}
+	return nil
+}
 
 // Apply stores the split.
 func (f *Fake) Apply(_ context.Context, in router.Intent) (router.Receipt, error) {
@@ -195,7 +214,8 @@ func (f *Fake) Apply(_ context.Context, in router.Intent) (router.Receipt, error
 func rest(in router.Intent) string {
 	var out string
 	if in.Split.Audience {
-		out = fmt.Sprintf("%+v", in.Audience)
+		raw, _ := json.Marshal(in.Audience) // strings and maps of strings cannot fail
+		out = string(raw)
 	}
 	if in.Sticky() {
 		out += " " + in.Affinity.CookieName + "=" + in.Affinity.Token + " " + in.Affinity.PrimaryCookieName + "=" + in.Affinity.PrimaryToken
