@@ -55,12 +55,18 @@ func TestStrategiesReachTheRouter(t *testing.T) {
 		"A/B": {func(a *siskinv1.CanaryAnalysis) {
 			a.StepWeights, a.Iterations, a.Match = nil, new(int32(2)), routertest.Audience()
 		}, []router.Split{none, ab, none}},
-		"weights and a match": {func(a *siskinv1.CanaryAnalysis) { a.Match = routertest.Audience() },
-			[]router.Split{none, {Primary: 80, Canary: 20, Audience: true}, {Primary: 50, Canary: 50, Audience: true}, none}},
-		"a mirror first": {func(a *siskinv1.CanaryAnalysis) { a.Mirror, a.MirrorWeight = true, new(int32(30)) },
-			[]router.Split{none, {Primary: 100, Mirror: 30}, {Primary: 80, Canary: 20}, {Primary: 50, Canary: 50}, none}},
-		"blue/green with a mirror": {func(a *siskinv1.CanaryAnalysis) { a.StepWeights, a.Iterations, a.Mirror = nil, new(int32(2)), true },
-			[]router.Split{none, {Primary: 100, Mirror: 100}, {Canary: 100}, none}},
+		"weights and a match": {
+			func(a *siskinv1.CanaryAnalysis) { a.Match = routertest.Audience() },
+			[]router.Split{none, {Primary: 80, Canary: 20, Audience: true}, {Primary: 50, Canary: 50, Audience: true}, none},
+		},
+		"a mirror first": {
+			func(a *siskinv1.CanaryAnalysis) { a.Mirror, a.MirrorWeight = true, new(int32(30)) },
+			[]router.Split{none, {Primary: 100, Mirror: 30}, {Primary: 80, Canary: 20}, {Primary: 50, Canary: 50}, none},
+		},
+		"blue/green with a mirror": {
+			func(a *siskinv1.CanaryAnalysis) { a.StepWeights, a.Iterations, a.Mirror = nil, new(int32(2)), true },
+			[]router.Split{none, {Primary: 100, Mirror: 100}, {Canary: 100}, none},
+		},
 		"sticky users": {func(a *siskinv1.CanaryAnalysis) {
 			a.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web", PrimaryCookieName: "web-primary"}
 		}, []router.Split{none, {Primary: 80, Canary: 20}, {Primary: 50, Canary: 50}, none}},

@@ -98,6 +98,17 @@ type Affinity struct {
 	Token string
 	// PrimaryToken is the value of the primary's cookie: it is new in each step, so that users are drawn anew when the share rises.
 	PrimaryToken string
+	// Earlier are the steps before this one, newest first. Users of the primary then are drawn so that the canary has its share of
+	// all users and no more: of 100, 10 were drawn at 10 %, so that at 20 % it is 10 of the 90 who are left.
+	Earlier []Draw
+}
+
+// Draw is a step in which users were given cookies.
+type Draw struct {
+	// PrimaryToken is the value of the primary's cookie in that step.
+	PrimaryToken string
+	// Canary is the canary's share in that step, in percent.
+	Canary int32
 }
 
 // Receipt tells what an Apply did.

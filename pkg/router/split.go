@@ -20,34 +20,44 @@ func (s Split) String() string {
 
 // Check refuses an intent whose split is no split, and one that the router of this name cannot do.
 func (c Capabilities) Check(name string, in Intent) error {
-	refuse := func(field, format string, args ...any) error {
-		return &InvalidError{Router: name, Field: field, Message: fmt.Sprintf(format, args...)}
+	field, message := c.refusal(in)
+	if message == "" {
+		return nil
 	}
+	return &InvalidError{Router: name, Field: field, Message: message}
+}
+
+func (c Capabilities) refusal(in Intent) (field, message string) {
 	s := in.Split
 	switch {
 	case !s.Valid():
-		return refuse("spec.analysis", "the shares %d and %d must be >= 0 and sum to 100", s.Primary, s.Canary)
+		return "spec.analysis", fmt.Sprintf("the shares %d and %d must be >= 0 and sum to 100", s.Primary, s.Canary)
 	case s.Mirror < 0 || s.Mirror > 100:
-		return refuse("spec.analysis.mirrorWeight", "%d is no percentage", s.Mirror)
-	case !c.Weighted && s.Primary != 0 && s.Canary != 0:
-		return refuse("spec.analysis",
-			"a split of %d/%d needs weights: use analysis.iterations (blue/green), or a provider that can split, such as gatewayapi",
-			s.Primary, s.Canary)
+		return "spec.analysis.mirrorWeight", fmt.Sprintf("%d is no percentage", s.Mirror)
+	case !c.Weighted && s.Primary*s.Canary != 0:
+		return "spec.analysis", fmt.Sprintf(
+			"a split of %d/%d needs weights: use analysis.iterations (blue/green), or a provider that can split, such as gatewayapi", s.Primary, s.Canary)
 	case s.Mirror > 0 && !c.Mirror:
-		return refuse("spec.analysis.mirror", "%s cannot mirror requests: set mirror to false, or use a provider that can", c.name())
-	case s.Mirror > 0 && s.Mirror < 100 && !c.MirrorPercent:
-		return refuse("spec.analysis.mirrorWeight", "%s mirrors all requests or none: leave mirrorWeight out", c.name())
+		return "spec.analysis.mirror", c.name() + " cannot mirror requests: set mirror to false, or use a provider that can"
+	case s.Mirror%100 > 0 && !c.MirrorPercent:
+		return "spec.analysis.mirrorWeight", c.name() + " mirrors all requests or none: leave mirrorWeight out"
 	case in.Sticky() && !c.Affinity:
-		return refuse("spec.analysis.sessionAffinity", "%s cannot keep users at a version: leave sessionAffinity out, or use a provider that can", c.name())
-	case s.Audience && len(in.Audience) == 0:
-		return refuse("spec.analysis.match", "nothing tells which requests are selected: give at least one entry")
-	case !s.Audience:
-		return nil
+		return "spec.analysis.sessionAffinity", c.name() + " cannot keep users at a version: leave sessionAffinity out, or use a provider that can"
+	case s.Audience:
+		return c.audience(in)
 	}
-	if what, i := c.Unmatched(in.Audience); what != "" {
-		return refuse(fmt.Sprintf("spec.analysis.match[%d]", i), "%s cannot select requests by %s: use another way, or a provider that can", c.name(), what)
+	return "", ""
+}
+
+func (c Capabilities) audience(in Intent) (field, message string) {
+	if len(in.Audience) == 0 {
+		return "spec.analysis.match", "nothing tells which requests are selected: give at least one entry"
 	}
-	return nil
+	what, i := c.Unmatched(in.Audience)
+	if what == "" {
+		return "", ""
+	}
+	return fmt.Sprintf("spec.analysis.match[%d]", i), fmt.Sprintf("%s cannot select requests by %s: use another way, or a provider that can", c.name(), what)
 }
 
 // Unmatched returns what of a match cannot be done, and in which entry; "" if all can.

@@ -35,11 +35,21 @@ func intent(c *siskinv1.Canary) router.Intent {
 // affinity has tokens that nobody can guess who does not see the cluster, and that no other rollout has: not even one of the same
 // revision, or of a Canary that was made anew.
 func affinity(c *siskinv1.Canary, a siskinv1.SessionAffinity, z plan.State) *router.Affinity {
-	return &router.Affinity{
+	out := &router.Affinity{
 		SessionAffinity: a,
 		Token:           token(c, z.Rollout, z.Candidate),
 		PrimaryToken:    token(c, z.Rollout, z.Candidate, z.Step),
 	}
+	if a.PrimaryCookieName == "" {
+		return out
+	}
+	all, _ := steps(c.Spec.Analysis, DefaultInterval) // an edit that cannot be used is told elsewhere
+	for i := min(z.Step-1, len(all)); i > 0; i-- {
+		if w := all[i-1].Weight; w > 0 && w < 100 {
+			out.Earlier = append(out.Earlier, router.Draw{PrimaryToken: token(c, z.Rollout, z.Candidate, i), Canary: w})
+		}
+	}
+	return out
 }
 
 func token(c *siskinv1.Canary, parts ...any) string {

@@ -146,7 +146,7 @@ func TestCapabilities(t *testing.T) {
 			s.refuse = forbidden("GatewayClass")
 			s.answered(t, c, "istio.io/gateway-controller")
 		}, all, "istio.io/gateway-controller"},
-		"a mesh":            {"a Service has no class", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) { mesh(c) }, noMirror, "Service aviary/finch"},
+		"a mesh": {"a Service has no class", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) { mesh(c) }, noMirror, "Service aviary/finch"},
 		"a mesh of Linkerd": {"the answer to the route names the controller", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
 			t.Helper()
 			mesh(c)
@@ -158,7 +158,9 @@ func TestCapabilities(t *testing.T) {
 			both := c.Spec.Service.GatewayRefs
 			mesh(c)
 			c.Spec.Service.GatewayRefs = append(c.Spec.Service.GatewayRefs, both...)
-		}, but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, false, true }), " and Gateway aviary/public"},
+		}, but(func(c *router.Capabilities) {
+			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, false, true
+		}), " and Gateway aviary/public"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

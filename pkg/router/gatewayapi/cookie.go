@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
@@ -20,6 +21,7 @@ import (
 const (
 	cookieBefore = `(.*;\s*)?`
 	cookieAfter  = `(\s*;.*)?`
+	cookieAny    = `[^;]*`
 	// between two cookies there is a ; and perhaps others.
 	cookieBetween = `\s*;(.*;)?\s*`
 	// maxCookies is how many cookies one match can have: a regex cannot say "in any order", so that every order is written.
@@ -36,9 +38,9 @@ func inCookie(field string, m siskinv1.StringMatch) (condition, error) {
 	case m.Exact != "":
 		return condition{kind: kindExact, value: m.Exact}, nil
 	case m.Prefix != "":
-		return condition{kind: kindRegex, value: regexp.QuoteMeta(m.Prefix) + `[^;]*`}, nil
+		return condition{kind: kindRegex, value: regexp.QuoteMeta(m.Prefix) + cookieAny}, nil
 	case m.Suffix != "":
-		return condition{kind: kindRegex, value: `[^;]*` + regexp.QuoteMeta(m.Suffix)}, nil
+		return condition{kind: kindRegex, value: cookieAny + regexp.QuoteMeta(m.Suffix)}, nil
 	}
 	value, err := within(m.Regex)
 	if err != nil {
@@ -58,14 +60,14 @@ func within(expr string) (string, error) {
 }
 
 func confine(re *syntax.Regexp) {
-	switch re.Op {
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		re.Op, re.Rune = syntax.OpCharClass, []rune{0, ';' - 1, ';' + 1, 0x10FFFF}
-	case syntax.OpCharClass:
+	if re.Op == syntax.OpAnyChar || re.Op == syntax.OpAnyCharNotNL {
+		re.Op, re.Rune = syntax.OpCharClass, []rune{0, utf8.MaxRune}
+	}
+	if re.Op == syntax.OpCharClass {
 		re.Rune = without(re.Rune, ';')
-	case syntax.OpBeginLine, syntax.OpBeginText, syntax.OpEndLine, syntax.OpEndText: // the whole value is meant anyway
-		re.Op = syntax.OpEmptyMatch
-	default:
+	}
+	if re.Op >= syntax.OpBeginLine && re.Op <= syntax.OpEndText {
+		re.Op = syntax.OpEmptyMatch // the whole value is meant anyway
 	}
 	for _, sub := range re.Sub {
 		confine(sub)

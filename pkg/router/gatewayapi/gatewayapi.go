@@ -82,7 +82,7 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	receipt := router.Receipt{Changed: true, Object: "HTTPRoute " + want.Name}
 	if live != nil && foreign(live, in) {
 		receipt.Foreign = true
-		receipt.By = owned.Writer(ctx, r.live, gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"), client.ObjectKeyFromObject(live), "rules")
+		receipt.By = owned.Writer(ctx, r.live, live, "rules")
 	}
 	return receipt, errors.Join(refused, owned.Write(ctx, r.c, want))
 }

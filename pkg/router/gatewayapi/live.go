@@ -19,30 +19,37 @@ func adjust(spec *gatewayv1.HTTPRouteSpec, in router.Intent) bool {
 	found := false
 	var rules []gatewayv1.HTTPRouteRule
 	for _, rule := range spec.Rules {
-		primary, canary := pair(&rule, in)
-		switch {
-		case primary != nil && canary != nil:
-			primary.Weight, canary.Weight = &in.Split.Primary, &in.Split.Canary
-			if !in.Sticky() {
-				primary.Filters, canary.Filters = nil, nil
-			}
-			rule.Filters = mirrored(rule.Filters, in)
-			found = true
-		case canary != nil:
-			if !wanted(&rule, in) {
-				continue
-			}
-		case primary != nil:
-			if stays := keeps(&rule, primaryCookie(in), ""); stays && !(in.Sticky() && keeps(&rule, primaryCookie(in), in.Affinity.PrimaryToken)) {
-				continue
-			}
-			rule.Filters = mirrored(rule.Filters, in)
-			found = found || in.Split.Canary == 0
+		stays, carries := adjusted(&rule, in)
+		if stays {
+			rules = append(rules, rule)
 		}
-		rules = append(rules, rule)
+		found = found || carries
 	}
 	spec.Rules = rules
 	return found
+}
+
+// adjusted adjusts one rule. It tells whether the rule stays, and whether it carries the split for those whom no other rule selects.
+func adjusted(rule *gatewayv1.HTTPRouteRule, in router.Intent) (stays, carries bool) {
+	primary, canary := pair(rule, in)
+	if primary == nil && canary == nil {
+		return true, false
+	}
+	if primary == nil {
+		return wanted(rule, in), false
+	}
+	rule.Filters = mirrored(rule.Filters, in)
+	if keeps(rule, primaryCookie(in), "") { // of this step, or of an earlier one
+		return in.Sticky() && (canary != nil || keeps(rule, primaryCookie(in), in.Affinity.PrimaryToken)), false
+	}
+	if canary == nil {
+		return true, in.Split.Canary == 0
+	}
+	primary.Weight, canary.Weight = &in.Split.Primary, &in.Split.Canary
+	if !in.Sticky() {
+		primary.Filters, canary.Filters = nil, nil
+	}
+	return true, true
 }
 
 // wanted tells whether a rule that leads to the canary alone is to stay.

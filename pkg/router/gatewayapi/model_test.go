@@ -114,22 +114,32 @@ func (d dialect) matches(m gatewayv1.HTTPRouteMatch, a ask) bool {
 	return true
 }
 
-// serve returns the backends of the rule that takes a request: "canary", "primary", "split" or "" for none.
-func (d dialect) serve(spec gatewayv1.HTTPRouteSpec, a ask) string {
+// rule returns the rule that takes a request.
+func (d dialect) rule(spec gatewayv1.HTTPRouteSpec, a ask) *gatewayv1.HTTPRouteRule {
 	var best []int
-	out := ""
-	for i, rule := range spec.Rules {
-		for _, m := range rule.Matches {
+	var out *gatewayv1.HTTPRouteRule
+	for i := range spec.Rules {
+		for _, m := range spec.Rules[i].Matches {
 			if rank := d.rank(m, i, len(spec.Rules)); d.matches(m, a) && (best == nil || slices.Compare(rank, best) > 0) {
-				best = rank
-				out = strings.TrimPrefix(string(rule.BackendRefs[0].Name), "finch-")
-				if len(rule.BackendRefs) == 2 {
-					out = "split"
-				}
+				best, out = rank, &spec.Rules[i]
 			}
 		}
 	}
 	return out
+}
+
+// serve tells what becomes of a request: all such go to "canary" or "primary", "split" by the weights of the step, "redrawn" by others,
+// "" to nobody.
+func (d dialect) serve(spec gatewayv1.HTTPRouteSpec, a ask) string {
+	switch rule := d.rule(spec, a); {
+	case rule == nil:
+		return ""
+	case len(rule.BackendRefs) == 1:
+		return strings.TrimPrefix(string(rule.BackendRefs[0].Name), "finch-")
+	case *rule.BackendRefs[0].Weight+*rule.BackendRefs[1].Weight == 100:
+		return "split"
+	}
+	return "redrawn"
 }
 
 // selects tells what the user means, without any HTTPRoute.
@@ -146,12 +156,9 @@ func selects(m siskinv1.RequestMatch, a ask) bool {
 		return regexp.MustCompile(`\A(?:` + m.Regex + `)\z`).MatchString(v)
 	}
 	if m.URI != nil {
-		if m.URI.Prefix != "" {
-			p := strings.TrimSuffix(m.URI.Prefix, "/")
-			if a.path != p && !strings.HasPrefix(a.path, p+"/") {
-				return false
-			}
-		} else if !is(*m.URI, a.path) {
+		p := strings.TrimSuffix(m.URI.Prefix, "/")
+		within := m.URI.Prefix != "" && (a.path == p || strings.HasPrefix(a.path, p+"/"))
+		if !within && (m.URI.Prefix != "" || !is(*m.URI, a.path)) {
 			return false
 		}
 	}
@@ -252,7 +259,7 @@ func (w world) ask(affinity *router.Affinity) ask {
 	jar := []string{
 		"a=yes", "a=no", "b=yes", "b=no", "ba=yes", "a-b=yes", "x=a=yes", affinity.CookieName + "=" + affinity.Token, affinity.CookieName + "=" + affinity.Token + "x",
 		"my" + affinity.CookieName + "=" + affinity.Token, affinity.CookieName + "=old", affinity.PrimaryCookieName + "=" + affinity.PrimaryToken,
-		affinity.PrimaryCookieName + "=old", "x=" + affinity.CookieName + "=" + affinity.Token,
+		affinity.PrimaryCookieName + "=old", affinity.PrimaryCookieName + "=" + affinity.Earlier[0].PrimaryToken, "x=" + affinity.CookieName + "=" + affinity.Token,
 	}
 	w.Shuffle(len(jar), func(i, j int) { jar[i], jar[j] = jar[j], jar[i] })
 	a.cookies = jar[:w.IntN(6)]
@@ -301,7 +308,7 @@ func TestEveryRequestGoesWhereItShould(t *testing.T) {
 			served[want]++
 		}
 	}
-	if refusals > 500 || served["canary"] < 1000 || served["primary"] < 1000 || served["split"] < 1000 || served[""] < 1000 {
+	if refusals > 500 || served["canary"] < 1000 || served["primary"] < 1000 || served["split"] < 1000 || served["redrawn"] < 1000 || served[""] < 1000 {
 		t.Errorf("%d refusals, %d requests, served %v: this proves too little", refusals, asked, served)
 	}
 	t.Logf("%d refusals, %d requests, served %v", refusals, asked, served)
@@ -321,6 +328,92 @@ func wanted(in router.Intent, a ask) string {
 		return "canary"
 	case in.Affinity != nil && has(in.Affinity.PrimaryCookieName, in.Affinity.PrimaryToken):
 		return "primary"
+	case in.Affinity != nil && has(in.Affinity.PrimaryCookieName, in.Affinity.Earlier[0].PrimaryToken):
+		return "redrawn"
 	}
 	return "split"
+}
+
+// T7 : the canary's share of users is that of the step, however often they come and however many steps there were; not 1-0.9*0.8*0.5.
+func TestTheShareOfUsersIsThatOfTheStep(t *testing.T) {
+	const users = 4000
+	random := rand.New(rand.NewPCG(1, 2))
+	d := dialect{search: true, rank: traefik, known: map[string]*regexp.Regexp{}}
+	in := intent(nil)
+	in.Affinity = routertest.Affinity()
+	in.Affinity.Earlier = nil
+	type user struct {
+		cookies map[string]string
+		canary  bool
+		came    int // step in which he came last
+	}
+	all := make([]user, users)
+	for i := range all {
+		all[i].cookies = map[string]string{}
+	}
+	for step, weight := range []int32{10, 20, 20, 50, 80} {
+		in.Split = router.Split{Primary: 100 - weight, Canary: weight}
+		in.Affinity = new(*in.Affinity)
+		in.Affinity.PrimaryToken = fmt.Sprintf("step-%d", step)
+		spec := gatewayapi.Rules(t, in)
+		seen, canary := 0, 0
+		for i := range all {
+			u := &all[i]
+			if random.IntN(3) == 0 {
+				continue // he does not come in this step
+			}
+			for range 3 {
+				a := ask{path: "/", method: "GET"}
+				for name, value := range u.cookies {
+					a.cookies = append(a.cookies, name+"="+value)
+				}
+				refs := d.rule(spec, a).BackendRefs
+				ref := refs[0]
+				if len(refs) == 2 && random.Int32N(*refs[0].Weight+*refs[1].Weight) >= *refs[0].Weight {
+					ref = refs[1]
+				}
+				isCanary := strings.HasSuffix(string(ref.Name), "-canary")
+				if u.canary && !isCanary || u.came == step+1 && u.canary != isCanary {
+					t.Fatalf("step %d: user %d with %v is sent to %s", step, i, u.cookies, ref.Name)
+				}
+				u.canary, u.came = isCanary, step+1
+				for _, f := range ref.Filters {
+					pair, _, _ := strings.Cut(f.ResponseHeaderModifier.Add[0].Value, ";")
+					name, value, _ := strings.Cut(pair, "=")
+					u.cookies[name] = value
+				}
+			}
+			seen++
+			if u.canary {
+				canary++
+			}
+		}
+		if share := 100 * float64(canary) / float64(seen); share < float64(weight)-3 || share > float64(weight)+3 {
+			t.Errorf("at %d%% the canary has %.1f%% of %d users", weight, share, seen)
+		}
+		in.Affinity.Earlier = append([]router.Draw{{PrimaryToken: in.Affinity.PrimaryToken, Canary: weight}}, in.Affinity.Earlier...)
+	}
+}
+
+// A hundred steps are more than a route can hold: the newest are kept, and what matters more is never left out for them.
+func TestManySteps(t *testing.T) {
+	in := wide(intent(nil))
+	for i := range 99 {
+		in.Affinity.Earlier = append(in.Affinity.Earlier, router.Draw{PrimaryToken: fmt.Sprintf("step-%d", 99-i), Canary: int32(99 - i)})
+	}
+	h, c := capable(t)
+	if _, err := h.New(c, c).Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	rules := get(t, c).Spec.Rules
+	if len(rules) != 16 || len(rules[15].Matches[0].Headers) > 0 || !strings.Contains(rules[3].Matches[0].Headers[0].Value, "0101") {
+		t.Errorf("%d rules: %+v", len(rules), rules)
+	}
+	for _, rule := range rules {
+		for _, ref := range rule.BackendRefs {
+			if *ref.Weight < 0 {
+				t.Errorf("weight %d", *ref.Weight)
+			}
+		}
+	}
 }

@@ -93,7 +93,7 @@ func (p *planes) read(ctx context.Context, key gatewayKey) (plane, error) {
 	if err := p.live.Get(ctx, client.ObjectKey{Name: name}, &class); err != nil {
 		return plane{why: why("its GatewayClass "+name, err)}, fmt.Errorf("reading GatewayClass %s: %w", name, err)
 	}
-	out := plane{controller: string(class.Spec.ControllerName), features: map[features.FeatureName]bool{}}
+	out := plane{controller: string(class.Spec.ControllerName), features: make(map[features.FeatureName]bool)}
 	for _, f := range class.Status.SupportedFeatures {
 		out.features[features.FeatureName(f.Name)] = true
 	}

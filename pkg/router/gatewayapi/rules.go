@@ -21,7 +21,10 @@ const (
 //  1. the audience goes to the canary;
 //  2. users with the cookie of this rollout's canary go to the canary;
 //  3. users with the cookie of this step's primary go to the primary;
-//  4. everybody else is drawn by weight, is given a cookie, and is copied to the canary.
+//  4. users with the cookie of an earlier step's primary are drawn by what is missing for the canary's share, a rule for each step;
+//  5. everybody else is drawn by weight.
+//
+// Whoever is drawn is given a cookie; what reaches the primary is copied to the canary, if a mirror is wanted.
 //
 // Each begins with spec.service.match and has its filters and timeouts. A gateway does not go by the order of the rules but by how
 // much a match says: path, then method, number of headers, number of query parameters; the order decides only between equals. So 1 to 3
@@ -58,10 +61,13 @@ func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
 			return nil, err
 		}
 	}
-	if err := r.add(r.service, split(in), mirrored(r.base.Filters, in)); err != nil {
+	if err := r.add(r.service, split(in, in.Split.Primary, in.Split.Canary), mirrored(r.base.Filters, in)); err != nil {
 		return nil, err
 	}
-	return r.out, r.limits()
+	if err := r.limits(); err != nil {
+		return nil, err
+	}
+	return r.redrawn()
 }
 
 // audience sends the selected requests to the canary, whatever cookie of the primary they carry. A rule for that cookie would beat a
@@ -108,7 +114,8 @@ func (r *ruler) withPrimary(selected, s request) (out request, outdone bool) {
 	if err != nil || selected.size() >= kept.size() {
 		return out, false // an error is told where the rule for the cookie is made
 	}
-	out, possible, err := both(selected, r.primaryToken(), "")
+	cookie := request{cookies: map[string]condition{r.in.Affinity.PrimaryCookieName: {kind: kindRegex, value: cookieAny}}} // of any step
+	out, possible, err := both(selected, cookie, "")
 	return out, possible && err == nil
 }
 
@@ -136,6 +143,33 @@ func (r *ruler) sticky() error {
 		return invalid(field+".primaryCookieName", "spec.service.match selects by the same cookie: use another name")
 	}
 	return r.add(users, toPrimary(r.in), mirrored(r.base.Filters, r.in))
+}
+
+// redrawn adds the rules for users of earlier steps before the last one, newest first, as many as the route can hold: users of steps before
+// those are drawn like newcomers.
+func (r *ruler) redrawn() ([]gatewayv1.HTTPRouteRule, error) {
+	if !r.in.Sticky() || r.in.Affinity.PrimaryCookieName == "" {
+		return r.out, nil
+	}
+	all := ruler{in: r.in, service: r.service, base: r.base}
+	for _, draw := range r.in.Affinity.Earlier {
+		users, err := r.narrowed(token(r.in.Affinity.PrimaryCookieName, draw.PrimaryToken), "spec.analysis.sessionAffinity")
+		if err != nil {
+			return nil, err
+		}
+		more := ruler{in: r.in, service: r.service, base: r.base}
+		missing := min(max(r.in.Split.Canary-draw.Canary, 0), r.in.Split.Canary)
+		if err := more.add(users, split(r.in, r.in.Split.Primary, missing), mirrored(r.base.Filters, r.in)); err != nil {
+			return nil, err
+		}
+		all.out = append(all.out, more.out...)
+		if !fits(append(slices.Clone(all.out), r.out...)) {
+			all.out = all.out[:len(all.out)-len(more.out)]
+			break
+		}
+	}
+	last := len(r.out) - r.rules(r.service)
+	return slices.Concat(r.out[:last], all.out, r.out[last:]), nil
 }
 
 func (r *ruler) primaryToken() request {
@@ -167,17 +201,23 @@ func (r *ruler) add(all []request, to []gatewayv1.HTTPBackendRef, filters []gate
 		}
 		matches = append(matches, m)
 	}
-	most := maxRuleMatches
-	if r.prefixRewritten() {
-		most = 1 // the API takes no more with ReplacePrefixMatch
-	}
-	for chunk := range slices.Chunk(matches, most) {
+	for chunk := range slices.Chunk(matches, r.most()) {
 		rule := *r.base.DeepCopy()
 		rule.Matches, rule.BackendRefs, rule.Filters = chunk, to, filters
 		r.out = append(r.out, *rule.DeepCopy())
 	}
 	return nil
 }
+
+// most is how many matches a rule can have; rules how many rules requests need.
+func (r *ruler) most() int {
+	if r.prefixRewritten() {
+		return 1 // the API takes no more with ReplacePrefixMatch
+	}
+	return maxRuleMatches
+}
+
+func (r *ruler) rules(all []request) int { return (len(all) + r.most() - 1) / r.most() }
 
 func (r *ruler) prefixRewritten() bool {
 	rw := r.in.Owner.Spec.Service.Rewrite
@@ -186,21 +226,30 @@ func (r *ruler) prefixRewritten() bool {
 
 // limits refuses what the API server would.
 func (r *ruler) limits() error {
+	if fits(r.out) {
+		return nil
+	}
+	return invalid("spec.analysis.match", "together with spec.service.match it makes %d rules with %d matches, and an HTTPRoute takes %d rules with %d: give fewer entries",
+		len(r.out), size(r.out), maxRules, maxTotalMatches)
+}
+
+func fits(rules []gatewayv1.HTTPRouteRule) bool {
+	return len(rules) <= maxRules && size(rules) <= maxTotalMatches
+}
+
+// size is the number of matches of all rules.
+func size(rules []gatewayv1.HTTPRouteRule) int {
 	total := 0
-	for _, rule := range r.out {
+	for _, rule := range rules {
 		total += len(rule.Matches)
 	}
-	if len(r.out) > maxRules || total > maxTotalMatches {
-		return invalid("spec.analysis.match", "together with spec.service.match it makes %d rules with %d matches, and an HTTPRoute takes %d rules with %d: give fewer entries",
-			len(r.out), total, maxRules, maxTotalMatches)
-	}
-	return nil
+	return total
 }
 
 // split are both backends with their weights in words: a missing weight would mean 1, and a missing backend would make the first step of
 // a rollout a change of structure. Whoever is drawn is given the cookie of his version.
-func split(in router.Intent) []gatewayv1.HTTPBackendRef {
-	primary, canary := backend(in, in.Primary, in.Split.Primary), backend(in, in.Canary, in.Split.Canary)
+func split(in router.Intent, toPrimary, toCanary int32) []gatewayv1.HTTPBackendRef {
+	primary, canary := backend(in, in.Primary, toPrimary), backend(in, in.Canary, toCanary)
 	if in.Sticky() {
 		canary.Filters = cookieFilter(in.Affinity, in.Affinity.CookieName, in.Affinity.Token)
 		if in.Affinity.PrimaryCookieName != "" {

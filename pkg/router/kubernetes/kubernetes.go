@@ -75,7 +75,7 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	}
 	if foreign(&apex) {
 		receipt.Foreign = true
-		receipt.By = owned.Writer(ctx, r.live, corev1.SchemeGroupVersion.WithKind("Service"), key, "selector")
+		receipt.By = owned.Writer(ctx, r.live, &apex, "selector")
 	}
 	var err error
 	receipt.Changed, err = r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(capabilities, in.Split))

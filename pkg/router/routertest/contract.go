@@ -161,12 +161,13 @@ func (s *suite) sum() {
 	if s.Weights == nil {
 		return
 	}
-	for i, rule := range s.Weights(s.get(), s.Intent) {
+	rules := s.Weights(s.get(), s.Intent)
+	for i, rule := range rules {
 		var sum int32
 		for _, w := range rule {
 			sum += w
 		}
-		if sum != 100 {
+		if sum <= 0 || sum > 100 || i == len(rules)-1 && sum != 100 { // the last is for everybody
 			s.Fatalf("the weights of rule %d sum to %d", i, sum)
 		}
 	}

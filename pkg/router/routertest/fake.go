@@ -214,7 +214,10 @@ func (f *Fake) Apply(_ context.Context, in router.Intent) (router.Receipt, error
 func rest(in router.Intent) string {
 	var out string
 	if in.Split.Audience {
-		raw, _ := json.Marshal(in.Audience) // strings and maps of strings cannot fail
+		raw, err := json.Marshal(in.Audience)
+		if err != nil {
+			return err.Error()
+		}
 		out = string(raw)
 	}
 	if in.Sticky() {

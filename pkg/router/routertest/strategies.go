@@ -26,6 +26,7 @@ func Affinity() *router.Affinity {
 	return &router.Affinity{
 		SessionAffinity: siskinv1.SessionAffinity{CookieName: "finch-canary", PrimaryCookieName: "finch-primary", Domain: "example.org"},
 		Token:           "0123456789abcdef", PrimaryToken: "fedcba9876543210",
+		Earlier: []router.Draw{{PrimaryToken: "01010101", Canary: 5}},
 	}
 }
 
@@ -133,7 +134,7 @@ func tokensAreWritten(s *suite) {
 	s.carryOut(in)
 	for _, edit := range []func(*router.Affinity){
 		func(a *router.Affinity) { a.Token = "11111111" }, func(a *router.Affinity) { a.PrimaryToken = "22222222" },
-		func(a *router.Affinity) { a.Secure = true }, func(a *router.Affinity) { a.PrimaryCookieName = "" },
+		func(a *router.Affinity) { a.Secure = true }, func(a *router.Affinity) { a.Earlier = nil }, func(a *router.Affinity) { a.PrimaryCookieName = "" },
 	} {
 		in.Affinity = new(*in.Affinity)
 		edit(in.Affinity)
