@@ -18,6 +18,8 @@ const (
 	RevisionAnnotation = "siskin.dev/revision"
 	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.
 	AppliedAnnotation = "siskin.dev/applied"
+	// WrittenAnnotation is a digest of a route as Siskin wrote it: one that says something else by now was written by somebody else.
+	WrittenAnnotation = "siskin.dev/written"
 
 	// HeldAnnotation marks a target that Siskin holds at zero replicas; its value is the name of the Canary. A DaemonSet, which has no
 	// replicas, and a Service that must lead nowhere get it as a selector too, with the value "true", which no node and no pod has.

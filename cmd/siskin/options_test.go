@@ -147,7 +147,7 @@ func TestProviders(t *testing.T) {
 	if !slices.Contains(all.Names(), defaults().defaultProvider) {
 		t.Errorf("the default provider %s is unknown", defaults().defaultProvider)
 	}
-	if _, err := all.New("istio", nil); err == nil {
+	if _, err := all.New("istio", nil, nil); err == nil {
 		t.Error("an unknown provider is an error, never a silent default")
 	}
 }

@@ -266,7 +266,7 @@ func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, ow
 			}
 		}
 		if served {
-			made[name] = reg.New(c)
+			made[name] = reg.New(c, mgr.GetAPIReader())
 		} else {
 			missing = append(missing, name)
 			ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)

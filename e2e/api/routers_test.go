@@ -14,7 +14,7 @@ func TestGatewayAPIContract(t *testing.T) {
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
 		ns := e.Namespace(t)
-		h := routertest.GatewayAPI(e.API, ns)
+		h := routertest.GatewayAPI(t, e.API, ns)
 		h.Intent.Owner = owner(t, e, ns)
 		return h
 	})

@@ -69,12 +69,14 @@ func (w *weights) add(now weight) {
 	w.log = append(w.log, now)
 }
 
+// share is the weight in the last rule, which is for everybody whom no other rule selects.
 func share(route *gatewayv1.HTTPRoute, backend string) (int32, bool) {
-	for _, rule := range route.Spec.Rules {
-		for _, ref := range rule.BackendRefs {
-			if string(ref.Name) == backend && ref.Weight != nil {
-				return *ref.Weight, true
-			}
+	if len(route.Spec.Rules) == 0 {
+		return 0, false
+	}
+	for _, ref := range route.Spec.Rules[len(route.Spec.Rules)-1].BackendRefs {
+		if string(ref.Name) == backend && ref.Weight != nil {
+			return *ref.Weight, true
 		}
 	}
 	return 0, false

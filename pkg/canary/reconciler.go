@@ -76,6 +76,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways;gatewayclasses,verbs=get
 
 // Reconcile makes one decision for one Canary: it reads the world, asks what is due, stores the decision, carries it out and
 // tells it. It is level-based: a crash anywhere repeats effects and never skips or advances a step.
@@ -257,6 +258,9 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Route
 	if unknown != nil {
 		err = unknown
 	}
+	if err == nil {
+		err = route.Validate(observe.Widest(c))
+	}
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
@@ -372,6 +376,7 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 		r.Teller.notice(c, d.Next, n, describe(n.Revision), now)
 	}
 	r.Teller.services(c, out)
+	r.Teller.reasserted(c, d.Next.Split, out.Foreign)
 }
 
 // describer tells what is known of a revision.

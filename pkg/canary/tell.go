@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/notifier"
+	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 // Teller tells people: Kubernetes events, notices, event hooks. What it remembers only keeps it from repeating itself.
@@ -27,7 +29,12 @@ type Teller struct {
 	mu       sync.Mutex
 	texts    map[types.UID]time.Time // since when the texts in status are not as they should be
 	failures map[types.UID]failure
+	foreign  map[types.UID]time.Time // when somebody else's write to a route was undone last
 }
+
+// foreignSpell is how long nobody else must have written to a route until the next who does is told anew: a GitOps tool writes once in
+// some minutes, and for hours.
+const foreignSpell = time.Hour
 
 // failure is what was told last of a Canary.
 type failure struct {
@@ -78,6 +85,30 @@ func (t *Teller) services(c *siskinv1.Canary, out act.Outcome) {
 	}
 }
 
+// reasserted tells, once per spell, that somebody else writes to the route.
+func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt) {
+	if r == nil {
+		return
+	}
+	t.mu.Lock()
+	if t.foreign == nil {
+		t.foreign = map[types.UID]time.Time{}
+	}
+	now := t.Clock.Now()
+	last, known := t.foreign[c.UID]
+	t.foreign[c.UID] = now
+	t.mu.Unlock()
+	if known && now.Sub(last) < foreignSpell {
+		return
+	}
+	who := r.By
+	if who == "" {
+		who = "somebody else"
+	}
+	t.event(c, corev1.EventTypeWarning, "RouteReasserted", fmt.Sprintf(
+		"%s was changed by %s and put back to %s: exclude it from the tool that writes it, or change spec.service", r.Object, who, z))
+}
+
 // failure tells an effect that failed, once per text.
 func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", err.Error()) }
 
@@ -126,4 +157,5 @@ func (t *Teller) forget(uid types.UID) {
 	defer t.mu.Unlock()
 	delete(t.texts, uid)
 	delete(t.failures, uid)
+	delete(t.foreign, uid)
 }

@@ -60,10 +60,15 @@ type Capabilities struct {
 	Match bool
 	// Mirror : requests can be copied; MirrorPercent : also only some of them.
 	Mirror, MirrorPercent bool
+	// NoQueryMatch and NoMethodMatch are what Match leaves out here.
+	NoQueryMatch, NoMethodMatch bool
 	// Affinity : a user can be kept at a version by a cookie.
 	Affinity bool
 	// Ceiling is the highest evidence that this router can give; the engine waits for it.
 	Ceiling Evidence
+	// Of names the data plane that these are the capabilities of, for people: "Gateway infra/public of traefik.io/gateway-controller".
+	// "" when the router is all there is.
+	Of string
 }
 
 // Intent is the whole desired state of one app's routing. Routers are level-based: the same Intent gives the same objects.
@@ -88,12 +93,22 @@ type Intent struct {
 // Affinity keeps users at a version by a cookie.
 type Affinity struct {
 	siskinv1.SessionAffinity
-	// Token is the value of the canary's cookie: it is new in each rollout, so that an old cookie counts for nothing.
+	// Token is the value of the canary's cookie: it is new in each rollout, so that an old cookie counts for nothing. Letters, digits
+	// and - only.
 	Token string
 	// PrimaryToken is the value of the primary's cookie: it is new in each step, so that users are drawn anew when the share rises.
 	PrimaryToken string
-	// PrimaryMaxAge is how long the primary's cookie lasts, in seconds: a step.
-	PrimaryMaxAge int32
+	// Earlier are the steps before this one, newest first. Users of the primary then are drawn so that the canary has its share of
+	// all users and no more: of 100, 10 were drawn at 10 %, so that at 20 % it is 10 of the 90 who are left.
+	Earlier []Draw
+}
+
+// Draw is a step in which users were given cookies.
+type Draw struct {
+	// PrimaryToken is the value of the primary's cookie in that step.
+	PrimaryToken string
+	// Canary is the canary's share in that step, in percent.
+	Canary int32
 }
 
 // Receipt tells what an Apply did.
@@ -101,9 +116,9 @@ type Receipt struct {
 	// Changed tells that something was written.
 	Changed bool
 	// Foreign tells that what was written over was somebody else's change and not an older intent of Siskin's: By names the field
-	// manager, if it is known.
-	Foreign bool
-	By      string
+	// manager, if it is known, and Object what was changed, such as "HTTPRoute web".
+	Foreign    bool
+	By, Object string
 }
 
 // Observation is what is, not what was written.
@@ -125,12 +140,16 @@ type Observation struct {
 
 // Router makes one data plane follow an Intent.
 //
-// Capabilities tells what the data plane that the Canary names can do; it reads from caches only. Apply is idempotent, writes only when something differs, and touches only what it owns. Observe reads from caches and never
-// writes. Release hands everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep);
-// it is idempotent and is called when the target's pods can take all traffic again. Errors: ErrNotFound (wait), *InvalidError (the user must act);
-// anything else is retried with backoff.
+// Capabilities tells what the data plane that the Canary names can do. It is asked in every pass: it reads from caches, or remembers.
+// Validate tells without any read whether the Intent can be written at all, so that a wrong spec is seen before a rollout and not when
+// its split is to be moved; a port that is not known yet is no error. Apply is idempotent, writes only when something differs, and
+// touches only what it owns; what Capabilities leaves out it refuses. Observe reads from caches and never writes. Release hands
+// everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep); it is idempotent and is
+// called when the target's pods can take all traffic again. Errors: ErrNotFound (wait), *InvalidError (the user must act); anything
+// else is retried with backoff.
 type Router interface {
 	Capabilities(ctx context.Context, c *siskinv1.Canary) Capabilities
+	Validate(in Intent) error
 	Apply(ctx context.Context, in Intent) (Receipt, error)
 	Observe(ctx context.Context, in Intent) (Observation, error)
 	Release(ctx context.Context, in Intent) error
@@ -153,8 +172,9 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("%s (router %s): %s", e.Field, e.Router, e.Message)
 }
 
-// Constructor makes a router that reads and writes through c. Reads come from c's cache.
-type Constructor func(c client.Client) Router
+// Constructor makes a router that reads and writes through c. Reads come from c's cache; live reads from the API server itself, for
+// the little that is not worth a cache.
+type Constructor func(c client.Client, live client.Reader) Router
 
 // Registry maps the value of spec.provider to a constructor; it is built in cmd and passed as a value.
 type Registry map[string]Registration
@@ -168,7 +188,7 @@ type Registration struct {
 }
 
 // New returns the router of a provider. An unknown provider is an *InvalidError, never a silent default.
-func (r Registry) New(provider string, c client.Client) (Router, error) {
+func (r Registry) New(provider string, c client.Client, live client.Reader) (Router, error) {
 	reg, ok := r[provider]
 	if !ok {
 		return nil, &InvalidError{
@@ -176,7 +196,13 @@ func (r Registry) New(provider string, c client.Client) (Router, error) {
 			Message: fmt.Sprintf("unknown provider %q: use one of %v", provider, r.Names()),
 		}
 	}
-	return reg.New(c), nil
+	return reg.New(c, live), nil
+}
+
+// Sticky tells whether users are kept at a version: as long as both versions get a share. When one of them gets all, no cookie may
+// say otherwise.
+func (in Intent) Sticky() bool {
+	return in.Affinity != nil && in.Split.Primary > 0 && in.Split.Canary > 0
 }
 
 // OwnerRef returns the controller owner reference to the intent's Canary.

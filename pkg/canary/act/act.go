@@ -51,6 +51,8 @@ type Outcome struct {
 	Adopted []string
 	// Shared are Services that cannot be adopted because they select other workloads too.
 	Shared []string
+	// Foreign is the receipt of a route that somebody else had changed and that was put right just now; nil if none was.
+	Foreign *router.Receipt
 }
 
 // Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
@@ -86,7 +88,7 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 	case plan.ApplyServices:
 		return a.services(ctx, w, e, out)
 	case plan.ApplySplit:
-		return a.split(ctx, w, router.Split(e.Split))
+		return a.split(ctx, w, router.Split(e.Split), out)
 	case plan.HoldTarget:
 		return a.hold(ctx, w, e.Replicas)
 	case plan.ReleaseTarget:
@@ -245,14 +247,18 @@ func (a *Actor) serviceInput(w *observe.World) service.In {
 	return in
 }
 
-func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split) error {
+func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split, out *Outcome) error {
 	if w.Router == nil {
 		return w.Problem
 	}
 	in := w.IntentOf(report.State(&w.Canary.Status)) // what was stored just now: tokens are new in each step
 	in.Split = split
-	if _, err := w.Router.Apply(ctx, in); err != nil {
-		return fmt.Errorf("moving traffic to %d/%d: %w", split.Primary, split.Canary, err)
+	receipt, err := w.Router.Apply(ctx, in)
+	if receipt.Foreign {
+		out.Foreign = &receipt
+	}
+	if err != nil {
+		return fmt.Errorf("moving traffic to %s: %w", split, err)
 	}
 	return nil
 }

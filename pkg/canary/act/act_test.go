@@ -230,6 +230,12 @@ func TestSplit(t *testing.T) {
 	if err := s.do(plan.ApplySplit{Split: plan.AllPrimary()}); !errors.Is(err, errBoom) || !strings.Contains(err.Error(), "100/0") {
 		t.Errorf("error %v", err)
 	}
+	s.router.Fight("shop/web", "argocd-controller", router.Split{Canary: 100}, 1)
+	s.must(plan.ApplySplit{Split: plan.AllPrimary()})
+	out, err := s.Run(t.Context(), s.world(), []plan.Effect{plan.ApplySplit{Split: plan.AllPrimary()}})
+	if err != nil || out.Foreign == nil || out.Foreign.By != "argocd-controller" {
+		t.Errorf("somebody else's write is not told: %+v %v", out, err)
+	}
 	w := s.world()
 	w.Router, w.Problem = nil, errBoom
 	if _, err := s.Run(t.Context(), w, []plan.Effect{plan.ApplySplit{Split: plan.AllPrimary()}}); !errors.Is(err, errBoom) {

@@ -1,12 +1,14 @@
 package observe
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"strings"
-	"time"
 
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // IntentOf returns the routing that a state asks for.
@@ -14,17 +16,62 @@ func (w *World) IntentOf(z plan.State) router.Intent {
 	if z.Split == (plan.Split{}) {
 		z.Split = plan.AllPrimary()
 	}
-	in := router.Intent{
-		Owner: w.Canary, Apex: w.Apex, Primary: w.PrimaryService, Canary: w.CanaryService, Port: w.Intent.Port,
-		Split: router.Split(z.Split), Audience: w.Canary.Spec.Analysis.Match,
-	}
+	in := intent(w.Canary)
+	in.Port, in.Split = w.Intent.Port, router.Split(z.Split)
 	if a := w.Canary.Spec.Analysis.SessionAffinity; a != nil && z.Split.Canary > 0 && z.Split.Primary > 0 {
-		every, _ := interval("", w.Canary.Spec.Analysis.Interval, DefaultInterval)
-		token := fmt.Sprintf("%d-%s", z.Rollout, strings.TrimPrefix(z.Candidate, w.Canary.Name+"-"))
-		in.Affinity = &router.Affinity{
-			SessionAffinity: *a, Token: token, PrimaryToken: fmt.Sprintf("%s-%d", token, z.Step),
-			PrimaryMaxAge: int32(max(every/time.Second, 1)), //nolint:gosec // a duration in seconds
+		in.Affinity = affinity(w.Canary, *a, z)
+	}
+	return in
+}
+
+func intent(c *siskinv1.Canary) router.Intent {
+	apex := service.ApexName(c)
+	return router.Intent{
+		Owner: c, Apex: apex, Primary: apex + "-primary", Canary: apex + "-canary", Audience: c.Spec.Analysis.Match,
+		Split: router.Split{Primary: 100},
+	}
+}
+
+// affinity has tokens that nobody can guess who does not see the cluster, and that no other rollout has: not even one of the same
+// revision, or of a Canary that was made anew.
+func affinity(c *siskinv1.Canary, a siskinv1.SessionAffinity, z plan.State) *router.Affinity {
+	out := &router.Affinity{
+		SessionAffinity: a,
+		Token:           token(c, z.Rollout, z.Candidate),
+		PrimaryToken:    token(c, z.Rollout, z.Candidate, z.Step),
+	}
+	if a.PrimaryCookieName == "" {
+		return out
+	}
+	all, _ := steps(c.Spec.Analysis, DefaultInterval) // an edit that cannot be used is told elsewhere
+	for i := min(z.Step-1, len(all)); i > 0; i-- {
+		if w := all[i-1].Weight; w > 0 && w < 100 {
+			out.Earlier = append(out.Earlier, router.Draw{PrimaryToken: token(c, z.Rollout, z.Candidate, i), Canary: w})
 		}
+	}
+	return out
+}
+
+func token(c *siskinv1.Canary, parts ...any) string {
+	sum := sha256.Sum256([]byte(string(c.UID) + "/" + fmt.Sprintln(parts...)))
+	return hex.EncodeToString(sum[:10])
+}
+
+// Widest returns an intent with all that a rollout of this Canary will ever ask of its router: what cannot be written is to be told
+// before it begins.
+func Widest(c *siskinv1.Canary) router.Intent {
+	in := intent(c)
+	a := c.Spec.Analysis
+	if c.Spec.SkipAnalysis {
+		return in
+	}
+	in.Split.Audience = len(a.Match) > 0
+	in.Split.Mirror = mirror(a)
+	if weighted(a) {
+		in.Split.Primary, in.Split.Canary = 50, 50
+	}
+	if a.SessionAffinity != nil && weighted(a) {
+		in.Affinity = affinity(c, *a.SessionAffinity, plan.State{})
 	}
 	return in
 }

@@ -108,19 +108,23 @@ func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	if z.SkipAnalysis {
 		return nil
 	}
+	unmatched, entry := caps.Unmatched(a.Match)
 	for _, need := range []struct {
 		missing              bool
 		field, what, instead string
 	}{
 		{weighted(a) && !caps.Weighted, "", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
 		{z.PromotionStep > 0 && !caps.Weighted, ".stepWeightPromotion", "split traffic by weight", "leave it out"},
-		{len(a.Match) > 0 && !caps.Match, ".match", "select requests", "leave it out, or use a provider that can"},
+		{unmatched != "", fmt.Sprintf(".match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
 		{a.Mirror && !caps.Mirror, ".mirror", "mirror requests", "set it to false, or use a provider that can"},
 		{mirror(a)%100 > 0 && !caps.MirrorPercent, ".mirrorWeight", "mirror a part of the requests", "leave it out"},
 		{a.SessionAffinity != nil && !caps.Affinity, ".sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
 	} {
 		if need.missing {
 			name := cmp.Or(c.Spec.Provider, c.Status.Provider, "the default one")
+			if caps.Of != "" { // of a Gateway, its controller decides
+				name += ", " + caps.Of
+			}
 			return &InvalidSpecError{"spec.analysis" + need.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, need.what, need.instead)}
 		}
 	}

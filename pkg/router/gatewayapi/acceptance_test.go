@@ -8,7 +8,6 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
-	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -121,7 +120,7 @@ func TestAcceptance(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := routertest.NewClient(t)
-			r, in := gatewayapi.New(c), intent(func(s *siskinv1.CanaryService) {
+			r, in := newRouter(c), intent(func(s *siskinv1.CanaryService) {
 				if tt.refs != nil {
 					s.GatewayRefs = tt.refs
 				}

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -21,33 +22,42 @@ import (
 const Name = "gatewayapi"
 
 // Router writes one HTTPRoute.
-type Router struct{ c client.Client }
+type Router struct {
+	c      client.Client
+	live   client.Reader
+	planes *planes
+}
 
 var _ router.Router = (*Router)(nil)
 
-// New returns a Router that reads from and writes through c.
-func New(c client.Client) *Router { return &Router{c: c} }
+// New returns a Router that reads from and writes through c. live reads Gateways, GatewayClasses and field managers from the API
+// server; clk tells how old what it read is.
+func New(c client.Client, live client.Reader, clk clock.PassiveClock) *Router {
+	return &Router{c: c, live: live, planes: &planes{live: live, clock: clk}}
+}
 
 // Registration registers the router.
 func Registration() router.Registration {
 	return router.Registration{
-		New:  func(c client.Client) router.Router { return New(c) },
+		New:  func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
 		Owns: []client.Object{&gatewayv1.HTTPRoute{}},
 	}
 }
 
-// Capabilities : whole percentages; that a controller accepted the route is the most that the standard tells.
-func (r *Router) Capabilities(context.Context, *siskinv1.Canary) router.Capabilities {
-	return capabilities
+// Validate builds the route and throws it away.
+func (r *Router) Validate(in router.Intent) error {
+	if in.Port <= 0 {
+		in.Port = 1 // that it is missing is told where it is looked for
+	}
+	_, err := build(in)
+	return err
 }
 
-var capabilities = router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted} //nolint:gochecknoglobals // a constant
-
-// Apply writes the HTTPRoute if it differs. When spec.service is invalid, the weights are still moved on the route as it is, so
-// that a wrong edit never holds up a rollback; the *InvalidError is returned all the same, and Observe tells what was
-// reached.
+// Apply writes the HTTPRoute if it differs. When spec.service is invalid, the weights are still moved on the route as it is, and what
+// else leads to the canary is taken out, so that a wrong edit never holds up a rollback; the *InvalidError is returned all the same,
+// and Observe tells what was reached.
 func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
-	if err := capabilities.Check(Name, in.Split); err != nil {
+	if err := r.Capabilities(ctx, in.Owner).Check(Name, in); err != nil {
 		return router.Receipt{}, err
 	}
 	live, err := r.get(ctx, in)
@@ -63,56 +73,35 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	if want == nil {
 		return router.Receipt{}, refused
 	}
-	if live != nil && owned.MetaCovers(live, want) && same(live.Spec, want.Spec) {
+	if err := seal(want); err != nil {
+		return router.Receipt{}, errors.Join(refused, err)
+	}
+	if live != nil && covered(live, want) && same(live.Spec, want.Spec) {
 		return router.Receipt{}, refused
 	}
-	return router.Receipt{Changed: true}, errors.Join(refused, owned.Write(ctx, r.c, want))
+	receipt := router.Receipt{Changed: true, Object: "HTTPRoute " + want.Name}
+	if live != nil && foreign(live, in) {
+		receipt.Foreign = true
+		receipt.By = owned.Writer(ctx, r.live, live, "rules")
+	}
+	return receipt, errors.Join(refused, owned.Write(ctx, r.c, want))
 }
 
-// desired is the route that the intent asks for or, if that is refused, the live one with other weights, if there is one.
+// desired is the route that the intent asks for or, if that is refused, the live one adjusted to the split, if there is one.
 func desired(in router.Intent, live *gatewayv1.HTTPRoute) (*gatewayv1.HTTPRoute, error) {
 	want, err := build(in)
 	if err == nil || live == nil {
 		return want, err
 	}
 	want = &gatewayv1.HTTPRoute{ObjectMeta: owned.Meta(in.Owner, in.Apex, in.Owner.Spec.Service.Apex), Spec: *live.Spec.DeepCopy()}
-	if !reweigh(&want.Spec, in) {
+	if !adjust(&want.Spec, in) {
 		return nil, err
 	}
-	return want, errors.Join(err, owned.Seal(want, want))
-}
-
-// reweigh sets the weights of the backends in every rule that has both, and tells whether there is one.
-func reweigh(spec *gatewayv1.HTTPRouteSpec, in router.Intent) bool {
-	found := false
-	for i := range spec.Rules {
-		primary, canary := pair(&spec.Rules[i], in)
-		if primary != nil && canary != nil {
-			primary.Weight, canary.Weight = &in.Split.Primary, &in.Split.Canary
-			found = true
-		}
-	}
-	return found
-}
-
-// pair finds the two backends of a rule.
-func pair(rule *gatewayv1.HTTPRouteRule, in router.Intent) (primary, canary *gatewayv1.BackendRef) {
-	for i := range rule.BackendRefs {
-		switch ref := &rule.BackendRefs[i].BackendRef; string(ref.Name) {
-		case in.Primary:
-			primary = ref
-		case in.Canary:
-			canary = ref
-		}
-	}
-	return primary, canary
+	return want, err
 }
 
 // Observe reads how far the split got: written, and accepted by every parent at this generation.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
-	if err := capabilities.Check(Name, in.Split); err != nil {
-		return router.Observation{}, err
-	}
 	obs := router.Observation{MetricsKind: "app"}
 	live, err := r.get(ctx, in)
 	if err != nil {
@@ -127,14 +116,14 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		return obs, nil
 	}
 	obs.MetricsKind = metricsKind(live)
-	obs.Current, obs.Known = current(live.Spec, in)
-	want, _ := desired(in, live) // What is invalid is Apply's to tell.
+	want, _ := desired(in, live) // What is invalid is Validate's to tell.
 	if want == nil || !same(live.Spec, want.Spec) {
+		obs.Current, obs.Known = current(live.Spec, in)
 		obs.Reason = ReasonSpecDiffers
-		obs.Message = fmt.Sprintf("HTTPRoute %s does not say %d/%d: somebody else changed it, or it was not written yet.",
-			in.Apex, in.Split.Primary, in.Split.Canary)
+		obs.Message = fmt.Sprintf("HTTPRoute %s does not say %s: somebody else changed it, or it was not written yet.", in.Apex, in.Split)
 		return obs, nil
 	}
+	obs.Current, obs.Known = in.Split, true
 	v := accepted(live)
 	obs.Evidence, obs.Reason, obs.Message, obs.Rejected = router.EvidenceWritten, v.reason, v.message, v.rejected
 	if v.accepted {
@@ -160,10 +149,19 @@ func (r *Router) Release(ctx context.Context, in router.Intent) error {
 	return nil
 }
 
-// leave writes the route that needs no Siskin: one backend, the apex.
+// leave writes the route that needs no Siskin: one backend, the apex, for all that the users' own match takes.
 func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) error {
 	route := live.DeepCopy()
 	owned.Disown(route, in.Owner)
+	for _, key := range []string{siskinv1.AppliedAnnotation, siskinv1.WrittenAnnotation} { // from now on it is whoever writes it
+		delete(route.Annotations, key)
+	}
+	in.Split, in.Affinity = router.Split{Primary: 100}, nil
+	if adjust(&route.Spec, in); len(route.Spec.Rules) == 0 {
+		route.Spec.Rules = []gatewayv1.HTTPRouteRule{{
+			Matches: []gatewayv1.HTTPRouteMatch{{Path: anyPath()}}, BackendRefs: []gatewayv1.HTTPBackendRef{backend(in, in.Apex, 1)},
+		}}
+	}
 	for i := range route.Spec.Rules {
 		rule := &route.Spec.Rules[i]
 		primary, _ := pair(rule, in)
@@ -172,7 +170,7 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 		}
 		apex := *primary.DeepCopy()
 		apex.Name, apex.Weight = gatewayv1.ObjectName(in.Apex), new(int32(1))
-		rule.BackendRefs = []gatewayv1.HTTPBackendRef{{BackendRef: apex}}
+		rule.BackendRefs = []gatewayv1.HTTPBackendRef{apex}
 	}
 	if equality.Semantic.DeepEqual(live, route) {
 		return nil
@@ -206,42 +204,4 @@ func ours(live *gatewayv1.HTTPRoute, in router.Intent) error {
 	case owned.Foreign:
 	}
 	return invalid("spec.service.name", "HTTPRoute %s exists and is not Siskin's: rename or delete it, or choose another spec.service.name", live.Name)
-}
-
-// current is the split that the route states. Foreign weights are turned into percent so that a backend that gets anything
-// never counts as 0. When rules disagree, the largest share of the canary counts: what carries traffic must not be scaled away.
-func current(spec gatewayv1.HTTPRouteSpec, in router.Intent) (router.Split, bool) {
-	canary, known := int64(0), false
-	for i := range spec.Rules {
-		p, c := weights(&spec.Rules[i], in)
-		if p+c == 0 {
-			continue
-		}
-		share := (c*100 + p + c - 1) / (p + c)
-		if p > 0 {
-			share = min(share, 99)
-		}
-		if !known || share > canary {
-			canary = share
-		}
-		known = true
-	}
-	if !known {
-		return router.Split{}, false
-	}
-	return router.Split{Primary: int32(100 - canary), Canary: int32(canary)}, true
-}
-
-func weights(rule *gatewayv1.HTTPRouteRule, in router.Intent) (primary, canary int64) {
-	weight := func(ref *gatewayv1.BackendRef) int64 {
-		switch {
-		case ref == nil:
-			return 0
-		case ref.Weight == nil:
-			return 1
-		}
-		return int64(*ref.Weight)
-	}
-	p, c := pair(rule, in)
-	return weight(p), weight(c)
 }

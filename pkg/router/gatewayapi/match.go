@@ -1,6 +1,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -19,65 +20,118 @@ var (
 	headerName     = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+\\-.^_\x60|~]{1,256}$")
 )
 
-// matches translates the requests that the route takes. No match at all means every path, which is spelled out so that the API
-// server has nothing to add.
-func matches(in []siskinv1.RequestMatch) ([]gatewayv1.HTTPRouteMatch, error) {
+const (
+	kindExact = "Exact"
+	kindRegex = "RegularExpression"
+	// maxValue is the longest value of a header match that the API takes.
+	maxValue = 4096
+)
+
+// request is what one entry of a match selects, before it is written as an HTTPRoute's match. Nil path and method are any.
+type request struct {
+	path   *gatewayv1.HTTPPathMatch
+	method *gatewayv1.HTTPMethod
+	// headers (names in lower case), query parameters and cookies, by name. They are kept apart until they are written, because all
+	// cookies are one header.
+	headers, query, cookies map[string]condition
+}
+
+// size is the number of headers that it names.
+func (r request) size() int { return len(r.headers) + min(len(r.cookies), 1) }
+
+// condition on one string.
+type condition struct {
+	// field of the Canary that it comes from, for errors.
+	field string
+	// name as it was written.
+	name string
+	// kind is kindExact or kindRegex.
+	kind, value string
+}
+
+// requests reads the entries of a match. No entry at all means every request.
+func requests(field string, in []siskinv1.RequestMatch) ([]request, error) {
 	if len(in) == 0 {
-		return []gatewayv1.HTTPRouteMatch{{Path: anyPath()}}, nil
+		return []request{{}}, nil
 	}
-	out := make([]gatewayv1.HTTPRouteMatch, 0, len(in))
+	out := make([]request, 0, len(in))
 	for i, m := range in {
-		match, err := oneMatch(fmt.Sprintf("spec.service.match[%d]", i), m)
+		r, err := read(fmt.Sprintf("%s[%d]", field, i), m)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, match)
+		out = append(out, r)
 	}
 	return out, nil
 }
 
-func oneMatch(field string, m siskinv1.RequestMatch) (gatewayv1.HTTPRouteMatch, error) {
-	out := gatewayv1.HTTPRouteMatch{Path: anyPath()}
+func read(field string, m siskinv1.RequestMatch) (request, error) {
+	var out request
 	var err error
 	if m.URI != nil {
-		if out.Path, err = path(field+".uri", *m.URI); err != nil {
+		if out.path, err = path(field+".uri", *m.URI); err != nil {
 			return out, err
 		}
 	}
 	if m.Method != nil {
-		if out.Method, err = method(field+".method", *m.Method); err != nil {
+		if out.method, err = method(field+".method", *m.Method); err != nil {
 			return out, err
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(m.Headers)) {
-		kind, value, err := exactOrRegex(fmt.Sprintf("%s.headers[%s]", field, key), key, m.Headers[key])
-		if err != nil {
-			return out, err
-		}
-		out.Headers = append(out.Headers, gatewayv1.HTTPHeaderMatch{
-			Type: new(gatewayv1.HeaderMatchType(kind)), Name: gatewayv1.HTTPHeaderName(key), Value: value,
-		})
+	if out.headers, err = conditions(field+".headers", m.Headers, strings.ToLower, inHeader); err != nil {
+		return out, err
 	}
-	for _, key := range slices.Sorted(maps.Keys(m.QueryParams)) {
-		kind, value, err := exactOrRegex(fmt.Sprintf("%s.queryParams[%s]", field, key), key, m.QueryParams[key])
-		if err != nil {
-			return out, err
+	if out.query, err = conditions(field+".queryParams", m.QueryParams, strings.Clone, inHeader); err != nil {
+		return out, err
+	}
+	out.cookies, err = conditions(field+".cookies", m.Cookies, strings.Clone, inCookie)
+	return out, err
+}
+
+// conditions reads a map of matches by name; key makes the name that counts.
+func conditions(field string, in map[string]siskinv1.StringMatch, key func(string) string,
+	kind func(field string, m siskinv1.StringMatch) (condition, error),
+) (map[string]condition, error) {
+	out := map[string]condition{}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		at := fmt.Sprintf("%s[%s]", field, name)
+		if !headerName.MatchString(name) {
+			return nil, invalid(at, "%q is no name that an HTTPRoute can match", name)
 		}
-		out.QueryParams = append(out.QueryParams, gatewayv1.HTTPQueryParamMatch{
-			Type: new(gatewayv1.QueryParamMatchType(kind)), Name: gatewayv1.HTTPHeaderName(key), Value: value,
-		})
+		c, err := kind(at, in[name])
+		if err != nil {
+			return nil, err
+		}
+		c.field, c.name = at, name
+		if _, twice := out[key(name)]; twice {
+			return nil, invalid(at, "it is named twice, and case does not count: remove one")
+		}
+		out[key(name)] = c
 	}
 	return out, nil
 }
 
-func anyPath() *gatewayv1.HTTPPathMatch {
-	return &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")}
+// inHeader is how HTTPRoutes match headers and query parameters: as a whole, or by a regex. The regexes made here mean the same
+// where a regex must match the whole value and where it is searched for.
+func inHeader(field string, m siskinv1.StringMatch) (condition, error) {
+	switch {
+	case given(m) != 1:
+		return condition{}, invalid(field, "give exactly one of exact, prefix, suffix, regex")
+	case m.Exact != "":
+		return condition{kind: kindExact, value: m.Exact}, nil
+	case m.Prefix != "":
+		return condition{kind: kindRegex, value: "^" + regexp.QuoteMeta(m.Prefix) + ".*$"}, nil
+	case m.Suffix != "":
+		return condition{kind: kindRegex, value: "^.*" + regexp.QuoteMeta(m.Suffix) + "$"}, nil
+	default:
+		return condition{kind: kindRegex, value: m.Regex}, nil
+	}
 }
 
-// kinds of match that are given; a StringMatch needs exactly one.
+// given counts the kinds of match that are given; a StringMatch needs exactly one.
 func given(m siskinv1.StringMatch) int {
 	n := 0
-	for _, s := range []string{m.Exact, m.Prefix, m.Regex} {
+	for _, s := range []string{m.Exact, m.Prefix, m.Suffix, m.Regex} {
 		if s != "" {
 			n++
 		}
@@ -86,18 +140,25 @@ func given(m siskinv1.StringMatch) int {
 }
 
 func path(field string, m siskinv1.StringMatch) (*gatewayv1.HTTPPathMatch, error) {
-	if given(m) != 1 {
-		return nil, invalid(field, "give exactly one of exact, prefix, regex")
-	}
 	switch {
+	case given(m) != 1:
+		return nil, invalid(field, "give exactly one of exact, prefix, suffix, regex")
 	case m.Regex != "":
-		return &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchRegularExpression), Value: new(m.Regex)}, nil
+		return pathMatch(gatewayv1.PathMatchRegularExpression, m.Regex), nil
+	case m.Suffix != "":
+		return pathMatch(gatewayv1.PathMatchRegularExpression, "^.*"+regexp.QuoteMeta(m.Suffix)+"$"), nil
 	case m.Exact != "":
-		return &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchExact), Value: new(m.Exact)}, checkPath(field+".exact", m.Exact)
+		return pathMatch(gatewayv1.PathMatchExact, m.Exact), checkPath(field+".exact", m.Exact)
 	default:
-		return &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new(m.Prefix)}, checkPath(field+".prefix", m.Prefix)
+		return pathMatch(gatewayv1.PathMatchPathPrefix, m.Prefix), checkPath(field+".prefix", m.Prefix)
 	}
 }
+
+func pathMatch(kind gatewayv1.PathMatchType, value string) *gatewayv1.HTTPPathMatch {
+	return &gatewayv1.HTTPPathMatch{Type: &kind, Value: &value}
+}
+
+func anyPath() *gatewayv1.HTTPPathMatch { return pathMatch(gatewayv1.PathMatchPathPrefix, "/") }
 
 func checkPath(field, value string) error {
 	switch {
@@ -117,18 +178,35 @@ func method(field string, m siskinv1.StringMatch) (*gatewayv1.HTTPMethod, error)
 	return new(gatewayv1.HTTPMethod(m.Exact)), nil
 }
 
-// exactOrRegex is how HTTPRoutes match headers and query parameters.
-func exactOrRegex(field, key string, m siskinv1.StringMatch) (kind, value string, err error) {
-	switch {
-	case !headerName.MatchString(key):
-		return "", "", invalid(field, "%q is no name that an HTTPRoute can match", key)
-	case given(m) != 1:
-		return "", "", invalid(field, "give exactly one of exact, regex")
-	case m.Prefix != "":
-		return "", "", invalid(field, "an HTTPRoute cannot match by prefix here: use regex: ^%s.*", regexp.QuoteMeta(m.Prefix))
-	case m.Exact != "":
-		return "Exact", m.Exact, nil
-	default:
-		return "RegularExpression", m.Regex, nil
+// match writes a request as an HTTPRoute's match. No path is spelled out as every path, so that the API server has nothing to add.
+func (r request) match() (gatewayv1.HTTPRouteMatch, error) {
+	out := gatewayv1.HTTPRouteMatch{Path: cmp.Or(r.path, anyPath()), Method: r.method}
+	headers := maps.Clone(r.headers)
+	if len(r.cookies) > 0 {
+		if raw, twice := headers["cookie"]; twice {
+			return out, invalid(raw.field, "an HTTPRoute can match the header Cookie once, and cookies are matched already (%s): use cookies here too",
+				r.cookies[slices.Min(slices.Collect(maps.Keys(r.cookies)))].field)
+		}
+		all, err := cookieHeader(r.cookies)
+		if err != nil {
+			return out, err
+		}
+		if headers == nil {
+			headers = map[string]condition{}
+		}
+		headers["cookie"] = all
 	}
+	for _, key := range slices.Sorted(maps.Keys(headers)) {
+		h := headers[key]
+		out.Headers = append(out.Headers, gatewayv1.HTTPHeaderMatch{
+			Type: new(gatewayv1.HeaderMatchType(h.kind)), Name: gatewayv1.HTTPHeaderName(h.name), Value: h.value,
+		})
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.query)) {
+		q := r.query[key]
+		out.QueryParams = append(out.QueryParams, gatewayv1.HTTPQueryParamMatch{
+			Type: new(gatewayv1.QueryParamMatchType(q.kind)), Name: gatewayv1.HTTPHeaderName(q.name), Value: q.value,
+		})
+	}
+	return out, nil
 }

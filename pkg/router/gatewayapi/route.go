@@ -17,7 +17,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
-// build makes the whole HTTPRoute that the intent asks for. Every default is spelled out.
+// build makes the whole HTTPRoute that the intent asks for, but for its digests. Every default is spelled out.
 func build(in router.Intent) (*gatewayv1.HTTPRoute, error) {
 	svc := in.Owner.Spec.Service
 	route := &gatewayv1.HTTPRoute{ObjectMeta: owned.Meta(in.Owner, in.Apex, svc.Apex)}
@@ -34,33 +34,10 @@ func build(in router.Intent) (*gatewayv1.HTTPRoute, error) {
 	if route.Spec.Hostnames, err = hostnames(svc.Hosts); err != nil {
 		return nil, err
 	}
-	rule := gatewayv1.HTTPRouteRule{BackendRefs: backends(in)}
-	if rule.Matches, err = matches(svc.Match); err != nil {
+	if route.Spec.Rules, err = rules(in); err != nil {
 		return nil, err
 	}
-	if rule.Filters, err = filters(svc, rule.Matches); err != nil {
-		return nil, err
-	}
-	if rule.Timeouts, err = timeouts(svc); err != nil {
-		return nil, err
-	}
-	route.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
-	return route, owned.Seal(route, route)
-}
-
-// backends are always both, with their weights in words: a missing weight would mean 1, and a missing backend would make
-// the first step of a rollout a change of structure.
-func backends(in router.Intent) []gatewayv1.HTTPBackendRef {
-	ref := func(service string, weight int32) gatewayv1.HTTPBackendRef {
-		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
-			BackendObjectReference: gatewayv1.BackendObjectReference{
-				Group: new(gatewayv1.Group("")), Kind: new(gatewayv1.Kind("Service")),
-				Name: gatewayv1.ObjectName(service), Port: &in.Port,
-			},
-			Weight: &weight,
-		}}
-	}
-	return []gatewayv1.HTTPBackendRef{ref(in.Primary, in.Split.Primary), ref(in.Canary, in.Split.Canary)}
+	return route, nil
 }
 
 func parents(refs []gatewayv1.ParentReference) ([]gatewayv1.ParentReference, error) {
@@ -113,7 +90,7 @@ func hostnames(hosts []string) ([]gatewayv1.Hostname, error) {
 	return out, nil
 }
 
-func filters(svc siskinv1.CanaryService, matches []gatewayv1.HTTPRouteMatch) ([]gatewayv1.HTTPRouteFilter, error) {
+func filters(svc siskinv1.CanaryService, service []request) ([]gatewayv1.HTTPRouteFilter, error) {
 	var out []gatewayv1.HTTPRouteFilter
 	if svc.Headers != nil {
 		if f := headerFilter(svc.Headers.Request); f != nil {
@@ -123,7 +100,7 @@ func filters(svc siskinv1.CanaryService, matches []gatewayv1.HTTPRouteMatch) ([]
 			out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: f})
 		}
 	}
-	rewrite, err := rewriteFilter(svc.Rewrite, matches)
+	rewrite, err := rewriteFilter(svc.Rewrite, service)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +124,7 @@ func headerFilter(ops *siskinv1.HeaderOperations) *gatewayv1.HTTPHeaderFilter {
 	return &gatewayv1.HTTPHeaderFilter{Set: list(ops.Set), Add: list(ops.Add), Remove: slices.Clone(ops.Remove)}
 }
 
-func rewriteFilter(rw *siskinv1.Rewrite, matches []gatewayv1.HTTPRouteMatch) (*gatewayv1.HTTPURLRewriteFilter, error) {
+func rewriteFilter(rw *siskinv1.Rewrite, service []request) (*gatewayv1.HTTPURLRewriteFilter, error) {
 	if rw == nil || (rw.URI == "" && rw.Authority == "") {
 		return nil, nil //nolint:nilnil // no rewrite is wanted
 	}
@@ -162,7 +139,7 @@ func rewriteFilter(rw *siskinv1.Rewrite, matches []gatewayv1.HTTPRouteMatch) (*g
 	case rw.URI == "":
 		return out, nil
 	case rw.Type == string(gatewayv1.PrefixMatchHTTPPathModifier):
-		if len(matches) != 1 || *matches[0].Path.Type != gatewayv1.PathMatchPathPrefix {
+		if len(service) != 1 || (service[0].path != nil && *service[0].path.Type != gatewayv1.PathMatchPathPrefix) {
 			return nil, invalid("spec.service.rewrite.type", "ReplacePrefixMatch needs exactly one spec.service.match, with uri.prefix")
 		}
 		out.Path = &gatewayv1.HTTPPathModifier{Type: gatewayv1.PrefixMatchHTTPPathModifier, ReplacePrefixMatch: &rw.URI}

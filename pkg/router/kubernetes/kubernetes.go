@@ -14,6 +14,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -35,17 +36,20 @@ const (
 // Router moves traffic by the selector of the apex Service.
 type Router struct {
 	c        client.Client
+	live     client.Reader
 	services *service.Applier
 }
 
 var _ router.Router = (*Router)(nil)
 
-// New returns a Router that reads from and writes through c.
-func New(c client.Client) *Router { return &Router{c: c, services: service.New(c)} }
+// New returns a Router that reads from and writes through c. live reads field managers from the API server.
+func New(c client.Client, live client.Reader) *Router {
+	return &Router{c: c, live: live, services: service.New(c)}
+}
 
 // Registration registers the router. Services and EndpointSlices are watched by the engine for every provider.
 func Registration() router.Registration {
-	return router.Registration{New: func(c client.Client) router.Router { return New(c) }}
+	return router.Registration{New: func(c client.Client, live client.Reader) router.Router { return New(c, live) }}
 }
 
 // Capabilities : no weights; the EndpointSlices tell what the apex really leads to.
@@ -55,18 +59,39 @@ func (r *Router) Capabilities(context.Context, *siskinv1.Canary) router.Capabili
 
 var capabilities = router.Capabilities{Ceiling: router.EvidenceProgrammed} //nolint:gochecknoglobals // a constant
 
+// Validate refuses whatever needs more than a switch.
+func (r *Router) Validate(in router.Intent) error { return capabilities.Check(Name, in) }
+
 // Apply makes the apex select the primary (100/0) or the canary (0/100).
 func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
-	if err := capabilities.Check(Name, in.Split); err != nil {
+	if err := capabilities.Check(Name, in); err != nil {
 		return router.Receipt{}, err
 	}
-	changed, err := r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(capabilities, in.Split))
-	return router.Receipt{Changed: changed}, err
+	receipt := router.Receipt{Object: "Service " + in.Apex}
+	key := client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}
+	var apex corev1.Service
+	if err := r.c.Get(ctx, key, &apex); client.IgnoreNotFound(err) != nil {
+		return receipt, fmt.Errorf("reading Service %s: %w", key, err)
+	}
+	if foreign(&apex) {
+		receipt.Foreign = true
+		receipt.By = owned.Writer(ctx, r.live, &apex, "selector")
+	}
+	var err error
+	receipt.Changed, err = r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(capabilities, in.Split))
+	receipt.Foreign = receipt.Foreign && receipt.Changed
+	return receipt, err
+}
+
+// foreign tells whether the apex selects another role than the one that Siskin left there.
+func foreign(apex *corev1.Service) bool {
+	left, adopted := apex.Annotations[siskinv1.ServingAnnotation]
+	return adopted && left != apex.Spec.Selector[siskinv1.RoleLabel]
 }
 
 // Observe compares the apex's selector with the split, and its endpoints with those of the Service of the role.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
-	if err := capabilities.Check(Name, in.Split); err != nil {
+	if err := capabilities.Check(Name, in); err != nil {
 		return router.Observation{}, err
 	}
 	obs := router.Observation{MetricsKind: "app"}

@@ -28,7 +28,7 @@ func TestProgrammed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := routertest.NewClient(t)
 			h := routertest.Kubernetes(t, c, "aviary")
-			r, in := kubernetes.New(c), h.Intent
+			r, in := kubernetes.New(c, c), h.Intent
 			in.Split = router.Split{Primary: 100}
 			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)

@@ -37,7 +37,7 @@ func NewClient(t TB, objects ...client.Object) client.WithWatch {
 		}
 	}
 	base := fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).
-		WithStatusSubresource(&gatewayv1.HTTPRoute{}, &siskinv1.Canary{}).
+		WithStatusSubresource(&gatewayv1.HTTPRoute{}, &gatewayv1.GatewayClass{}, &siskinv1.Canary{}).
 		WithReturnManagedFields().
 		WithTypeConverters(gatewayapply.NewTypeConverter(s), clientapply.NewTypeConverter(scheme.Scheme),
 			managedfields.NewDeducedTypeConverter()).

@@ -30,8 +30,14 @@ type Harness struct {
 	Accept func(ctx context.Context, in router.Intent) error
 	// Revert plays a foreign writer: it makes obj state another split than the intent's.
 	Revert func(obj client.Object, in router.Intent)
-	// Weights reads the raw shares of obj; nil if it has none.
-	Weights func(obj client.Object, in router.Intent) []int32
+	// Tamper plays a foreign writer who leaves Siskin's marks in place, as a GitOps tool does.
+	Tamper func(obj client.Object, in router.Intent)
+	// Limit makes the data plane able to do nothing but weights; nil if it never can do more.
+	Limit func(t *testing.T)
+	// Weights reads the raw shares of obj, rule by rule; nil if it has none.
+	Weights func(obj client.Object, in router.Intent) [][]int32
+	// Reaches tells whether obj leads any request to the canary, or a copy of one.
+	Reaches func(obj client.Object, in router.Intent) bool
 	// Spec returns the part of obj that Release has to restore exactly.
 	Spec func(obj client.Object) any
 }
@@ -60,12 +66,18 @@ func RunContract(t *testing.T, build func(t *testing.T) Harness) {
 		"ReleaseRestores":        releaseRestores,
 		"ObserveNeverWrites":     observeNeverWrites,
 		"IntentIsNotChanged":     intentIsNotChanged,
+		"StrategiesReadBack":     strategiesReadBack,
+		"StrategiesAreTakenOut":  strategiesAreTakenOut,
+		"TokensAreWritten":       tokensAreWritten,
+		"ImpossibleIsRefused":    impossibleIsRefused,
+		"ReceiptsTell":           receiptsTell,
+		"ForeignWriterIsTold":    foreignWriterIsTold,
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			h := build(t)
 			counter := &Counter{Client: h.Client}
-			run(&suite{Harness: h, T: t, counter: counter, router: h.New(counter)})
+			run(&suite{Harness: h, T: t, counter: counter, router: h.New(counter, counter)})
 		})
 	}
 }
@@ -149,12 +161,15 @@ func (s *suite) sum() {
 	if s.Weights == nil {
 		return
 	}
-	var sum int32
-	for _, w := range s.Weights(s.get(), s.Intent) {
-		sum += w
-	}
-	if sum != 100 {
-		s.Fatalf("the weights sum to %d", sum)
+	rules := s.Weights(s.get(), s.Intent)
+	for i, rule := range rules {
+		var sum int32
+		for _, w := range rule {
+			sum += w
+		}
+		if sum <= 0 || sum > 100 || i == len(rules)-1 && sum != 100 { // the last is for everybody
+			s.Fatalf("the weights of rule %d sum to %d", i, sum)
+		}
 	}
 }
 
@@ -312,6 +327,11 @@ func releaseRestores(s *suite) {
 	}
 	for _, split := range s.splits() {
 		s.apply(split)
+	}
+	for _, wide := range s.strategies() { // and what is there at the end is there when it is given back
+		if _, err := s.router.Apply(s.Context(), wide); err != nil {
+			s.Fatalf("Apply(%s): %v", wide.Split, err)
+		}
 	}
 	for range 2 {
 		if err := s.router.Release(s.Context(), in); err != nil {

@@ -17,7 +17,7 @@ import (
 func TestGatewayAPIContract(t *testing.T) {
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
-		return routertest.GatewayAPI(routertest.NewClient(t), "aviary")
+		return routertest.GatewayAPI(t, routertest.NewClient(t), "aviary")
 	})
 }
 
@@ -35,11 +35,11 @@ func TestRegistry(t *testing.T) {
 	}
 	c := routertest.NewClient(t)
 	for _, name := range reg.Names() {
-		if r, err := reg.New(name, c); err != nil || r == nil {
+		if r, err := reg.New(name, c, c); err != nil || r == nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := reg.New("istoi", c)
+	_, err := reg.New("istoi", c, c)
 	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || refused.Field != "spec.provider" {
 		t.Errorf("an unknown provider gives %v", err)
 	}
@@ -100,7 +100,7 @@ func observe(ctx context.Context, t *testing.T, r router.Router, in router.Inten
 func TestClientKeepsManagers(t *testing.T) {
 	c := routertest.NewClient(t)
 	h := routertest.Kubernetes(t, c, "aviary")
-	r := h.New(c)
+	r := h.New(c, c)
 	in := h.Intent
 	in.Split = router.Split{Canary: 100}
 	if _, err := r.Apply(t.Context(), in); err != nil {

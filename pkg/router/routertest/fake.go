@@ -2,6 +2,7 @@ package routertest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,8 +28,19 @@ type Call struct {
 // route is what a Fake keeps of one app.
 type route struct {
 	split router.Split
+	// rest is what else the objects say: the audience and the cookies.
+	rest string
 	// wait is the number of Observe calls until it is accepted.
 	wait int
+	// by is the foreign writer who wrote it; "" is Siskin.
+	by string
+}
+
+// fight is a foreign writer who writes again whatever Siskin writes.
+type fight struct {
+	by    string
+	split router.Split
+	times int
 }
 
 // Fake is a router in memory, with faults on demand. It may be used from several goroutines.
@@ -39,9 +51,12 @@ type Fake struct {
 	mu       sync.Mutex
 	caps     router.Capabilities
 	delay    int
+	invalid  *router.InvalidError
 	rejected *router.Observation
+	partly   *router.Observation
 	fail     map[string][]error
 	routes   map[string]*route
+	fights   map[string]*fight
 	calls    []Call
 }
 
@@ -49,12 +64,12 @@ var _ router.Router = (*Fake)(nil)
 
 // NewFake returns a Fake with these capabilities; it accepts at once.
 func NewFake(caps router.Capabilities) *Fake {
-	return &Fake{Name: "fake", caps: caps, fail: map[string][]error{}, routes: map[string]*route{}}
+	return &Fake{Name: "fake", caps: caps, fail: map[string][]error{}, routes: map[string]*route{}, fights: map[string]*fight{}}
 }
 
 // Registration registers this very Fake under any name.
 func (f *Fake) Registration() router.Registration {
-	return router.Registration{New: func(client.Client) router.Router { return f }}
+	return router.Registration{New: func(client.Client, client.Reader) router.Router { return f }}
 }
 
 // AcceptAfter makes every split that is written from now on be accepted by the nth Observe after the first: 0 is at once.
@@ -71,11 +86,19 @@ func (f *Fake) Refuse(reason, message string) {
 	f.rejected = &router.Observation{Reason: reason, Message: message}
 }
 
-// Relent ends Refuse.
+// AcceptPartly makes one of several gateways leave every split unanswered, until Relent: the data plane carries it out here and not
+// there.
+func (f *Fake) AcceptPartly(message string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.partly = &router.Observation{Reason: "NotReconciled", Message: message}
+}
+
+// Relent ends Refuse and AcceptPartly.
 func (f *Fake) Relent() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rejected = nil
+	f.rejected, f.partly = nil, nil
 }
 
 // FailNext makes the next call of op (Apply, Observe, Release) return err and do nothing. Several are returned in turn.
@@ -89,7 +112,15 @@ func (f *Fake) FailNext(op string, err error) {
 func (f *Fake) Revert(app string, split router.Split) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.routes[app] = &route{split: split, wait: f.delay}
+	f.routes[app] = &route{split: split, wait: f.delay, by: "somebody-else"}
+}
+
+// Fight plays a foreign writer, such as a GitOps tool that owns the route: the next so many times that Siskin writes the objects of app,
+// they state this split right after.
+func (f *Fake) Fight(app, manager string, split router.Split, times int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fights[app] = &fight{by: manager, split: split, times: times}
 }
 
 // Delete plays somebody who deletes the objects of app.
@@ -124,24 +155,75 @@ func (f *Fake) Capabilities(context.Context, *siskinv1.Canary) router.Capabiliti
 	return f.caps
 }
 
+// SetCapabilities changes what the data plane can do, as a new version of it does.
+func (f *Fake) SetCapabilities(caps router.Capabilities) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.caps = caps
+}
+
+// Invalidate makes Validate refuse every intent for a field of the Canary; "" ends it. Like a real router, Apply still moves weights.
+func (f *Fake) Invalidate(field, message string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.invalid = nil
+	if field != "" {
+		f.invalid = &router.InvalidError{Router: f.Name, Field: field, Message: message}
+	}
+}
+
+// Validate refuses what Invalidate says.
+func (f *Fake) Validate(router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.invalid != nil {
+		return f.invalid
+	}
+	return nil
+}
+
 // Apply stores the split.
 func (f *Fake) Apply(_ context.Context, in router.Intent) (router.Receipt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.next("Apply")
 	if err == nil {
-		err = f.caps.Check(f.Name, in.Split)
+		err = f.caps.Check(f.Name, in)
 	}
 	f.record("Apply", in, err)
 	if err != nil {
 		return router.Receipt{}, err
 	}
 	r, ok := f.routes[app(in)]
-	if ok && r.split == in.Split {
+	if ok && r.split == in.Split && r.rest == rest(in) {
 		return router.Receipt{}, nil
 	}
-	f.routes[app(in)] = &route{split: in.Split, wait: f.delay}
-	return router.Receipt{Changed: true}, nil
+	receipt := router.Receipt{Changed: true, Object: "Route " + in.Apex}
+	if ok && r.by != "" {
+		receipt.Foreign, receipt.By = true, r.by
+	}
+	f.routes[app(in)] = &route{split: in.Split, rest: rest(in), wait: f.delay}
+	if other := f.fights[app(in)]; other != nil && other.times > 0 {
+		other.times--
+		f.routes[app(in)] = &route{split: other.split, wait: f.delay, by: other.by}
+	}
+	return receipt, nil
+}
+
+// rest is what an intent asks for besides the split.
+func rest(in router.Intent) string {
+	var out string
+	if in.Split.Audience {
+		raw, err := json.Marshal(in.Audience)
+		if err != nil {
+			return err.Error()
+		}
+		out = string(raw)
+	}
+	if in.Sticky() {
+		out += " " + in.Affinity.CookieName + "=" + in.Affinity.Token + " " + in.Affinity.PrimaryCookieName + "=" + in.Affinity.PrimaryToken
+	}
+	return out
 }
 
 // Observe tells what is stored; every call brings the acceptance closer.
@@ -159,11 +241,14 @@ func (f *Fake) Observe(_ context.Context, in router.Intent) (router.Observation,
 	}
 	obs := router.Observation{Current: r.split, Known: true, MetricsKind: "app"}
 	switch {
-	case r.split != in.Split:
-		obs.Reason, obs.Message = "SpecDiffers", fmt.Sprintf("The objects say %d/%d.", r.split.Primary, r.split.Canary)
+	case r.split != in.Split || r.rest != rest(in):
+		obs.Reason, obs.Message = "SpecDiffers", fmt.Sprintf("The objects say %s.", r.split)
 	case f.rejected != nil:
 		obs.Evidence, obs.Rejected = min(router.EvidenceWritten, f.caps.Ceiling), true
 		obs.Reason, obs.Message = f.rejected.Reason, f.rejected.Message
+	case f.partly != nil:
+		obs.Evidence = min(router.EvidenceWritten, f.caps.Ceiling)
+		obs.Reason, obs.Message = f.partly.Reason, f.partly.Message
 	case r.wait > 0:
 		r.wait--
 		obs.Evidence = min(router.EvidenceWritten, f.caps.Ceiling)

@@ -387,7 +387,7 @@ func TestRouterAndEngineAgree(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, objects...)
-			r := kubernetes.New(w.c)
+			r := kubernetes.New(w.c, w.c)
 			in := routertest.Intent(w.in.Canary)
 			for _, split := range []router.Split{{Primary: 100}, {Canary: 100}, {Primary: 100}} {
 				in.Split, w.in.Serving = split, service.ServingRole(r.Capabilities(t.Context(), in.Owner), split)

@@ -73,18 +73,27 @@ func Meta(canary *siskinv1.Canary, name string, extra *siskinv1.Metadata) metav1
 // Seal puts a digest of content on obj. With it a field that is no longer wanted is noticed, though a comparison that
 // tolerates what others added cannot see it.
 func Seal(obj client.Object, content any) error {
-	raw, err := json.Marshal(content)
+	digest, err := Digest(content)
 	if err != nil {
 		return fmt.Errorf("digesting %T %s: %w", obj, obj.GetName(), err)
 	}
-	sum := sha256.Sum256(raw)
 	annotations := obj.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[siskinv1.AppliedAnnotation] = "sha256:" + hex.EncodeToString(sum[:8])
+	annotations[siskinv1.AppliedAnnotation] = digest
 	obj.SetAnnotations(annotations)
 	return nil
+}
+
+// Digest of content, as it stands in annotations.
+func Digest(content any) (string, error) {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return "", fmt.Errorf("encoding: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return "sha256:" + hex.EncodeToString(sum[:8]), nil
 }
 
 // MetaCovers tells whether live has all labels, annotations (the digest is one of them) and owners of want.

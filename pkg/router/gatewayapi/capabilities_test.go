@@ -1,0 +1,238 @@
+package gatewayapi_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/pkg/features"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/routertest"
+)
+
+// sky is an API server with a Gateway, a router, and a count of the reads of Gateways and classes.
+type sky struct {
+	client.Client
+
+	router *gatewayapi.Router
+	clock  *clocktesting.FakePassiveClock
+	reads  int
+	refuse func(obj client.Object) error
+}
+
+func newSky(t *testing.T, supported ...features.FeatureName) *sky {
+	t.Helper()
+	c := routertest.NewClient(t)
+	routertest.Gateway(t, c, namespace, supported...)
+	s := &sky{Client: c, clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0))}
+	live := interceptor.NewClient(c, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			s.reads++
+			if s.refuse != nil && s.refuse(obj) != nil {
+				return s.refuse(obj)
+			}
+			return c.Get(ctx, key, obj, opts...)
+		},
+	})
+	s.router = gatewayapi.New(c, live, s.clock)
+	return s
+}
+
+func (s *sky) controller(t *testing.T, name string) {
+	t.Helper()
+	var class gatewayv1.GatewayClass
+	if err := s.Get(t.Context(), client.ObjectKey{Name: "class-" + namespace}, &class); err != nil {
+		t.Fatal(err)
+	}
+	class.Spec.ControllerName = gatewayv1.GatewayController(name)
+	if err := s.Update(t.Context(), &class); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answered makes a route that a controller has accepted.
+func (s *sky) answered(t *testing.T, c *siskinv1.Canary, controller string) {
+	t.Helper()
+	in := routertest.Intent(c)
+	in.Split = router.Split{Primary: 100}
+	if _, err := s.router.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	route := get(t, s)
+	route.Status.Parents = routertest.Accepted(route)
+	for i := range route.Status.Parents {
+		route.Status.Parents[i].ControllerName = gatewayv1.GatewayController(controller)
+	}
+	if err := s.Status().Update(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func forbidden(kind string) func(client.Object) error {
+	return func(obj client.Object) error {
+		_, class := obj.(*gatewayv1.GatewayClass)
+		if class == (kind == "GatewayClass") {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: kind}, obj.GetName(), errors.New("no"))
+		}
+		return nil
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	const traefik = "traefik.io/gateway-controller"
+	all := router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted}
+	but := func(edit func(*router.Capabilities)) router.Capabilities {
+		c := all
+		edit(&c)
+		return c
+	}
+	noMirror := but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent = false, false })
+	mesh := func(c *siskinv1.Canary) {
+		c.Spec.Service.GatewayRefs = []gatewayv1.ParentReference{{Group: new(gatewayv1.Group("")), Kind: new(gatewayv1.Kind("Service")), Name: "finch"}}
+	}
+	tests := map[string]struct {
+		reason string
+		says   []features.FeatureName
+		given  func(t *testing.T, s *sky, c *siskinv1.Canary)
+		want   router.Capabilities
+		of     string
+	}{
+		"a class that says all": {"what it says counts", []features.FeatureName{
+			"HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror", "HTTPRouteQueryParamMatching", "HTTPRouteMethodMatching",
+			"HTTPRouteBackendRequestHeaderModification", "HTTPRouteResponseHeaderModification",
+		}, nil, all, "Gateway aviary/public of example.org/gateway-controller"},
+		"a class that says as Traefik": {"it answers 500 to a route that mirrors, and accepts it", []features.FeatureName{
+			"HTTPRoute", "HTTPRouteQueryParamMatching", "HTTPRouteMethodMatching", "HTTPRouteBackendRequestHeaderModification", "HTTPRouteResponseHeaderModification",
+		}, func(t *testing.T, s *sky, _ *siskinv1.Canary) { t.Helper(); s.controller(t, traefik) }, noMirror, traefik},
+		"a class that says little": {"what is not said cannot be done", []features.FeatureName{"HTTPRoute", "HTTPRouteResponseHeaderModification"}, nil, but(func(c *router.Capabilities) {
+			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch, c.NoMethodMatch = false, false, false, true, true
+		}), ""},
+		"a percentage without a mirror": {"nothing is to be copied", []features.FeatureName{
+			"HTTPRouteRequestPercentageMirror", "HTTPRouteQueryParamMatching", "HTTPRouteMethodMatching",
+			"HTTPRouteBackendRequestHeaderModification", "HTTPRouteResponseHeaderModification",
+		}, nil, noMirror, ""},
+		"a silent class of Envoy Gateway": {"its conformance report counts", nil, func(t *testing.T, s *sky, _ *siskinv1.Canary) {
+			t.Helper()
+			s.controller(t, "gateway.envoyproxy.io/gatewayclass-controller")
+		}, all, ""},
+		"a silent class of NGINX": {"its conformance report counts", nil, func(t *testing.T, s *sky, _ *siskinv1.Canary) {
+			t.Helper()
+			s.controller(t, "gateway.nginx.org/nginx-gateway-controller")
+		}, but(func(c *router.Capabilities) { c.Affinity = false }), ""},
+		"a silent class of nobody": {"to mirror where that is not known costs users their answers", nil, nil, noMirror, ""},
+		"no Gateway": {"it may come later", nil, func(t *testing.T, s *sky, _ *siskinv1.Canary) {
+			t.Helper()
+			if err := s.Delete(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "public"}}); err != nil {
+				t.Fatal(err)
+			}
+		}, noMirror, "it does not exist"},
+		"a class that may not be read": {"a Siskin of one namespace has no such right", nil, func(_ *testing.T, s *sky, _ *siskinv1.Canary) {
+			s.refuse = forbidden("GatewayClass")
+		}, noMirror, "Siskin may not read its GatewayClass class-aviary"},
+		"a class that may not be read, of Istio": {"the answer to the route names the controller", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			s.refuse = forbidden("GatewayClass")
+			s.answered(t, c, "istio.io/gateway-controller")
+		}, all, "istio.io/gateway-controller"},
+		"a mesh": {"a Service has no class", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) { mesh(c) }, noMirror, "Service aviary/finch"},
+		"a mesh of Linkerd": {"the answer to the route names the controller", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			mesh(c)
+			s.answered(t, c, "linkerd.io/policy-controller")
+		}, but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent, c.Affinity = false, false, false }), "linkerd.io/policy-controller"},
+		"a Gateway and a mesh": {"both carry the traffic, so that the lesser counts", []features.FeatureName{
+			"HTTPRouteRequestMirror", "HTTPRouteResponseHeaderModification", "HTTPRouteMethodMatching",
+		}, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
+			both := c.Spec.Service.GatewayRefs
+			mesh(c)
+			c.Spec.Service.GatewayRefs = append(c.Spec.Service.GatewayRefs, both...)
+		}, but(func(c *router.Capabilities) {
+			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, false, true
+		}), " and Gateway aviary/public"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, c := newSky(t, tt.says...), routertest.Canary(namespace)
+			if tt.given != nil {
+				tt.given(t, s, c)
+			}
+			have := s.router.Capabilities(t.Context(), c)
+			if !strings.Contains(have.Of, tt.of) {
+				t.Errorf("it is of %q, not of %q", have.Of, tt.of)
+			}
+			have.Of = ""
+			if have != tt.want {
+				t.Errorf("%s:\nhave %+v\nwant %+v", tt.reason, have, tt.want)
+			}
+		})
+	}
+}
+
+// An idle Canary costs nothing: what is behind a Gateway is read once, and again after minutes; what cannot be read is not asked for in
+// every pass.
+func TestWhatIsBehindAGatewayIsRemembered(t *testing.T) {
+	s, c := newSky(t, features.SupportHTTPRouteRequestMirror), routertest.Canary(namespace)
+	ask := func(wantReads int, wantMirror bool, when string) {
+		t.Helper()
+		for range 3 {
+			if have := s.router.Capabilities(t.Context(), c).Mirror; have != wantMirror {
+				t.Errorf("%s: mirror %v", when, have)
+			}
+		}
+		if s.reads != wantReads {
+			t.Errorf("%s: %d reads, not %d", when, s.reads, wantReads)
+		}
+		s.reads = 0
+	}
+	ask(2, true, "at first")
+	s.clock.SetTime(s.clock.Now().Add(4 * time.Minute))
+	ask(0, true, "after 4 minutes")
+	routertest.Supports(t, s, namespace, features.SupportHTTPRoute)
+	s.clock.SetTime(s.clock.Now().Add(time.Minute))
+	ask(2, false, "after 5 minutes, with another version of the gateway")
+	routertest.Supports(t, s, namespace, features.SupportHTTPRouteRequestMirror)
+	s.clock.SetTime(s.clock.Now().Add(5 * time.Minute))
+	ask(2, true, "after 10 minutes")
+
+	s.refuse = func(client.Object) error { return apierrors.NewServiceUnavailable("down") }
+	s.clock.SetTime(s.clock.Now().Add(5 * time.Minute))
+	ask(1, true, "in an outage, what was known stays known")
+	s.clock.SetTime(s.clock.Now().Add(29 * time.Second))
+	ask(0, true, "in an outage, 29 s later")
+	s.clock.SetTime(s.clock.Now().Add(time.Second))
+	ask(1, true, "in an outage, 30 s later")
+	s.refuse = forbidden("GatewayClass")
+	s.clock.SetTime(s.clock.Now().Add(30 * time.Second))
+	ask(2, true, "without the right")
+	s.clock.SetTime(s.clock.Now().Add(4 * time.Minute))
+	ask(0, true, "without the right, minutes later")
+}
+
+// A read that hangs holds a pass up for 2 s and not for ever.
+func TestAGatewayThatHangs(t *testing.T) {
+	s := newSky(t)
+	hang := interceptor.NewClient(routertest.NewClient(t), interceptor.Funcs{
+		Get: func(ctx context.Context, _ client.WithWatch, _ client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
+				t.Error("the read has no bound")
+			}
+			return context.DeadlineExceeded
+		},
+	})
+	r := gatewayapi.New(s, hang, s.clock)
+	if caps := r.Capabilities(t.Context(), routertest.Canary(namespace)); caps.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
+		t.Errorf("%+v", caps)
+	}
+}

@@ -1,0 +1,111 @@
+package gatewayapi
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/pkg/features"
+)
+
+const (
+	// planeTimeout bounds the two reads of one question.
+	planeTimeout = 2 * time.Second
+	// planeFresh is how long an answer is used; planeRetry how long it takes until a read that failed is repeated.
+	planeFresh = 5 * time.Minute
+	planeRetry = 30 * time.Second
+	// planeLimit bounds what is remembered.
+	planeLimit = 1000
+)
+
+type gatewayKey struct{ namespace, name string }
+
+// plane is what is behind a Gateway.
+type plane struct {
+	// controller is the name of its controller; "" if it is not known.
+	controller string
+	// features that its GatewayClass says it supports; none if it says nothing.
+	features map[features.FeatureName]bool
+	// why the controller is not known.
+	why string
+}
+
+// planes remembers what is behind Gateways. It reads from the API server, and rarely: a cache would need the right to list
+// GatewayClasses in the whole cluster, which a Siskin of one namespace does not have, and would wait for it for ever.
+type planes struct {
+	live  client.Reader
+	clock clock.PassiveClock
+
+	mu  sync.Mutex
+	all map[gatewayKey]remembered
+}
+
+type remembered struct {
+	plane
+	until time.Time
+}
+
+// of tells what is behind a Gateway. What was known stays known while it cannot be read.
+func (p *planes) of(ctx context.Context, key gatewayKey) plane {
+	p.mu.Lock()
+	have, ok := p.all[key]
+	p.mu.Unlock()
+	now := p.clock.Now()
+	if ok && now.Before(have.until) {
+		return have.plane
+	}
+	got, err := p.read(ctx, key)
+	next := remembered{plane: got, until: now.Add(planeFresh)}
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("cannot read what is behind a Gateway", "gateway", key.namespace+"/"+key.name, "error", err.Error())
+		next.until = now.Add(planeRetry)
+		if apierrors.IsForbidden(err) {
+			next.until = now.Add(planeFresh)
+		}
+		if have.controller != "" {
+			next.plane = have.plane
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil || len(p.all) >= planeLimit {
+		p.all = map[gatewayKey]remembered{}
+	}
+	p.all[key] = next
+	return next.plane
+}
+
+func (p *planes) read(ctx context.Context, key gatewayKey) (plane, error) {
+	ctx, cancel := context.WithTimeout(ctx, planeTimeout)
+	defer cancel()
+	var gateway gatewayv1.Gateway
+	if err := p.live.Get(ctx, client.ObjectKey{Namespace: key.namespace, Name: key.name}, &gateway); err != nil {
+		return plane{why: why("it", err)}, fmt.Errorf("reading Gateway %s/%s: %w", key.namespace, key.name, err)
+	}
+	name := string(gateway.Spec.GatewayClassName)
+	var class gatewayv1.GatewayClass
+	if err := p.live.Get(ctx, client.ObjectKey{Name: name}, &class); err != nil {
+		return plane{why: why("its GatewayClass "+name, err)}, fmt.Errorf("reading GatewayClass %s: %w", name, err)
+	}
+	out := plane{controller: string(class.Spec.ControllerName), features: make(map[features.FeatureName]bool)}
+	for _, f := range class.Status.SupportedFeatures {
+		out.features[features.FeatureName(f.Name)] = true
+	}
+	return out, nil
+}
+
+func why(what string, err error) string {
+	switch {
+	case apierrors.IsNotFound(err):
+		return what + " does not exist"
+	case apierrors.IsForbidden(err):
+		return "Siskin may not read " + what
+	}
+	return what + " could not be read"
+}
