@@ -16,6 +16,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 WORLDS ?= 20000
 # ONCE=1: the demo ends by itself and fails if the release did not go as told.
 ONCE ?=
+# The number of Canaries of `make scale`, and further flags, for example SCALE=--steps=3.
+CANARIES ?= 2000
+SCALE ?=
 # Flags of the benchmark, for example BENCH=--canaries=500.
 BENCH ?=
 # Without cgo everything but the race detector's tests shares one build cache, which halves a cold run.
@@ -59,6 +62,10 @@ e2e: servers ## Run API tests on the real API server, and stories on a local clu
 .PHONY: bench
 bench: servers build ## Measure the controller at scale; ends in one line "bench: ...".
 	@go run ./e2e/bench $(BENCH)
+
+.PHONY: scale
+scale: servers build ## Measure how punctual CANARIES rollouts at once are; ends in one line "scale: ...".
+	@KUBEBUILDER_ASSETS="$(CACHE)/bin" go run ./e2e/scale --canaries=$(CANARIES) $(SCALE)
 
 ##@ Code
 

@@ -11,7 +11,7 @@ cd "$root"
 
 hack/build-tools.sh controller-gen
 gen="$cache/bin/controller-gen"
-mkdir -p "$out/api/v1" "$out/kustomize/crd" "$out/kustomize/rbac" "$out/docs"
+mkdir -p "$out/api/v1" "$out/kustomize/crd" "$out/kustomize/rbac" "$out/kustomize/namespaced/tenant" "$out/docs"
 
 if [[ "$what" != manifests ]]; then
   "$gen" object paths=./api/... "output:object:dir=$out/api/v1"
@@ -19,5 +19,6 @@ fi
 if [[ "$what" != code ]]; then
   "$gen" crd:allowDangerousTypes=true paths=./api/... "output:crd:dir=$out/kustomize/crd"
   "$gen" rbac:roleName=siskin "paths=./pkg/canary/...;./pkg/gitsync/..." "output:rbac:dir=$out/kustomize/rbac"
+  go run ./hack/tenantrole -out "$out/kustomize/namespaced/tenant/role.yaml" "$out/kustomize/rbac/role.yaml"
   go run ./hack/apidoc -out "$out/docs/api.md" "$out"/kustomize/crd/siskin.dev_*.yaml
 fi

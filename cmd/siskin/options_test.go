@@ -35,6 +35,21 @@ func TestOptionsAreValidated(t *testing.T) {
 		"unknown format":   {"it is never guessed", []string{"--log-format=xml"}, "--log-format"},
 		"unknown level":    {"it is never guessed", []string{"--log-level=loud"}, "--log-level"},
 		"another level":    {"it is known", []string{"--log-level=debug", "--log-format=text"}, ""},
+		"namespaces":       {"one install, several teams", []string{"--namespace=shop,pay", "--namespace=web"}, ""},
+		"a wrong name":     {"it would watch nothing", []string{"--namespace=shop,Pay"}, "--namespace"},
+		"an empty name":    {"it would watch everything", []string{"--namespace=shop,"}, "--namespace"},
+		"a shard":          {"one of several, without GitSync", []string{"--watch-label-selector=shard=a", "--gitsync=false"}, ""},
+		"the git shard":    {"one of several, with GitSync", []string{"--watch-label-selector=shard!=a", "--gitsync"}, ""},
+		"a silent shard":   {"two of them would sync the same GitSyncs", []string{"--watch-label-selector=shard=a"}, "--gitsync"},
+		"no selector":      {"it would match nothing", []string{"--watch-label-selector=a b", "--gitsync"}, "--watch-label-selector"},
+		"no backoff":       {"a failing Canary would keep a worker busy", []string{"--backoff-base=0s"}, "--backoff-base"},
+		"shrinking":        {"it grows", []string{"--backoff-base=1m", "--backoff-max=1s"}, "--backoff-max"},
+		"for ever":         {"clocks run on meanwhile", []string{"--backoff-max=1h"}, "--backoff-max"},
+		"no requests":      {"nothing could be written", []string{"--kube-api-qps=0"}, "--kube-api-qps"},
+		"no burst":         {"nothing could be written", []string{"--kube-api-burst=0"}, "--kube-api-burst"},
+		"no limit":         {"the API server has its own", []string{"--kube-api-qps=-1", "--kube-api-burst=0"}, ""},
+		"short lease":      {"a hiccup would cost the lead", []string{"--leader-election-lease=1s"}, "--leader-election-lease"},
+		"lease name":       {"the API server would refuse it", []string{"--leader-election-id=My_Lease"}, "--leader-election-id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := defaults()
@@ -56,12 +71,13 @@ func TestFlagsReachTheOptions(t *testing.T) {
 	f := pflag.NewFlagSet("siskin", pflag.ContinueOnError)
 	o.addFlags(f)
 	before := *o
-	if err := f.Parse(nil); err != nil || before != *o {
+	if err := f.Parse(nil); err != nil || !cmp.Equal(before, *o, cmp.AllowUnexported(options{})) {
 		t.Errorf("no flag changes a default: %v\n%s", err, cmp.Diff(before, *o, cmp.AllowUnexported(options{})))
 	}
 	args := []string{
 		"--metrics-bind-address=:1", "--health-probe-bind-address=:2", "--pprof-bind-address=:3", "--default-provider=kubernetes",
-		"--metrics-server=http://m", "--namespace=shop", "--leader-elect=false", "--leader-election-namespace=sys", "--workers=9",
+		"--metrics-server=http://m", "--namespace=shop,pay", "--watch-label-selector=shard=a", "--leader-elect=false", "--leader-election-id=me",
+		"--leader-election-lease=30s", "--backoff-base=20ms", "--backoff-max=20s", "--gitsync=false", "--leader-election-namespace=sys", "--workers=9",
 		"--gitsync-workers=8", "--questions=7", "--kube-api-qps=6", "--kube-api-burst=5", "--drain=4s", "--no-cross-namespace-refs",
 		"--gitsync-file-urls=false", "--log-level=warn", "--log-format=text", "--config-tracking=false",
 		"--secret-poll=3s",
@@ -70,7 +86,8 @@ func TestFlagsReachTheOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
-		metricsAddr: ":1", probeAddr: ":2", pprofAddr: ":3", defaultProvider: "kubernetes", metricsServer: "http://m", namespace: "shop",
+		metricsAddr: ":1", probeAddr: ":2", pprofAddr: ":3", defaultProvider: "kubernetes", metricsServer: "http://m", namespaces: []string{"shop", "pay"}, shard: "shard=a",
+		leaderID: "me", lease: 30 * time.Second, backoffBase: 20 * time.Millisecond, backoffMax: 20 * time.Second, gitSync: "false",
 		leaderNamespace: "sys", workers: 9, syncWorkers: 8, questions: 7, qps: 6, burst: 5, drain: 4 * time.Second,
 		secretPoll: 3 * time.Second, noCrossNamespaceRefs: true, logLevel: "warn", logFormat: "text",
 	}
@@ -89,6 +106,42 @@ func TestFlagsReachTheOptions(t *testing.T) {
 	})
 	if n != len(args) {
 		t.Errorf("%d flags, %d are tested", n, len(args))
+	}
+}
+
+func TestEachShardHasALeaseOfItsOwn(t *testing.T) {
+	name := func(selector, id string) string {
+		o := defaults()
+		o.shard, o.leaderID = selector, id
+		return o.leaseName()
+	}
+	if got := name("", ""); got != "siskin.dev" {
+		t.Errorf("without shards it is %s", got)
+	}
+	a, b := name("shard=a", ""), name("shard!=a", "")
+	if a == b || a == "siskin.dev" || b == "siskin.dev" {
+		t.Errorf("shards share a lease: %s, %s: one of them would never work", a, b)
+	}
+	if one, other := name("shard=a,tier=b", ""), name("tier=b, shard=a", ""); one != other {
+		t.Errorf("the same selector in another order has another lease: %s, %s", one, other)
+	}
+	if got := name("shard=a", "mine"); got != "mine" {
+		t.Errorf("the name that was asked for is %s", got)
+	}
+}
+
+func TestNamespacesAreASet(t *testing.T) {
+	o := defaults()
+	o.namespaces = []string{"shop", "pay", "shop"}
+	if err := o.validate(); err != nil || !slices.Equal(o.namespaces, []string{"pay", "shop"}) {
+		t.Errorf("%v, %v", o.namespaces, err)
+	}
+	cached, err := cacheOptions(o)
+	if err != nil || len(cached.DefaultNamespaces) != 2 {
+		t.Errorf("caches of %v, %v", cached.DefaultNamespaces, err)
+	}
+	if all, err := cacheOptions(defaults()); err != nil || all.DefaultNamespaces != nil {
+		t.Errorf("caches of %v, %v: no list means all", all.DefaultNamespaces, err)
 	}
 }
 
@@ -121,6 +174,7 @@ func TestTheCommandRefusesWhatIsWrong(t *testing.T) {
 		"an argument":     {"controller", "now"},
 		"a wrong option":  {"controller", "--workers=0"},
 		"no number at it": {"controller", "--workers=many"},
+		"half a GitSync":  {"controller", "--gitsync=maybe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command()

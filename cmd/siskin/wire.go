@@ -6,29 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/go-logr/logr"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary"
@@ -63,8 +51,10 @@ func run(ctx context.Context, o *options) error {
 	if err := wireCanary(ctx, mgr, o); err != nil {
 		return err
 	}
-	if err := wireGitSync(mgr, o); err != nil {
-		return err
+	if o.gitSync.on() {
+		if err := wireGitSync(mgr, o); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("healthz", healthz.Ping), mgr.AddReadyzCheck("readyz", healthz.Ping)); err != nil {
 		return fmt.Errorf("adding the checks: %w", err)
@@ -85,95 +75,12 @@ func setLogger(o *options) {
 	ctrl.SetLogger(logr.FromSlogHandler(h))
 }
 
-func manager(o *options) (ctrl.Manager, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, gatewayv1.Install, siskinv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("building the scheme: %w", err)
-		}
-	}
-	cfg, err := ctrl.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("finding the API server: %w", err)
-	}
-	cfg.QPS, cfg.Burst, cfg.UserAgent = o.qps, o.burst, "siskin/"+version
-	opts := ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.probeAddr,
-		PprofBindAddress: o.pprofAddr,
-		LeaderElection:   o.leaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.leaderNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		// What was written is seen by the next read: no decision is made on a cache that is behind one's own writes.
-		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
-		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-	}
-	mine, err := labels.NewRequirement(siskinv1.CanaryLabel, selection.Exists, nil)
-	if err != nil {
-		return nil, fmt.Errorf("selecting snapshots: %w", err)
-	}
-	// Of ControllerRevisions, which StatefulSets and DaemonSets have too, only the snapshots.
-	opts.Cache.ByObject = map[client.Object]cache.ByObject{
-		&appsv1.ControllerRevision{}: {Label: labels.NewSelector().Add(*mine)},
-		&corev1.ConfigMap{}:          {Transform: slim},
-	}
-	if o.namespace != "" {
-		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
-	}
-	if opts.LeaderElectionResourceLockInterface, err = podLock(cfg, o); err != nil {
-		return nil, err
-	}
-	mgr, err := ctrl.NewManager(cfg, opts)
-	if err != nil {
-		return nil, fmt.Errorf("building the manager: %w", err)
-	}
-	return mgr, nil
-}
-
-// slim keeps of a ConfigMap's metadata what tells that it has changed: kubectl keeps the whole content in an annotation.
-func slim(in any) (any, error) {
-	obj, err := meta.Accessor(in)
-	if err != nil {
-		return in, nil //nolint:nilerr // a tombstone is none of an object
-	}
-	obj.SetManagedFields(nil)
-	obj.SetLabels(nil)
-	obj.SetAnnotations(only(obj.GetAnnotations(), siskinv1.ConfigTrackingAnnotation))
-	return in, nil
-}
-
-func only(m map[string]string, key string) map[string]string {
-	if value, ok := m[key]; ok {
-		return map[string]string{key: value}
-	}
-	return nil
-}
-
-// podLock is a leader's lease whose holder is the pod. A container that is restarted in its pod is the same holder and goes on at
-// once: with an identity of its own it would wait for the lease of its dead predecessor to run out, and rollbacks with it.
-// Outside of a pod it is nil, which means controller-runtime's lock.
-func podLock(cfg *rest.Config, o *options) (resourcelock.Interface, error) { //nolint:ireturn // client-go has no other type
-	pod, namespace := os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
-	if o.leaderNamespace != "" {
-		namespace = o.leaderNamespace
-	}
-	if !o.leaderElection || pod == "" || namespace == "" {
-		return nil, nil //nolint:nilnil // no lock of our own
-	}
-	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, leaseName,
-		resourcelock.ResourceLockConfig{Identity: pod}, cfg, renewDeadline)
-	if err != nil {
-		return nil, fmt.Errorf("making the leader's lock: %w", err)
-	}
-	return lock, nil
-}
-
-const (
-	leaseName = "siskin.dev"
-	// renewDeadline is controller-runtime's default: how long the leader tries to renew its lease.
-	renewDeadline = 10 * time.Second
-)
-
 func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
-	clk, c, reg := clock.RealClock{}, mgr.GetClient(), ctrlmetrics.Registry
+	clk, c, reg := clock.RealClock{}, client.Client(newScoped(mgr.GetClient(), o.namespaces)), ctrlmetrics.Registry
+	selector, err := o.selector()
+	if err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder("siskin")
 	wakes := make(chan event.GenericEvent, 1024)
 	pool := canary.NewPool(o.questions, func(who types.NamespacedName) {
@@ -223,9 +130,10 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	}
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Gauges: canary.NewGauges(reg),
+		Selector: selector, NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,
-			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints,
+			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales},
 		},
@@ -241,7 +149,9 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err := mgr.Add(dispatcher); err != nil {
 		return fmt.Errorf("adding the dispatcher: %w", err)
 	}
-	return r.SetupWithManager(ctx, mgr, canary.Options{Workers: o.workers, Owns: owns, Scalers: kinds, Wakes: wakes})
+	return r.SetupWithManager(ctx, mgr, canary.Options{
+		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Scalers: kinds, Wakes: wakes,
+	})
 }
 
 // build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and

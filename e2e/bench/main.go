@@ -22,8 +22,10 @@ import (
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/e2e/fleet"
 )
 
 func main() {
@@ -75,7 +77,7 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 	if o.siskin, err = filepath.Abs(o.siskin); err != nil {
 		return fmt.Errorf("finding the siskin binary: %w", err)
 	}
-	prom, err := servePrometheus(ctx)
+	prom, err := fleet.ServePrometheus(ctx)
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func measure(ctx context.Context, c *cluster.Cluster, o options, root string, lo
 			return figures{}, fmt.Errorf("waiting for Siskin: %w", err)
 		}
 	}
-	b := &bench{o: o, e: e, log: log, prometheus: "http://" + net.JoinHostPort(cluster.OutsideIP, strconv.Itoa(prom))}
+	b := newBench(o, e, log, "http://"+net.JoinHostPort(cluster.OutsideIP, strconv.Itoa(prom)))
 	f, err := b.run(ctx)
 	if o.keepLog != "" {
 		err = errors.Join(err, os.WriteFile(o.keepLog, []byte(e.SiskinLog(1_000_000)), 0o600))
@@ -127,7 +129,7 @@ func (b *bench) run(ctx context.Context) (figures, error) {
 	gateway := make(chan struct{})
 	go func() {
 		defer close(gateway)
-		b.acceptRoutes(ctx)
+		fleet.AcceptRoutes(ctx, b.e.API, b.say)
 	}()
 	defer func() {
 		cancel()
@@ -142,68 +144,68 @@ func (b *bench) run(ctx context.Context) (figures, error) {
 }
 
 // atRest creates the Canaries and measures what they cost when nothing happens.
-func (b *bench) atRest(ctx context.Context, f *figures) (reading, error) {
-	var none reading
+func (b *bench) atRest(ctx context.Context, f *figures) (fleet.Reading, error) {
+	var none fleet.Reading
 	b.say("creating %d Canaries in %d namespaces", b.o.canaries, b.o.namespaces)
-	if err := b.create(ctx); err != nil {
+	if err := b.fleet.Create(ctx); err != nil {
 		return none, err
 	}
-	if _, err := b.untilAll(ctx, "Initialized", 5*time.Minute); err != nil {
+	if _, err := b.fleet.UntilAll(ctx, siskinv1.PhaseInitialized, 0, 5*time.Minute); err != nil {
 		return none, err
 	}
 	b.say("all are initialized; watching them idle for %s", b.o.idle)
-	if err := pause(ctx, 15*time.Second); err != nil { // targets drain and are scaled to zero
+	if err := fleet.Pause(ctx, 15*time.Second); err != nil { // targets drain and are scaled to zero
 		return none, err
 	}
 	before, err := b.scrape(ctx)
 	if err != nil {
 		return none, err
 	}
-	if err := pause(ctx, b.o.idle); err != nil {
+	if err := fleet.Pause(ctx, b.o.idle); err != nil {
 		return none, err
 	}
 	idle, err := b.scrape(ctx)
 	if err != nil {
 		return none, err
 	}
-	b.say("idle, Siskin uses %.1f ms of CPU per second", (idle.cpu-before.cpu)*1000/b.o.idle.Seconds())
-	f.idleCalls = (idle.calls - before.calls) / float64(b.o.canaries) / b.o.idle.Minutes()
+	b.say("idle, Siskin uses %.1f ms of CPU per second", (idle.CPU-before.CPU)*1000/b.o.idle.Seconds())
+	f.idleCalls = (idle.Calls - before.Calls) / float64(b.o.canaries) / b.o.idle.Minutes()
 	return idle, nil
 }
 
 // rollouts releases a new version of each Canary and measures what that costs.
-func (b *bench) rollouts(ctx context.Context, f *figures, idle reading) error {
+func (b *bench) rollouts(ctx context.Context, f *figures, idle fleet.Reading) error {
 	n := float64(b.o.canaries)
 	writes, err := b.serverWrites(ctx)
 	if err != nil {
 		return err
 	}
 	b.say("releasing a new version of each")
-	began, err := b.release(ctx)
+	began, err := b.fleet.Release(ctx, 2, 0)
 	if err != nil {
 		return err
 	}
 	if b.o.profile != "" {
 		go b.profile(ctx)
 	}
-	ended, err := b.untilAll(ctx, "Succeeded", 10*time.Minute)
+	ended, err := b.fleet.UntilAll(ctx, siskinv1.PhaseSucceeded, 1, 10*time.Minute)
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, 10*time.Second); err != nil { // canaries drain and are scaled to zero
+	if err := fleet.Pause(ctx, 10*time.Second); err != nil { // canaries drain and are scaled to zero
 		return err
 	}
 	after, err := b.scrape(ctx)
 	if err != nil {
 		return err
 	}
-	f.calls, f.writes = (after.calls-idle.calls)/n, (after.writes-idle.writes)/n
-	f.cpu = math.Max(after.cpu-idle.cpu, 0) * 1000 / n
-	f.rss = after.rss / (1 << 20)
+	f.calls, f.writes = (after.Calls-idle.Calls)/n, (after.Calls-idle.Calls)/n
+	f.cpu = math.Max(after.CPU-idle.CPU, 0) * 1000 / n
+	f.rss = after.RSS / (1 << 20)
 	for key, at := range ended {
 		f.took = append(f.took, at.Sub(began[key]))
 	}
-	b.say("calls per rollout by verb: %s; reconciles per rollout: %.1f", after.since(idle, n), (after.reconciles-idle.reconciles)/n)
+	b.say("calls per rollout by verb: %s; reconciles per rollout: %.1f", after.Since(idle, n), (after.Reconciles-idle.Reconciles)/n)
 	if events, err := b.e.Events(ctx, "bench-0", "app-0"); err == nil {
 		b.say("events of one Canary:\n  %s", strings.Join(events, "\n  "))
 	}
@@ -211,17 +213,6 @@ func (b *bench) rollouts(ctx context.Context, f *figures, idle reading) error {
 	if err != nil {
 		return err
 	}
-	b.say("writes of all clients per rollout: %s", reading{byVerb: now}.since(reading{byVerb: writes}, n))
+	b.say("writes of all clients per rollout: %s", fleet.Reading{ByVerb: now}.Since(fleet.Reading{ByVerb: writes}, n))
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("interrupted: %w", ctx.Err())
-	}
 }

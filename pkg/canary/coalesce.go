@@ -6,36 +6,84 @@ import (
 
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
 // gather is how long the events of one Canary are gathered: what a write sets off (its echo, the answer of another controller,
 // the answers of several metrics) mostly comes within it, and is looked at once.
 const gather = 20 * time.Millisecond
 
+// The priorities of the queue. When more is to be done than the API server takes, Canaries whose trial users may see go first: their
+// steps, and whatever takes them back. What has not begun can wait.
+const (
+	calm   = 0
+	urgent = 10
+)
+
+// priority of a Canary in the queue.
+func priority(st *siskinv1.CanaryStatus) *int {
+	switch st.Phase {
+	case siskinv1.PhaseInitializing, siskinv1.PhaseInitialized, siskinv1.PhaseWaiting, siskinv1.PhaseSucceeded, siskinv1.PhaseFailed,
+		siskinv1.PhaseCancelled, "":
+		return new(calm)
+	case siskinv1.PhaseProgressing:
+		if st.Step == nil || st.Step.Index == 0 { // its pods are not even up
+			return new(calm)
+		}
+	case siskinv1.PhaseWaitingPromotion, siskinv1.PhasePromoting, siskinv1.PhaseFinalising, siskinv1.PhaseFrozen, siskinv1.PhaseBaking,
+		siskinv1.PhaseRollingBack, siskinv1.PhaseTerminating:
+	}
+	return new(urgent)
+}
+
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// patient is a queue that gathers. The work queue keeps a request that waits only once.
-type patient struct{ queue }
+// patient is a queue that gathers. The work queue keeps a request that waits only once, with the highest of its priorities.
+type patient struct {
+	queue
 
-func (p patient) Add(r reconcile.Request) { p.AddAfter(r, gather) }
+	priority func(reconcile.Request) *int
+}
+
+func (p patient) Add(r reconcile.Request) {
+	if q, ok := p.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		q.AddWithOpts(priorityqueue.AddOpts{After: gather, Priority: p.priority(r)}, r)
+		return
+	}
+	p.AddAfter(r, gather)
+}
 
 // gathered makes a handler gather the events of one Canary.
-func gathered(h handler.EventHandler) handler.EventHandler {
+func (r *Reconciler) gathered(h handler.EventHandler) handler.EventHandler {
+	wrap := func(ctx context.Context, q queue) queue {
+		return patient{q, func(who reconcile.Request) *int { return r.priorityOf(ctx, who) }}
+	}
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[client.Object], q queue) {
-			h.Create(ctx, e, patient{q})
+			h.Create(ctx, e, wrap(ctx, q))
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[client.Object], q queue) {
-			h.Update(ctx, e, patient{q})
+			h.Update(ctx, e, wrap(ctx, q))
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[client.Object], q queue) {
-			h.Delete(ctx, e, patient{q})
+			h.Delete(ctx, e, wrap(ctx, q))
 		},
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[client.Object], q queue) {
-			h.Generic(ctx, e, patient{q})
+			h.Generic(ctx, e, wrap(ctx, q))
 		},
 	}
+}
+
+// priorityOf a Canary as the cache has it.
+func (r *Reconciler) priorityOf(ctx context.Context, who reconcile.Request) *int {
+	var c siskinv1.Canary
+	if err := r.Client.Get(ctx, who.NamespacedName, &c, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil {
+		return new(calm) // it is gone
+	}
+	return priority(&c.Status)
 }

@@ -1,7 +1,11 @@
 package canary
 
 import (
+	"fmt"
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
@@ -14,6 +18,9 @@ type Gauges struct {
 	failed   *prometheus.GaugeVec
 	rollouts *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+
+	// shown is the phase that is shown of each Canary: to look for it among all series takes long when there are many.
+	shown sync.Map
 }
 
 // NewGauges registers the series.
@@ -50,8 +57,9 @@ func (g *Gauges) set(c *siskinv1.Canary, s plan.Snapshot, z plan.State) {
 	g.weight.WithLabelValues(c.Namespace, c.Name, siskinv1.RoleCanary).Set(float64(z.Split.Canary))
 	g.failed.WithLabelValues(c.Namespace, c.Name).Set(float64(z.FailedChecks))
 	was := s.State.Phase
-	if was != z.Phase {
-		g.phase.DeletePartialMatch(prometheus.Labels{"namespace": c.Namespace, "name": c.Name})
+	who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name}
+	if past, ok := g.shown.Swap(who, z.Phase); ok && past != z.Phase {
+		g.phase.DeleteLabelValues(c.Namespace, c.Name, fmt.Sprint(past))
 	}
 	g.phase.WithLabelValues(c.Namespace, c.Name, string(z.Phase)).Set(1)
 	if ended := !was.Idle() && z.Phase.Idle() && z.Phase != plan.Initialized; ended && z.Rollout > 0 {
@@ -65,6 +73,7 @@ func (g *Gauges) forget(namespace, name string) {
 	if g == nil {
 		return
 	}
+	g.shown.Delete(types.NamespacedName{Namespace: namespace, Name: name})
 	labels := prometheus.Labels{"namespace": namespace, "name": name}
 	g.weight.DeletePartialMatch(labels)
 	g.phase.DeletePartialMatch(labels)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -51,13 +52,18 @@ type Reconciler struct {
 	Gauges *Gauges
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
+	// Selector of the Canaries that this controller looks after; nil: all.
+	Selector labels.Selector
+	// NoCrossNamespaceRefs refuses Canaries that name objects of other namespaces.
+	NoCrossNamespaceRefs bool
+
+	claimIndex string // the cache's field index of Canaries by what they claim; "": all of a namespace are looked through
 
 	problems sync.Map // by uid: the effect that failed last
 	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
-	mu      sync.Mutex
-	started time.Time
-	since   map[types.UID]time.Time // of those that were suspended
+	mu    sync.Mutex
+	since map[types.UID]time.Time // when this controller first looked at a Canary, or last saw it suspended
 }
 
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
@@ -91,19 +97,34 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
 	}
-	if c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
-		r.drop(c.UID)
-		r.Asker.Forget(req.NamespacedName)
+	if !r.mine(&c) || c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
+		r.leave(req.NamespacedName, &c)
 		return reconcile.Result{}, nil
+	}
+	other, err := r.rival(ctx, &c)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if other != nil {
+		result, err := r.refuse(ctx, &c, other)
+		return unlessConflict(ctx, result, err)
 	}
 	if c.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
 		return reconcile.Result{}, r.adopt(ctx, &c)
 	}
 	result, err := r.decide(ctx, &c)
+	if err != nil || result.RequeueAfter > 0 {
+		result.Priority = priority(&c.Status)
+	}
+	return unlessConflict(ctx, result, err)
+}
+
+// unlessConflict looks once more after a conflict, which is no error: the cache was behind, somebody else wrote the Canary. The event of that
+// write brings it back too.
+func unlessConflict(ctx context.Context, result reconcile.Result, err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) {
-		// The cache was behind: somebody else wrote the Canary. The event of that write brings it back.
 		log.FromContext(ctx).V(1).Info("the Canary changed meanwhile")
-		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: 100 * time.Millisecond, Priority: result.Priority}, nil
 	}
 	return result, err
 }
@@ -218,22 +239,20 @@ func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 	return was == nil || was.Reason != d.Stalled
 }
 
-// watchedSince returns since when this process has been looking after c: since its own start, or since the end of the last
-// suspension. Deadlines that passed meanwhile get a new start.
+// watchedSince returns since when this process has been looking after c: since its first look at it (after a start, or after another
+// shard gave it away), or since the end of the last suspension. Deadlines that passed meanwhile get a new start.
 func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.since == nil {
-		r.since, r.started = map[types.UID]time.Time{}, now
+		r.since = map[types.UID]time.Time{}
 	}
 	ready := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
-	if ready != nil && ready.Reason == report.ReasonSuspended {
+	_, known := r.since[c.UID]
+	if !known || ready != nil && ready.Reason == report.ReasonSuspended {
 		r.since[c.UID] = now
 	}
-	if since, ok := r.since[c.UID]; ok {
-		return since
-	}
-	return r.started
+	return r.since[c.UID]
 }
 
 // acted tells whether an effect was carried out whose success shows only in the next pass, because it may have written nothing.
@@ -261,6 +280,9 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Route
 	if err == nil {
 		err = route.Validate(observe.Widest(c))
 	}
+	if err == nil && r.NoCrossNamespaceRefs {
+		err = observe.LocalRefs(c)
+	}
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
@@ -278,6 +300,9 @@ func reasonOf(err error) string {
 	var invalidRoute *router.InvalidError
 	if errors.As(err, &invalidRoute) && invalidRoute.Field == "spec.provider" {
 		return "UnknownProvider"
+	}
+	if _, crosses := errors.AsType[*observe.CrossNamespaceError](err); crosses {
+		return "CrossNamespaceRef"
 	}
 	return "InvalidSpec"
 }

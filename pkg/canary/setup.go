@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -33,16 +35,21 @@ const (
 	indexScaler  = "spec.autoscalerRef"
 	// passTimeout bounds one pass, also one that waits for a cache that does not catch up.
 	passTimeout = time.Minute
-	// maxBackoff is how long a Canary whose pass failed is left alone at most: its clocks run on.
-	maxBackoff = 30 * time.Second
+	minBackoff  = 10 * time.Millisecond
+	maxBackoff  = 30 * time.Second
 	// IndexEndpoints finds EndpointSlices by the name of their Service.
 	IndexEndpoints = "service"
+	// IndexSnapshots finds ControllerRevisions by the name of their Canary.
+	IndexSnapshots = "canary"
 )
 
 // Options of the controller.
 type Options struct {
 	// Workers is the number of Canaries that are reconciled at once. Default 4.
 	Workers int
+	// BackoffBase is how long a Canary whose pass failed is left alone at first; it doubles up to BackoffMax. Defaults 10ms, 30s: the
+	// clocks of a rollout run on meanwhile.
+	BackoffBase, BackoffMax time.Duration
 	// Owns are the kinds that routers generate.
 	Owns []client.Object
 	// Scalers are the kinds of autoscalers that the API server has.
@@ -58,17 +65,20 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	if err != nil {
 		return err
 	}
-	if o.Workers <= 0 {
-		o.Workers = 4
+	if err := warm(ctx, mgr); err != nil {
+		return err
 	}
-	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
-	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, changed).
+	r.claimIndex = indexClaims
+	o = o.withDefaults()
+	changed := r.sharded(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
+	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, builder.WithPredicates(changed)).
+		Watches(&siskinv1.Canary{}, r.rivals(), builder.WithPredicates(freed())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, maxBackoff),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](o.BackoffBase, o.BackoffMax),
 		})
 	for _, obj := range target.Workloads() {
 		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted()))
@@ -78,13 +88,13 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
-		b = b.Watches(obj, gathered(owner))
+		b = b.Watches(obj, r.gathered(owner))
 	}
 	if b, err = r.watchScalers(ctx, mgr, b, o.Scalers); err != nil {
 		return err
 	}
 	if o.Wakes != nil {
-		b = b.WatchesRawSource(source.Channel(o.Wakes, gathered(&handler.EnqueueRequestForObject{})))
+		b = b.WatchesRawSource(source.Channel(o.Wakes, r.gathered(&handler.EnqueueRequestForObject{})))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("building the Canary controller: %w", err)
@@ -92,9 +102,33 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	return nil
 }
 
+func (o Options) withDefaults() Options {
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	if o.BackoffBase <= 0 {
+		o.BackoffBase = minBackoff
+	}
+	if o.BackoffMax <= 0 {
+		o.BackoffMax = maxBackoff
+	}
+	return o
+}
+
+// warm has the caches filled that no watch of the controller fills: a replica that stands by has them when it leads, and not after
+// its first reads.
+func warm(ctx context.Context, mgr ctrl.Manager) error {
+	for _, obj := range []client.Object{&appsv1.ControllerRevision{}, &siskinv1.MetricTemplate{}, &siskinv1.AlertProvider{}} {
+		if _, err := mgr.GetCache().GetInformer(ctx, obj, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("filling the cache of %T: %w", obj, err)
+		}
+	}
+	return nil
+}
+
 // neighbours wakes all Canaries of a Service's namespace to look at the Services again.
 func (r *Reconciler) neighbours() handler.EventHandler {
-	return gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		r.Actor.Memo.Changed(o.GetNamespace())
 		return r.requests(ctx, client.InNamespace(o.GetNamespace()))
 	}))
@@ -102,7 +136,7 @@ func (r *Reconciler) neighbours() handler.EventHandler {
 
 // readers wakes the Canaries whose target reads a ConfigMap.
 func (r *Reconciler) readers() handler.EventHandler {
-	return gathered(handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		var out []reconcile.Request
 		for _, who := range r.Observer.Config.Readers(o.GetNamespace(), o.GetName()) {
 			out = append(out, reconcile.Request{NamespacedName: who})
@@ -166,6 +200,7 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 			return []string{apex, apex + "-primary", apex + "-canary"}
 		},
 		indexScaler: scalerKeys,
+		indexClaims: claimKeys,
 	} {
 		err := indexer.IndexField(ctx, &siskinv1.Canary{}, field, func(o client.Object) []string {
 			c, ok := o.(*siskinv1.Canary)
@@ -178,7 +213,13 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 			return fmt.Errorf("indexing Canaries by %s: %w", field, err)
 		}
 	}
-	err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexEndpoints, func(o client.Object) []string {
+	err := indexer.IndexField(ctx, &appsv1.ControllerRevision{}, IndexSnapshots, func(o client.Object) []string {
+		return []string{o.GetLabels()[siskinv1.CanaryLabel]}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing snapshots by Canary: %w", err)
+	}
+	err = indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexEndpoints, func(o client.Object) []string {
 		return []string{o.GetLabels()[discoveryv1.LabelServiceName]}
 	})
 	if err != nil {
@@ -189,12 +230,12 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 
 // byIndex wakes the Canaries whose index holds what key says of an object.
 func (r *Reconciler) byIndex(field string, key func(client.Object) string) handler.EventHandler {
-	return gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)})
 	}))
 }
 
-// requests lists Canaries in the cache.
+// requests lists the Canaries of this shard in the cache.
 func (r *Reconciler) requests(ctx context.Context, which ...client.ListOption) []reconcile.Request {
 	var list siskinv1.CanaryList
 	// An event waits for nobody's write.
@@ -204,6 +245,9 @@ func (r *Reconciler) requests(ctx context.Context, which ...client.ListOption) [
 	}
 	out := make([]reconcile.Request, 0, len(list.Items))
 	for i := range list.Items {
+		if !r.mine(&list.Items[i]) {
+			continue
+		}
 		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 	}
 	return out

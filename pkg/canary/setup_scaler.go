@@ -56,7 +56,7 @@ func (r *Reconciler) watchScalers(ctx context.Context, mgr ctrl.Manager, b *buil
 			}
 			return out
 		})
-		b = b.Watches(obj, gathered(wakes), builder.WithPredicates(respecified()))
+		b = b.Watches(obj, r.gathered(wakes), builder.WithPredicates(respecified()))
 	}
 	return b, nil
 }

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
@@ -115,6 +116,8 @@ type stage struct {
 	chat    *notifiertest.Fake
 	sick    map[string]bool // Deployments whose pods do not become ready
 	woken   int
+	mu      sync.Mutex
+	read    []string // what templates, providers and Secrets were read for them: "namespace/name"
 }
 
 // play runs a story in a bubble: synctest.Wait tells when all answers are in.
@@ -134,27 +137,51 @@ func newStage(t *testing.T, c *siskinv1.Canary) *stage {
 	chat.Spec = siskinv1.AlertProviderSpec{Type: "slack", Address: "http://chat"}
 	s.api = canarytest.NewClient(t, c, newTarget(), chat)
 	s.writes = &routertest.Counter{Client: interceptor.NewClient(s.api, interceptor.Funcs{SubResourcePatch: s.status})}
+	memo := act.NewServiceMemo()
+	s.Reconciler = &canary.Reconciler{
+		Client: s.writes, Clock: s.clock, Recorder: s.events, Drain: 5 * time.Second, Gauges: canary.NewGauges(prometheus.NewRegistry()),
+		Observer: &observe.Observer{Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known},
+		Actor:    &act.Actor{Client: s.writes, Services: service.New(s.writes), Memo: memo},
+	}
+	s.wire(false)
+	return s
+}
+
+// wire connects metrics, hooks and alerts; strict is --no-cross-namespace-refs.
+func (s *stage) wire(strict bool) {
+	t := s.t
+	reader := interceptor.NewClient(s.api, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			s.mu.Lock()
+			s.read = append(s.read, key.String())
+			s.mu.Unlock()
+			return c.Get(ctx, key, obj, opts...)
+		},
+	})
 	pool := canary.NewPool(4, func(types.NamespacedName) { s.woken++ })
 	dispatcher := notifier.NewDispatcher(notifier.DispatcherConfig{
-		Providers: s.api, Secrets: s.api, Registry: notifier.Registry{"slack": s.chat.Constructor},
+		Providers: reader, Secrets: reader, Registry: notifier.Registry{"slack": s.chat.Constructor}, NoCrossNamespaceRefs: strict,
 	})
-	asker := &canary.Asker{
-		Pool: pool, Secrets: s.api, Hooks: hook.NewClient(hook.Options{}),
+	s.Asker = &canary.Asker{
+		Pool: pool, Secrets: reader, Hooks: hook.NewClient(hook.Options{}),
 		Metrics: metrics.NewEvaluator(metrics.EvaluatorConfig{
-			Templates: s.api, Secrets: s.api, MetricsServer: "http://prometheus:9090",
+			Templates: reader, Secrets: reader, MetricsServer: "http://prometheus:9090", NoCrossNamespaceRefs: strict,
 			Providers: metrics.NewFactory(metrics.Registry{"prometheus": s.metrics.Constructor}, nil),
 		}),
 	}
-	memo := act.NewServiceMemo()
-	s.Reconciler = &canary.Reconciler{
-		Client: s.writes, Clock: s.clock, Recorder: s.events, Asker: asker, Drain: 5 * time.Second, Gauges: canary.NewGauges(prometheus.NewRegistry()),
-		Observer: &observe.Observer{Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known},
-		Actor:    &act.Actor{Client: s.writes, Services: service.New(s.writes), Memo: memo},
-		Teller:   &canary.Teller{Recorder: s.events, Dispatcher: dispatcher, Asker: asker, Clock: s.clock},
-	}
+	s.Teller = &canary.Teller{Recorder: s.events, Dispatcher: dispatcher, Asker: s.Asker, Clock: s.clock}
+	s.NoCrossNamespaceRefs = strict
 	go func() { _ = pool.Start(t.Context()) }()
 	go func() { _ = dispatcher.Start(t.Context()) }()
-	return s
+}
+
+// shard makes the controller look after only those Canaries whose labels match.
+func (s *stage) shard(t *testing.T, selector string) {
+	t.Helper()
+	var err error
+	if s.Selector, err = labels.Parse(selector); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *stage) status(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {

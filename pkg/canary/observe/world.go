@@ -79,6 +79,8 @@ type Observer struct {
 	ServerVersion string
 	// EndpointIndex is the cache's field index of EndpointSlices by the name of their Service; "": they are found by label.
 	EndpointIndex string
+	// SnapshotIndex is the cache's field index of snapshots by the name of their Canary; "": they are found by label.
+	SnapshotIndex string
 	// ServicesKnown tells whether the Services were already found to be as desired.
 	ServicesKnown func(w *World) bool
 	// Config knows what the pods read; nil: ConfigMaps and Secrets do not belong to revisions.
@@ -134,12 +136,8 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	if w.Trial, err = o.object(ctx, c, target.CloneName(name, siskinv1.RoleCanary)); err != nil {
 		return nil, err
 	}
-	var list appsv1.ControllerRevisionList
-	if err := o.Client.List(ctx, &list, client.InNamespace(c.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: c.Name}); err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
-	}
-	for i := range list.Items {
-		w.Snapshots[list.Items[i].Name] = &list.Items[i]
+	if err := o.snapshots(ctx, w); err != nil {
+		return nil, err
 	}
 	if err := o.revision(ctx, w); err != nil {
 		return nil, err
@@ -148,6 +146,37 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 		return nil, err
 	}
 	return w, o.traffic(ctx, w)
+}
+
+func (o *Observer) snapshots(ctx context.Context, w *World) error {
+	var list appsv1.ControllerRevisionList
+	var by client.ListOption = client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name}
+	if o.SnapshotIndex != "" {
+		by = client.MatchingFields{o.SnapshotIndex: w.Canary.Name}
+	}
+	// The list does not wait until the cache has seen what was written just now: it would wait for the snapshots of all Canaries.
+	// Those that count are waited for by name.
+	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.DisableReadYourWritesConsistency)
+	if err != nil {
+		return fmt.Errorf("listing snapshots: %w", err)
+	}
+	for i := range list.Items {
+		w.Snapshots[list.Items[i].Name] = &list.Items[i]
+	}
+	for _, r := range []*siskinv1.RevisionStatus{w.Canary.Status.Stable, w.Canary.Status.Canary} {
+		if r == nil || w.Snapshots[r.Revision] != nil {
+			continue
+		}
+		var one appsv1.ControllerRevision
+		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: r.Revision}, &one)
+		switch {
+		case err == nil && one.Labels[siskinv1.CanaryLabel] == w.Canary.Name:
+			w.Snapshots[one.Name] = &one
+		case client.IgnoreNotFound(err) != nil:
+			return fmt.Errorf("reading snapshot %s: %w", r.Revision, err)
+		}
+	}
+	return nil
 }
 
 // traffic reads Services, endpoints and route.

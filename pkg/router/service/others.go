@@ -25,11 +25,7 @@ func (a *Applier) others(ctx context.Context, in In, res *Result) error {
 	if err != nil {
 		return err
 	}
-	for i := range services {
-		svc := &services[i]
-		if generatedByAny(svc) || slices.Contains([]string{in.Apex, in.PrimaryName, in.CanaryName}, svc.Name) {
-			continue
-		}
+	for _, svc := range services {
 		if err := a.other(ctx, in, svc, near, res); err != nil {
 			return err
 		}
@@ -79,13 +75,24 @@ type neighbours struct {
 }
 
 // list returns the namespace's Services by name, and the other Canaries.
-func (a *Applier) list(ctx context.Context, in In) ([]corev1.Service, neighbours, error) {
-	var services corev1.ServiceList
-	if err := a.c.List(ctx, &services, client.InNamespace(in.Canary.Namespace)); err != nil {
+func (a *Applier) list(ctx context.Context, in In) ([]*corev1.Service, neighbours, error) {
+	var all corev1.ServiceList
+	// Most are generated: only those that are not are copied.
+	if err := a.c.List(ctx, &all, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, neighbours{}, fmt.Errorf("listing Services: %w", err)
 	}
+	var services []*corev1.Service
+	for i := range all.Items {
+		svc := &all.Items[i]
+		if !generatedByAny(svc) && !slices.Contains([]string{in.Apex, in.PrimaryName, in.CanaryName}, svc.Name) {
+			services = append(services, svc.DeepCopy())
+		}
+	}
 	var canaries siskinv1.CanaryList
-	if err := a.c.List(ctx, &canaries, client.InNamespace(in.Canary.Namespace)); err != nil {
+	// Only their names matter, which never change: to wait until the cache has seen what was just written about others would make
+	// each rollout wait for all.
+	err := a.c.List(ctx, &canaries, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	if err != nil {
 		return nil, neighbours{}, fmt.Errorf("listing Canaries: %w", err)
 	}
 	near := neighbours{names: map[string]bool{}, apexes: map[string]bool{}}
@@ -95,8 +102,8 @@ func (a *Applier) list(ctx context.Context, in In) ([]corev1.Service, neighbours
 			near.apexes[ApexName(canary)] = true
 		}
 	}
-	slices.SortFunc(services.Items, func(x, y corev1.Service) int { return strings.Compare(x.Name, y.Name) })
-	return services.Items, near, nil
+	slices.SortFunc(services, func(x, y *corev1.Service) int { return strings.Compare(x.Name, y.Name) })
+	return services, near, nil
 }
 
 // feeds tells whether a Service sends traffic to pods with these labels.

@@ -1,0 +1,139 @@
+package canary
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router/service"
+)
+
+// Reasons of a Canary that is refused because another one has what it wants.
+const (
+	// ReasonTargetConflict : its target, or a clone of it, is another Canary's.
+	ReasonTargetConflict = "TargetConflict"
+	// ReasonServiceConflict : one of its Services, which name its routes too, is another Canary's.
+	ReasonServiceConflict = "ServiceConflict"
+)
+
+const indexClaims = "claims"
+
+// claim is something that only one Canary of a namespace can have. Routes are named like the apex.
+type claim struct{ kind, name string }
+
+func (c claim) String() string { return c.kind + " " + c.name }
+
+const claimedService = "Service"
+
+// claims of a Canary: its target with both clones, then its three Services. A Service that is the target has no clones.
+func claims(c *siskinv1.Canary) []claim {
+	kind, name, apex := c.Spec.TargetRef.Kind, c.Spec.TargetRef.Name, service.ApexName(c)
+	out := []claim{{"target " + kind, name}}
+	if kind != claimedService {
+		for _, role := range []string{siskinv1.RolePrimary, siskinv1.RoleCanary} {
+			out = append(out, claim{"target " + kind, target.CloneName(name, role)})
+		}
+	}
+	return append(out, claim{claimedService, apex}, claim{claimedService, apex + "-primary"}, claim{claimedService, apex + "-canary"})
+}
+
+func claimKeys(c *siskinv1.Canary) []string {
+	all := claims(c)
+	out := make([]string, 0, len(all))
+	for _, one := range all {
+		out = append(out, one.String())
+	}
+	return out
+}
+
+// rival is a Canary that has what another one wants.
+type rival struct {
+	name string
+	has  claim
+}
+
+// rival finds the Canary that comes before c and claims the same. It reads the cache as it is: whoever comes later is told so in its
+// next pass.
+func (r *Reconciler) rival(ctx context.Context, c *siskinv1.Canary) (*rival, error) {
+	for _, want := range claims(c) {
+		var list siskinv1.CanaryList
+		which := []client.ListOption{client.InNamespace(c.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency}
+		if r.claimIndex != "" {
+			which = append(which, client.MatchingFields{r.claimIndex: want.String()})
+		}
+		if err := r.Client.List(ctx, &list, which...); err != nil {
+			return nil, fmt.Errorf("looking for other Canaries of %s: %w", want, err)
+		}
+		for i := range list.Items {
+			other := &list.Items[i]
+			if other.UID != c.UID && slices.Contains(claims(other), want) && precedes(other, c) {
+				return &rival{name: other.Name, has: want}, nil
+			}
+		}
+	}
+	return nil, nil //nolint:nilnil // that there is none is an answer
+}
+
+// precedes tells which of two Canaries may go on: the one that has begun, then the older, then the first by name. So nothing that is
+// at work is stopped by a Canary that comes later, and both sides see it the same way.
+func precedes(a, b *siskinv1.Canary) bool {
+	begunA, begunB := a.Status.Phase != "", b.Status.Phase != ""
+	switch {
+	case begunA != begunB:
+		return begunA
+	case !a.CreationTimestamp.Equal(&b.CreationTimestamp):
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+func (v *rival) reason() string {
+	if v.has.kind == claimedService {
+		return ReasonServiceConflict
+	}
+	return ReasonTargetConflict
+}
+
+func (v *rival) message() string {
+	if v.has.kind == claimedService {
+		return fmt.Sprintf("Canary %s already routes %s: give this one another spec.service.name, or delete one of them; until then it touches nothing", v.name, v.has)
+	}
+	return fmt.Sprintf("Canary %s already has %s: delete one of them; until then this one touches nothing", v.name, v.has)
+}
+
+// refuse shows a Canary that another one has what it wants. Nothing else is touched, also when it is deleted: what there is, is the
+// other one's. It goes on by itself when the other one is gone.
+func (r *Reconciler) refuse(ctx context.Context, c *siskinv1.Canary, v *rival) (reconcile.Result, error) {
+	if c.DeletionTimestamp != nil {
+		before := c.DeepCopy()
+		controllerutil.RemoveFinalizer(c, siskinv1.Finalizer)
+		err := r.Client.Patch(ctx, c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("letting a Canary go that has begun nothing: %w", err)
+		}
+		r.drop(c.UID)
+		return reconcile.Result{}, nil
+	}
+	now := r.Clock.Now().UTC()
+	next := report.Refused(&c.Status, c.Generation, v.reason(), v.message(), metav1.NewTime(now))
+	news := report.Compare(&c.Status, &next) == report.Decision
+	later, err := r.store(ctx, c, &next, now)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if news {
+		log.FromContext(ctx).Info("refused", "reason", v.reason(), "other", v.name)
+		r.Teller.event(c, corev1.EventTypeWarning, v.reason(), v.message())
+	}
+	return reconcile.Result{RequeueAfter: later}, nil
+}

@@ -1,0 +1,74 @@
+package canary
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/canarytest"
+)
+
+func TestWhatUsersMaySeeGoesFirst(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		phase  siskinv1.Phase
+		step   int32
+		want   int
+	}{
+		"new":          {"nothing has begun", "", 0, calm},
+		"idle":         {"nothing goes on", siskinv1.PhaseSucceeded, 5, calm},
+		"at the gate":  {"no user sees it", siskinv1.PhaseWaiting, 0, calm},
+		"coming up":    {"its pods are not ready", siskinv1.PhaseProgressing, 0, calm},
+		"judged":       {"a step must end in time, and a bad version too", siskinv1.PhaseProgressing, 1, urgent},
+		"rolling back": {"users suffer", siskinv1.PhaseRollingBack, 0, urgent},
+		"promoted":     {"both versions serve", siskinv1.PhasePromoting, 5, urgent},
+		"going":        {"people wait for it", siskinv1.PhaseTerminating, 0, urgent},
+	} {
+		st := &siskinv1.CanaryStatus{Phase: tc.phase, Step: &siskinv1.StepStatus{Index: tc.step}}
+		if got := *priority(st); got != tc.want {
+			t.Errorf("%s: %s: %d", name, tc.reason, got)
+		}
+	}
+}
+
+// TestEventsAreGatheredAndOrdered : on the queue that the controller has, what users may see comes out before what came first.
+func TestEventsAreGatheredAndOrdered(t *testing.T) { synctest.Test(t, gatheredAndOrdered) }
+
+func gatheredAndOrdered(t *testing.T) {
+	calmOne, urgentOne := newSharded(), newSharded()
+	calmOne.Namespace, calmOne.Name, calmOne.Status.Phase = "shop", "calm", siskinv1.PhaseSucceeded
+	urgentOne.Namespace, urgentOne.Name, urgentOne.Status.Phase = "shop", "urgent", siskinv1.PhaseRollingBack
+	r := &Reconciler{Client: canarytest.NewClient(t, calmOne, urgentOne)}
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	h := r.gathered(&handler.EnqueueRequestForObject{})
+	began := time.Now()
+	for range 3 {
+		for _, c := range []client.Object{calmOne, urgentOne} {
+			h.Generic(t.Context(), event.GenericEvent{Object: c}, q)
+			h.Update(t.Context(), event.UpdateEvent{ObjectOld: c, ObjectNew: c}, q)
+			h.Create(t.Context(), event.CreateEvent{Object: c}, q)
+		}
+	}
+	h.Delete(t.Context(), event.DeleteEvent{Object: &siskinv1.Canary{}}, q) // of something that is gone
+	<-time.After(2 * gather)                                                // of the bubble's time: both may come out
+	first, p, _ := q.GetWithPriority()
+	if first.Name != "urgent" || p != urgent {
+		t.Errorf("%s came first, with priority %d", first.Name, p)
+	}
+	if time.Since(began) < gather {
+		t.Error("it did not wait for company")
+	}
+	second, _, _ := q.GetWithPriority()
+	third, _, _ := q.GetWithPriority()
+	if names := []string{second.Name, third.Name}; names[0]+names[1] != "calm" || q.Len() != 0 {
+		t.Errorf("then %v, and %d are left: each waits once", names, q.Len())
+	}
+}
