@@ -96,8 +96,10 @@ func TestFakeFaults(t *testing.T) {
 	in.Audience, in.Affinity = routertest.Audience(), routertest.Affinity()
 	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
 	for _, caps := range []router.Capabilities{
-		{Weighted: true, Match: true, Mirror: true, MirrorPercent: true}, {Weighted: true, Match: true, Mirror: true, Affinity: true},
-		{Weighted: true, Mirror: true, MirrorPercent: true, Affinity: true}, {Match: true, Mirror: true, MirrorPercent: true, Affinity: true},
+		{Weighted: true, Match: true, Mirror: true, MirrorPercent: true},
+		{Weighted: true, Match: true, Mirror: true, Affinity: true},
+		{Weighted: true, Mirror: true, MirrorPercent: true, Affinity: true},
+		{Match: true, Mirror: true, MirrorPercent: true, Affinity: true},
 		{Weighted: true, Match: true, NoMethodMatch: true, Mirror: true, MirrorPercent: true, Affinity: true},
 	} {
 		f.SetCapabilities(caps)
