@@ -200,7 +200,7 @@ type SessionAffinity struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	PrimaryCookieName string `json:"primaryCookieName,omitempty"`
-	// maxAge of the canary's cookie in seconds. Default 86400, a day.
+	// maxAge of the cookies in seconds. A rollout should not last longer. Default 86400, a day.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=31536000
 	// +optional

@@ -276,15 +276,13 @@ func count(versions map[*visitor]string, version string) int {
 // draws waits until the gateway gives out the cookies of a step: Traefik takes a route up to 2 s after it accepted it.
 func draws(s *fixtures.Story, weight int32) {
 	s.Helper()
-	var token string
-	rules := route(s).Spec.Rules
-	if refs := rules[len(rules)-1].BackendRefs; *refs[1].Weight == weight && len(refs[0].Filters) > 0 {
-		token, _, _ = strings.Cut(refs[0].Filters[0].ResponseHeaderModifier.Add[0].Value, ";")
-	}
-	if token == "" {
-		s.Fatalf("the route gives nobody a cookie at %d%%: %+v", weight, route(s).Spec.Rules)
-	}
 	cluster.Eventually(s, 15*time.Second, func(ctx context.Context) error {
+		rules := route(s).Spec.Rules
+		refs := rules[len(rules)-1].BackendRefs
+		if *refs[1].Weight != weight || len(refs[0].Filters) == 0 {
+			return fmt.Errorf("the route gives nobody a cookie at %d%%", weight)
+		}
+		token, _, _ := strings.Cut(refs[0].Filters[0].ResponseHeaderModifier.Add[0].Value, ";")
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.GatewayURL()+"/", nil)
 		if err != nil {
 			return err
@@ -295,7 +293,7 @@ func draws(s *fixtures.Story, weight int32) {
 			return err
 		}
 		defer func() { _ = resp.Body.Close() }()
-		if have := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(have, token+";") {
+		if have := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(have, token+";") { // a user of the canary gets another one
 			return fmt.Errorf("the gateway sets %q, not %s", have, token)
 		}
 		return nil

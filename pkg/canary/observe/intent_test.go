@@ -18,8 +18,8 @@ func sticky(c *siskinv1.Canary) {
 	c.Spec.Analysis.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web", PrimaryCookieName: "web-primary"}
 }
 
-// An old cookie counts for nothing: tokens are new in each rollout, those of the primary in each step; and nobody can guess them.
-func TestTokens(t *testing.T) {
+// W24 : a restart or a conflict reshuffles no users, and an old cookie counts for nothing: tokens are new in each rollout, those of the primary in each step; and nobody can guess them.
+func TestW24TokensAreMadeOfWhatIsStored(t *testing.T) {
 	base := plan.State{Rollout: 3, Candidate: "web-0a1b2c", Step: 2, Split: plan.ToCanary(20)}
 	tokens := func(edit func(*plan.State), edits ...func(*siskinv1.Canary)) *router.Affinity {
 		z := base

@@ -266,10 +266,10 @@ func (w world) ask(affinity *router.Affinity) ask {
 	return a
 }
 
-// Whatever spec.service.match and analysis.match are, and whatever a request carries: the audience goes to the canary; users of the
+// W23 : whatever spec.service.match and analysis.match are, and whatever a request carries: the audience goes to the canary; users of the
 // canary go there, those of the primary to the primary; all others are drawn; and nobody else is served. In the order and the regexes
 // of the standard and of Traefik.
-func TestEveryRequestGoesWhereItShould(t *testing.T) {
+func TestW23EveryRequestGoesWhereItShould(t *testing.T) {
 	dialects := map[string]dialect{"full match": {rank: standard}, "search": {search: true, rank: standard}, "Traefik": {search: true, rank: traefik}}
 	for name, d := range dialects {
 		d.known = map[string]*regexp.Regexp{}

@@ -357,3 +357,25 @@ func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 		t.Errorf("a Canary of the same name does not take the route back: %+v", refs)
 	}
 }
+
+// W30 : two Canaries with one apex do not pull at one route: the second is refused by name, and takes nothing away when it goes.
+func TestW30TwoCanariesWithOneRoute(t *testing.T) {
+	c := &routertest.Counter{Client: routertest.NewClient(t)}
+	r, in := newRouter(c), intent(nil)
+	if _, err := r.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	second := intent(nil)
+	second.Owner.Name, second.Owner.UID, second.Split = "wren", "another", router.Split{Canary: 100}
+	c.Writes()
+	_, err := r.Apply(t.Context(), second)
+	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || refused.Field != "spec.service.name" {
+		t.Errorf("Apply: %v", err)
+	}
+	if obs, err := r.Observe(t.Context(), second); err != nil || obs.Known {
+		t.Errorf("Observe: %+v %v", obs, err)
+	}
+	if err := r.Release(t.Context(), second); err != nil || c.Writes() != 0 {
+		t.Errorf("Release: %v, or something was written", err)
+	}
+}

@@ -87,6 +87,67 @@ func TestFake(t *testing.T) {
 	}
 }
 
+// The faults that a data plane has, with all that a split may ask.
+func TestFakeFaults(t *testing.T) {
+	ctx := t.Context()
+	const app = "aviary/finch"
+	in := routertest.Intent(routertest.Canary("aviary"))
+	in.Split = router.Split{Primary: 70, Canary: 30, Mirror: 10, Audience: true}
+	in.Audience, in.Affinity = routertest.Audience(), routertest.Affinity()
+	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
+	for _, caps := range []router.Capabilities{
+		{Weighted: true, Match: true, Mirror: true, MirrorPercent: true},
+		{Weighted: true, Match: true, Mirror: true, Affinity: true},
+		{Weighted: true, Mirror: true, MirrorPercent: true, Affinity: true},
+		{Match: true, Mirror: true, MirrorPercent: true, Affinity: true},
+		{Weighted: true, Match: true, NoMethodMatch: true, Mirror: true, MirrorPercent: true, Affinity: true},
+	} {
+		f.SetCapabilities(caps)
+		if _, err := f.Apply(ctx, in); err == nil {
+			t.Errorf("%+v can do everything", caps)
+		}
+	}
+	f.SetCapabilities(router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted})
+	apply := func(want router.Receipt) {
+		t.Helper()
+		receipt, err := f.Apply(ctx, in)
+		receipt.Object = ""
+		if err != nil || receipt != want {
+			t.Errorf("receipt %+v, not %+v (%v)", receipt, want, err)
+		}
+	}
+	apply(router.Receipt{Changed: true})
+	apply(router.Receipt{})
+	f.AcceptPartly("of two gateways one answered")
+	if obs := observe(ctx, t, f, in); obs.Evidence != router.EvidenceWritten || obs.Rejected || obs.Message == "" {
+		t.Errorf("partly accepted: %+v", obs)
+	}
+	f.Relent()
+	if obs := observe(ctx, t, f, in); obs.Evidence != router.EvidenceAccepted || obs.Current != in.Split {
+		t.Errorf("accepted: %+v", obs)
+	}
+	in.Affinity = new(*in.Affinity)
+	in.Affinity.Token = "another"
+	if obs := observe(ctx, t, f, in); obs.Evidence != router.EvidenceNone || obs.Current != in.Split {
+		t.Errorf("other cookies: %+v", obs)
+	}
+	f.Fight(app, "flux", router.Split{Canary: 100}, 2)
+	apply(router.Receipt{Changed: true})
+	apply(router.Receipt{Changed: true, Foreign: true, By: "flux"})
+	apply(router.Receipt{Changed: true, Foreign: true, By: "flux"})
+	apply(router.Receipt{})
+	f.Revert(app, router.Split{Primary: 100})
+	apply(router.Receipt{Changed: true, Foreign: true, By: "somebody-else"})
+	f.Invalidate("spec.service.hosts", "no")
+	if err := f.Validate(in); err == nil {
+		t.Error("valid")
+	}
+	f.Invalidate("", "")
+	if err := f.Validate(in); err != nil {
+		t.Error(err)
+	}
+}
+
 func observe(ctx context.Context, t *testing.T, r router.Router, in router.Intent) router.Observation {
 	t.Helper()
 	obs, err := r.Observe(ctx, in)
