@@ -115,7 +115,7 @@ func TestAutoscalerScalesInEveryPhase(t *testing.T) {
 	s.Apply(s.App.Canary(`    interval: 4s
     threshold: 1
     stepWeights: [20, 50]
-    stepWeightPromotion: 50`, "autoscalerRef: {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, name: "+s.App.Name+"}"))
+    stepWeightPromotion: 20`, "autoscalerRef: {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, name: "+s.App.Name+"}"))
 	s.Phase(siskinv1.PhaseInitializing, 30*time.Second)
 	busy(s, 300)
 	s.Phase(siskinv1.PhaseInitialized, time.Minute)
@@ -202,8 +202,8 @@ func TestW21AutoscalerEdit(t *testing.T) {
 		t.Fatal(err)
 	}
 	cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
-		if _, err := s.Canary(ctx, s.NS, s.App.Name); err == nil {
-			return fmt.Errorf("the Canary is still there: %s", s.Now().Status.Message)
+		if c, err := s.Canary(ctx, s.NS, s.App.Name); err == nil {
+			return fmt.Errorf("the Canary is still there: %s", c.Status.Message)
 		}
 		return nil
 	})
@@ -289,8 +289,8 @@ spec:
 		t.Fatal(err)
 	}
 	cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
-		if _, err := s.Canary(ctx, s.NS, s.App.Name); err == nil {
-			return fmt.Errorf("the Canary is still there: %s", s.Now().Status.Message)
+		if c, err := s.Canary(ctx, s.NS, s.App.Name); err == nil {
+			return fmt.Errorf("the Canary is still there: %s", c.Status.Message)
 		}
 		return nil
 	})
