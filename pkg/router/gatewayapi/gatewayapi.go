@@ -84,7 +84,16 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 		receipt.Foreign = true
 		receipt.By = owned.Writer(ctx, r.live, live, "rules")
 	}
-	return receipt, errors.Join(refused, owned.Write(ctx, r.c, want))
+	var kept gatewayv1.HTTPRoute
+	if err := owned.Write(ctx, r.c, want, &kept); err != nil {
+		return receipt, errors.Join(refused, err)
+	}
+	if !same(kept.Spec, want.Spec) { // and what is not kept is nobody's change
+		receipt.Foreign, receipt.By = false, ""
+		return receipt, errors.Join(refused, invalid("spec.service",
+			"the API server does not keep what is written to HTTPRoute %s: update the CRDs of the Gateway API, or look for a webhook that changes it", want.Name))
+	}
+	return receipt, refused
 }
 
 // desired is the route that the intent asks for or, if that is refused, the live one adjusted to the split, if there is one.

@@ -1,6 +1,7 @@
 package gatewayapi_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -397,6 +399,44 @@ func TestForeignHostnamesAreNobodysSplit(t *testing.T) {
 	}
 	in.Split = router.Split{Primary: 100}
 	if receipt, err := r.Apply(t.Context(), in); err != nil || !receipt.Changed || receipt.Foreign || len(get(t, c).Spec.Hostnames) != 1 {
+		t.Errorf("%+v %v", receipt, err)
+	}
+}
+
+// Older CRDs drop fields that they do not know, and say nothing: it is told, and not taken for somebody's change.
+func TestWhatTheAPIServerDropsIsTold(t *testing.T) {
+	h, _ := capable(t)
+	base, ok := h.Client.(client.WithWatch)
+	if !ok {
+		t.Fatal("no client to put something before")
+	}
+	c := interceptor.NewClient(base, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if err := c.Patch(ctx, obj, p, opts...); err != nil {
+				return err
+			}
+			route, ok := obj.(*gatewayv1.HTTPRoute)
+			if !ok {
+				return nil
+			}
+			if err := c.Get(ctx, client.ObjectKeyFromObject(route), route); err != nil {
+				return err
+			}
+			for i := range route.Spec.Rules {
+				route.Spec.Rules[i].Timeouts = nil
+			}
+			return c.Update(ctx, route, client.FieldOwner(siskinv1.FieldManager))
+		},
+	})
+	r, in := h.New(c, c), intent(func(s *siskinv1.CanaryService) { s.Timeout = "5s" })
+	for range 2 {
+		receipt, err := r.Apply(t.Context(), in)
+		if refused, ok := errors.AsType[*router.InvalidError](err); !ok || receipt.Foreign || !strings.Contains(refused.Message, "CRDs") {
+			t.Errorf("%+v %v", receipt, err)
+		}
+	}
+	in.Owner.Spec.Service.Timeout = ""
+	if receipt, err := r.Apply(t.Context(), in); err != nil {
 		t.Errorf("%+v %v", receipt, err)
 	}
 }

@@ -194,7 +194,7 @@ func (a *Applier) ensure(ctx context.Context, canary *siskinv1.Canary, want *cor
 			return nil
 		}
 	}
-	if err := owned.Write(ctx, a.c, want); err != nil {
+	if err := owned.Write(ctx, a.c, want, &corev1.Service{}); err != nil {
 		return err
 	}
 	res.Changed = append(res.Changed, want.Name)

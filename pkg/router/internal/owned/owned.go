@@ -115,12 +115,9 @@ func contains(all, part map[string]string) bool {
 	return true
 }
 
-// Write applies obj server-side as Siskin's field manager. What others own stays; what Siskin no longer sends goes.
-func Write(ctx context.Context, c client.Client, obj client.Object) error {
-	live, ok := obj.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("copying %T %s", obj, obj.GetName())
-	}
+// Write applies obj server-side as Siskin's field manager. What others own stays; what Siskin no longer sends goes. live, which must be
+// of obj's type, holds what the API server made of it.
+func Write(ctx context.Context, c client.Client, obj, live client.Object) error {
 	return ssa.Apply(ctx, c, obj, live)
 }
 
