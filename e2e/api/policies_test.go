@@ -16,6 +16,10 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/pkg/canary/act"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 const (
@@ -134,6 +138,90 @@ metadata:
 	if after := read(); *after.Spec.Replicas != 0 || after.Spec.Template.Spec.Containers[0].Image != "siskin.dev/pause:2" {
 		t.Errorf("a new image did not get through: %+v", after.Spec)
 	}
+}
+
+// TestPolicyHoldsStatefulSets : as Deployments.
+func TestPolicyHoldsStatefulSets(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	policed(t, e, ns)
+	asGit := func(n string) string {
+		return strings.Replace(strings.Replace(deployment(n, ""), "kind: Deployment", "kind: StatefulSet", 1), "  selector", "  serviceName: finch\n  selector", 1)
+	}
+	apply(t, e, ns, "git", asGit("3"))
+	apply(t, e, ns, siskinv1.FieldManager, "apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: finch\n"+held+"spec: {replicas: 0}\n")
+	apply(t, e, ns, "git", asGit("5"))
+	var s appsv1.StatefulSet
+	if err := e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "finch"}, &s); err != nil {
+		t.Fatal(err)
+	}
+	if *s.Spec.Replicas != 0 || s.Annotations[siskinv1.ReplicasAnnotation] != "5" {
+		t.Errorf("applying it again: %d replicas, recorded %q", *s.Spec.Replicas, s.Annotations[siskinv1.ReplicasAnnotation])
+	}
+}
+
+// TestPolicyHoldsDaemonSets : applying a held DaemonSet again, as git has it, leaves it without nodes; a new nodeSelector gets through,
+// also when git gives it up; and once it is released, nothing is added.
+func TestPolicyHoldsDaemonSets(t *testing.T) {
+	e := given(t)
+	ns := e.Namespace(t)
+	policed(t, e, ns)
+	asGit := func(nodes string) string {
+		text := strings.Replace(strings.Replace(deployment("3", ""), "kind: Deployment", "kind: DaemonSet", 1), "  replicas: 3\n", "", 1)
+		return strings.Replace(text, "spec: {containers", "spec: {"+nodes+"containers", 1)
+	}
+	read := func() *appsv1.DaemonSet {
+		t.Helper()
+		var d appsv1.DaemonSet
+		if err := e.API.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "finch"}, &d); err != nil {
+			t.Fatal(err)
+		}
+		return &d
+	}
+	nodes := func(why, disk string, fenced bool) {
+		t.Helper()
+		want := map[string]string{}
+		if disk != "" {
+			want["disk"] = disk
+		}
+		if fenced {
+			want[siskinv1.HeldAnnotation] = "true"
+		}
+		if got := read().Spec.Template.Spec.NodeSelector; len(got) != len(want) || got["disk"] != disk || got[siskinv1.HeldAnnotation] != want[siskinv1.HeldAnnotation] {
+			t.Errorf("%s: nodes %v, not %v", why, got, want)
+		}
+	}
+	hold := func(c *siskinv1.Canary, effect plan.Effect) {
+		t.Helper()
+		actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API), Memo: act.NewServiceMemo()}
+		if _, err := actor.Run(t.Context(), &observe.World{Canary: c, Target: read()}, []plan.Effect{effect}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &siskinv1.Canary{}
+	c.Name, c.Namespace, c.Spec.TargetRef.Kind = "finch", ns, "DaemonSet"
+
+	apply(t, e, ns, "git", asGit("nodeSelector: {disk: ssd}, "))
+	hold(c, plan.HoldTarget{Replicas: 1})
+	nodes("held", "ssd", true)
+	before := read()
+	apply(t, e, ns, "git", asGit("nodeSelector: {disk: ssd}, "))
+	if after := read(); after.Generation != before.Generation {
+		t.Errorf("applying it again changed it: %v", after.Spec.Template.Spec.NodeSelector)
+	}
+	apply(t, e, ns, "git", asGit("nodeSelector: {disk: nvme}, "))
+	nodes("another selector", "nvme", true)
+	apply(t, e, ns, "git", asGit(""))
+	nodes("git gives its selector up", "", true)
+	apply(t, e, ns, "git", asGit("nodeSelector: {disk: hdd}, "))
+	nodes("and has one again", "hdd", true)
+	hold(c, plan.ReleaseTarget{Replicas: 1})
+	nodes("released", "hdd", false)
+	if d := read(); len(d.Annotations) > 1 || d.Annotations[siskinv1.HeldAnnotation] != "" { // the DaemonSet controller has one of its own
+		t.Errorf("annotations %v", d.Annotations)
+	}
+	apply(t, e, ns, "git", asGit(""))
+	nodes("git owns its selector as before", "", false)
 }
 
 // TestPolicyHoldsServices : applying an adopted Service again keeps the role in its selector, and what git changes gets through.

@@ -58,9 +58,9 @@ func TestAnUnknownBuiltinIsATemplateError(t *testing.T) {
 }
 
 // podRegex takes the pattern of the pods out of a query.
-func podRegex(t *testing.T, workload string) *regexp.Regexp {
+func podRegex(t *testing.T, kind, workload string) *regexp.Regexp {
 	t.Helper()
-	q, err := metrics.Builtin(metrics.RequestDuration, metrics.KindApp, metrics.Subject{Namespace: "test", Workload: workload}, time.Minute)
+	q, err := metrics.Builtin(metrics.RequestDuration, metrics.KindApp, metrics.Subject{Namespace: "test", Kind: kind, Workload: workload}, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,10 +86,48 @@ func TestPodsAreToldApart(t *testing.T) {
 		"its primary":                           {long56 + "-canary", (long56 + "-primary-7d9c5b8f6d-")[:58] + "x2x4z", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if re := podRegex(t, c.workload); re.MatchString(c.pod) != c.want {
+			if re := podRegex(t, "Deployment", c.workload); re.MatchString(c.pod) != c.want {
 				t.Errorf("%s on %s: want %v", re, c.pod, c.want)
 			}
 		})
+	}
+}
+
+// W18: a pattern for the pods of Deployments matches those of a DaemonSet's primary, and not its canary's.
+func TestPodsOfOtherKindsAreToldApart(t *testing.T) {
+	long := strings.Repeat("y", 56)
+	for name, c := range map[string]struct {
+		kind, workload, pod string
+		want                bool
+	}{
+		"a DaemonSet's canary":           {"DaemonSet", "web-canary", "web-canary-x2x4z", true},
+		"a DaemonSet's primary":          {"DaemonSet", "web-canary", "web-primary-x2x4z", false},
+		"a DaemonSet's target":           {"DaemonSet", "web-canary", "web-x2x4z", false},
+		"a Deployment of the name":       {"DaemonSet", "web-canary", "web-canary-7d9c5b8f6d-x2x4z", false},
+		"a long name, cut by Kubernetes": {"DaemonSet", long + "-canary", (long + "-canary-")[:58] + "x2x4z", true},
+		"a StatefulSet's canary":         {"StatefulSet", "web-canary", "web-canary-12", true},
+		"a StatefulSet's primary":        {"StatefulSet", "web-canary", "web-primary-12", false},
+		"a DaemonSet of the name":        {"StatefulSet", "web-canary", "web-canary-x2x4z", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if re := podRegex(t, c.kind, c.workload); re.MatchString(c.pod) != c.want {
+				t.Errorf("%s on %s: want %v", re, c.pod, c.want)
+			}
+		})
+	}
+}
+
+func TestPodsOfAServiceAreNotGuessed(t *testing.T) {
+	subject := metrics.Subject{Namespace: "test", Kind: "Service", Service: "web-canary", Workload: "web-canary"}
+	if _, err := metrics.Builtin(metrics.RequestDuration, metrics.KindApp, subject, time.Minute); err == nil || !strings.Contains(err.Error(), "templateRef") {
+		t.Errorf("error %v", err)
+	}
+	for kind, want := range map[string]string{
+		metrics.KindTraefik: "test-web-canary-[0-9]+", metrics.KindIstio: `destination_service_name="web-canary"`,
+	} {
+		if q, err := metrics.Builtin(metrics.RequestSuccessRate, kind, subject, time.Minute); err != nil || !strings.Contains(q, want) || strings.Contains(q, "workload") {
+			t.Errorf("%s: %v, %s", kind, err, q)
+		}
 	}
 }
 

@@ -214,8 +214,11 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 }
 
 func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServices, out *Outcome) error {
+	if w.Canary.Spec.TargetRef.Kind == target.Service {
+		return a.turnedOff(ctx, w)
+	}
 	in := a.serviceInput(w)
-	if w.Target == nil && w.Primary == nil || w.Canary.Spec.TargetRef.Kind == target.Service {
+	if w.Target == nil && w.Primary == nil {
 		return nil
 	}
 	if e.Serving && w.Router != nil {
@@ -229,6 +232,14 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	w.Intent.Port = res.Port
 	a.Memo.remember(w, e.Serving)
 	return nil
+}
+
+// turnedOff makes the canary of a target that is a Service, leading nowhere: routes need it before there is anything on trial.
+func (a *Actor) turnedOff(ctx context.Context, w *observe.World) error {
+	if w.Trial != nil || w.Canary.Status.Stable == nil {
+		return nil
+	}
+	return a.clone(ctx, w, siskinv1.RoleCanary, w.Canary.Status.Stable.Revision, 0)
 }
 
 // serviceInput describes the pods: those of the target, or of the primary's snapshot when the target is gone.

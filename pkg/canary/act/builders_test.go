@@ -68,6 +68,7 @@ type stage struct {
 	patches []patch
 	refuse  func(obj client.Object) error // makes writes of an object fail
 	tried   []client.Object               // patches that were refused
+	tracker *observe.ConfigTracker
 }
 
 func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
@@ -93,7 +94,7 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 			return c.Patch(ctx, obj, p, opts...)
 		},
 	})}
-	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9"}
+	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter}
 	s.canary = &siskinv1.Canary{}
 	s.get(c.Name, s.canary)
 	return s
@@ -149,12 +150,19 @@ func (s *stage) snapshots() []string {
 // world is what is observed now.
 func (s *stage) world() *observe.World {
 	s.t.Helper()
-	o := &observe.Observer{Client: s.api, Routers: map[string]router.Router{"fake": s.router}, Default: "fake"}
+	o := &observe.Observer{Client: s.api, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", Config: s.tracker}
 	w, err := o.World(s.t.Context(), s.canary, s.router, s.router.Capabilities(s.t.Context(), s.canary))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return w
+}
+
+// snapshotOf is what the plan sees of a world.
+func (s *stage) snapshotOf(w *observe.World) plan.Snapshot {
+	s.t.Helper()
+	o := &observe.Observer{}
+	return o.Snapshot(w, plan.Spec{}, w.Canary.CreationTimestamp.Time, w.Canary.CreationTimestamp.Time)
 }
 
 // do carries effects out on what is observed now.

@@ -24,7 +24,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 	w.Revision = target.From(w.Target)
 	if w.Refused = target.Check(w.Target); w.Refused != nil || w.Canary.DeletionTimestamp != nil {
 		w.RevisionName = o.last(w)
-		return nil
+		return nil //nolint:nilerr // it is shown, and keeps rollouts from going forward
 	}
 	// What may be new is looked at twice: a revision is named by the Secrets as they are now, not as they were a poll ago.
 	for _, fresh := range []bool{false, true} {
@@ -37,7 +37,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 		}
 		if w.Refused != nil {
 			w.RevisionName = o.last(w)
-			return nil
+			return nil //nolint:nilerr // the same
 		}
 		if name, ok := o.names.get(w.Target.GetUID(), o.version(w)); ok {
 			w.RevisionName = name

@@ -293,7 +293,7 @@ func routeOf(w *World) plan.Route {
 func (o *Observer) servicesOf(w *World) plan.Services {
 	if w.Canary.Spec.TargetRef.Kind == target.Service { // its clones are the Services; there is no apex to move
 		begun := w.Canary.Status.Phase != "" && w.Canary.Status.Phase != siskinv1.PhaseInitializing
-		return plan.Services{Complete: true, Serving: begun || w.PrimaryEndpoints > 0, Restored: true}
+		return plan.Services{Complete: w.Trial != nil, Serving: begun || w.PrimaryEndpoints > 0, Restored: true}
 	}
 	var s plan.Services
 	apex := w.Live[w.Apex]

@@ -32,7 +32,28 @@ func Check(obj client.Object) *RefusedError {
 	if svc, ok := obj.(*corev1.Service); ok {
 		return checkService(svc)
 	}
-	return workloadOf(obj).refusal()
+	w := workloadOf(obj)
+	if refused := w.refusal(); refused != nil {
+		return refused
+	}
+	if w.parts().replicas == nil {
+		return hostPorts(obj, w.parts().template)
+	}
+	return nil
+}
+
+// hostPorts refuses pods of which a node can hold only one: primary and canary of a DaemonSet run on the same nodes.
+func hostPorts(obj client.Object, template *corev1.PodTemplateSpec) *RefusedError {
+	for _, c := range template.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.HostPort != 0 {
+				return &RefusedError{ReasonUnsupportedTarget, fmt.Sprintf(
+					"%s %s: container %s takes port %d of its node, so that primary and canary cannot run there together: reach it through a Service, "+
+						"without hostPort and hostNetwork", KindOf(obj), obj.GetName(), c.Name, p.HostPort)}
+			}
+		}
+	}
+	return nil
 }
 
 func onDelete(kind, name string) *RefusedError {

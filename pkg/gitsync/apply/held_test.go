@@ -1,10 +1,12 @@
 package apply
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/siskin-dev/siskin/pkg/gitsync/apply/applytest"
 )
@@ -99,6 +101,43 @@ func TestATargetThatIsHeldWhileItIsAppliedIsNotScaledUp(t *testing.T) {
 	mustApply(t, c, "two", deployment(t, "p:2", 3))
 	if n, recorded := replicas(t, c); n != 0 || recorded != "3" {
 		t.Errorf("replicas = %d, recorded %q, want 0 and 3", n, recorded)
+	}
+}
+
+// A DaemonSet is held by a node selector, which is one field to the API server, whoever wrote which part.
+func TestNodesOfAHeldTargetAreLeftAlone(t *testing.T) {
+	c := applytest.New(t)
+	daemon := func(image, nodes string) *unstructured.Unstructured {
+		return applytest.Object(t, `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: prod}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec: {`+nodes+`containers: [{name: app, image: "`+image+`"}]}
+`)
+	}
+	nodes := func() map[string]string {
+		live := c.Live(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "DaemonSet"}, "prod", "agent")
+		out, _, _ := unstructured.NestedStringMap(live.Object, "spec", "template", "spec", "nodeSelector")
+		return out
+	}
+	mustApply(t, c, "one", daemon("a:1", ""))
+	if got := nodes(); len(got) > 0 {
+		t.Fatalf("nodes %v of a DaemonSet that is not held", got)
+	}
+	c.As("siskin", applytest.Object(t, "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, namespace: prod, annotations: {siskin.dev/held: agent}}\nspec: {template: {spec: {nodeSelector: {siskin.dev/held: \"true\"}}}}\n"))
+	for i, git := range []string{"", "nodeSelector: {disk: ssd}, ", "nodeSelector: {disk: ssd}, ", ""} {
+		mustApply(t, c, "two", daemon(fmt.Sprintf("a:%d", i), git))
+		want := map[string]string{"siskin.dev/held": "true"}
+		if git != "" {
+			want["disk"] = "ssd"
+		}
+		if diff := cmp.Diff(want, nodes()); diff != "" {
+			t.Errorf("with %q in git: -want +got\n%s", git, diff)
+		}
 	}
 }
 

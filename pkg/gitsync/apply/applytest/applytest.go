@@ -59,6 +59,7 @@ func New(t *testing.T, objs ...client.Object) *Cluster {
 		{Version: "v1", Kind: "ConfigMap"}:                                                            meta.RESTScopeNamespace,
 		{Version: "v1", Kind: "Secret"}:                                                               meta.RESTScopeNamespace,
 		{Version: "v1", Kind: "Service"}:                                                              meta.RESTScopeNamespace,
+		{Group: "apps", Version: "v1", Kind: "DaemonSet"}:                                             meta.RESTScopeNamespace,
 		{Group: "apps", Version: "v1", Kind: "Deployment"}:                                            meta.RESTScopeNamespace,
 		{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler"}:                        meta.RESTScopeNamespace,
 		{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}:              meta.RESTScopeRoot,

@@ -1,0 +1,134 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+// TestConfiguration : a change of a ConfigMap or a Secret alone is released like code: step by step, judged, taken back, and back
+// again when git returns. Two apps that share a ConfigMap have copies of their own, and all of them go with the Canary.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{ConfigMap: "settings", Secret: "chaos"})
+	c := s.App.Canary(judged)
+	s.Apply(s.App.Deployment())
+	s.Apply(c)
+	missing := s.When(20*time.Second, stalled("ConfigMissing"))
+	if !strings.Contains(missing.Status.Message, "ConfigMap settings does not exist and is read by container app (env VERSION)") {
+		t.Errorf("message %q", missing.Status.Message)
+	}
+	configure(s, "1.0.0", "0", "")
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	other := *s
+	other.App.Name, other.App.Host, other.App.Secret = "other", "other-"+s.App.Host, ""
+	other.Start(other.App.Canary(brisk))
+	users := s.Users(100)
+
+	configure(s, "1.1.0", "0", "")
+	begun(s, 0)
+	begun(&other, 0)
+	good := endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	if sum := s.NobodyFailed("users of the good configuration", users, time.Time{}); sum.ByVersion["1.1.0"] == 0 || sum.ByVersion["1.0.0"] == 0 {
+		t.Errorf("nobody was moved: %v", sum)
+	}
+	endsAs(&other, siskinv1.PhaseSucceeded, time.Minute)
+
+	bad := time.Now()
+	configure(s, "1.2.0", "0.5", "")
+	begun(s, 1)
+	endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	s.NobodyFailed("users of the bad configuration", users, bad, "1.2.0")
+	serves(s, "1.1.0", s.App.Name+"-primary-", 10*time.Second)
+
+	configure(s, "1.1.0", "0", "")
+	// The ConfigMap is back at once; the Secret is looked at with it.
+	back := s.Phase(siskinv1.PhaseInitialized, 20*time.Second)
+	if back.Status.Stable.Revision != good.Status.Stable.Revision || back.Status.Rollout.ID != 2 {
+		t.Errorf("going back is no release: %+v", back.Status)
+	}
+	hidden(s)
+
+	configure(s, "1.1.0", "0", "new") // the Secret alone: nobody tells, it is looked at once a minute
+	s.When(80*time.Second, func(c *siskinv1.Canary) string {
+		if c.Status.Rollout.ID < 3 {
+			return "no rollout of the Secret"
+		}
+		return ""
+	})
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{}, "1.2.0")
+
+	remove(s)
+	gone(s)
+	copies(s, "other")
+	full(s, 1)
+}
+
+// configure writes what the app reads, as git would.
+func configure(s *fixtures.Story, version, ratio, extra string) {
+	s.Helper()
+	s.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Secret
+metadata: {name: chaos}
+stringData: {FAIL_RATIO: %q, EXTRA: %q}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {VERSION: %q}
+`, ratio, extra, version))
+}
+
+// hidden checks that no snapshot holds what is in the Secret.
+func hidden(s *fixtures.Story) {
+	s.Helper()
+	var list appsv1.ControllerRevisionList
+	if err := s.API.List(s.Context(), &list, client.InNamespace(s.NS), client.HasLabels{siskinv1.CanaryLabel}); err != nil {
+		s.Fatal(err)
+	}
+	if len(list.Items) == 0 {
+		s.Fatal("no snapshots")
+	}
+	for _, cr := range list.Items {
+		if text := string(cr.Data.Raw); strings.Contains(text, "0.5") || strings.Contains(text, "MC41") {
+			s.Errorf("snapshot %s holds a secret: %s", cr.Name, text)
+		}
+	}
+}
+
+// copies waits until only one Canary has copies.
+func copies(s *fixtures.Story, canary string) {
+	s.Helper()
+	cluster.Eventually(s, 30*time.Second, func(ctx context.Context) error {
+		var maps corev1.ConfigMapList
+		var secrets corev1.SecretList
+		for _, list := range []client.ObjectList{&maps, &secrets} {
+			if err := s.API.List(ctx, list, client.InNamespace(s.NS), client.HasLabels{siskinv1.CanaryLabel}); err != nil {
+				return err
+			}
+		}
+		n := 0
+		for _, cm := range maps.Items {
+			if cm.Labels[siskinv1.CanaryLabel] != canary {
+				return fmt.Errorf("ConfigMap %s is still there", cm.Name)
+			}
+			n++
+		}
+		if len(secrets.Items) > 0 || n == 0 {
+			return fmt.Errorf("%d copies of Secrets, %d of ConfigMaps", len(secrets.Items), n)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,260 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// judged is brisk with a check on what the gateway sees.
+const judged = `    interval: 3s
+    threshold: 1
+    stepWeights: [20, 50]
+    metrics:
+    - {name: request-success-rate, interval: 10s, thresholdRange: {min: 99}}`
+
+// TestDaemonSet : a DaemonSet is released like a Deployment, a bad version is taken back, git that applies it again brings no pod of it
+// up, and at the end it is as git wrote it.
+func TestDaemonSet(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Kind: target.DaemonSet})
+	// With one node, the new pod must come before the old one goes: that is the user's choice.
+	manifest := func() string {
+		return strings.NewReplacer("spec:\n  selector", "spec:\n  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}\n  selector",
+			"terminationGracePeriodSeconds", "nodeSelector: {kubernetes.io/os: linux}\n      terminationGracePeriodSeconds").Replace(s.App.Deployment())
+	}
+	s.Apply(manifest())
+	before := daemonSet(s, "")
+	s.Apply(s.App.Canary(judged))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	users := s.Users(100)
+	heldNodes(s)
+
+	s.App.Version = "1.1.0"
+	s.Apply(manifest())
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	if sum := s.NobodyFailed("users of the good release", users, time.Time{}); sum.ByVersion["1.1.0"] == 0 {
+		t.Error("nobody saw the new version")
+	}
+	bad := time.Now()
+	s.App.Version, s.App.FailRatio = "1.2.0", "0.5"
+	s.Apply(manifest())
+	begun(s, 1)
+	endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	s.NobodyFailed("users of the bad release", users, bad, "1.2.0")
+	serves(s, "1.1.0", s.App.Name+"-primary-", 10*time.Second)
+	heldNodes(s)
+
+	// As a GitOps tool does it: on the server's side, with force.
+	applied(s, manifest())
+	heldNodes(s)
+
+	s.App.Version, s.App.FailRatio = "1.1.0", ""
+	s.Apply(manifest())
+	remove(s)
+	clonesGone(s, &appsv1.DaemonSet{})
+	after := daemonSet(s, "")
+	if fmt.Sprint(after.Spec.Template.Spec.NodeSelector) != fmt.Sprint(before.Spec.Template.Spec.NodeSelector) || after.Status.NumberAvailable != 1 {
+		t.Errorf("the target was not given back: nodes %v, %d available", after.Spec.Template.Spec.NodeSelector, after.Status.NumberAvailable)
+	}
+	unmarked(s, after)
+	serves(s, "1.1.0", s.App.Name+"-", 10*time.Second)
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{}, "1.2.0")
+}
+
+// TestStatefulSet : one without volume claims is released like a Deployment, and given back; one with them is refused.
+func TestStatefulSet(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Kind: target.StatefulSet, Replicas: 2})
+	s.Apply(strings.ReplaceAll(strings.Replace(s.App.Service(), "\nspec:\n", "\nspec:\n  clusterIP: None\n", 1), "name: "+s.App.Name, "name: "+s.App.Name+"-pods"))
+	s.Start(s.App.Canary(judged))
+	users := s.Users(100)
+	s.Release("1.1.0")
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, 90*time.Second)
+	var set appsv1.StatefulSet
+	cluster.Eventually(t, 30*time.Second, func(ctx context.Context) error {
+		err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &set)
+		if err == nil && (*set.Spec.Replicas != 0 || set.Status.Replicas != 0) {
+			err = fmt.Errorf("the target has %d replicas, %d pods", *set.Spec.Replicas, set.Status.Replicas)
+		}
+		return err
+	})
+	if set.Annotations[siskinv1.ReplicasAnnotation] != "2" {
+		t.Errorf("recorded %q", set.Annotations[siskinv1.ReplicasAnnotation])
+	}
+	serves(s, "1.1.0", s.App.Name+"-primary-", 10*time.Second)
+	remove(s)
+	clonesGone(s, &appsv1.StatefulSet{})
+	if err := s.API.Get(t.Context(), client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &set); err != nil || *set.Spec.Replicas != 2 || set.Status.AvailableReplicas != 2 {
+		t.Errorf("the target was not given back: %v, %+v", err, set.Status)
+	}
+	unmarked(s, &set)
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{})
+
+	stateful, _ := story(t, fixtures.App{Kind: target.StatefulSet})
+	stateful.Apply(stateful.App.Deployment() + `  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`)
+	stateful.Apply(stateful.App.Canary(brisk))
+	c := stateful.When(20*time.Second, stalled(target.ReasonUnsupportedTarget))
+	if !strings.Contains(c.Status.Message, "volumeClaimTemplates") {
+		t.Errorf("message %q", c.Status.Message)
+	}
+}
+
+// TestServiceTarget : the pods are the user's, who moves a Service from one version to the next by its selector. The gateway's
+// traffic follows step by step; the Service itself is left alone, and gets all the traffic when the Canary goes.
+func TestServiceTarget(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{})
+	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {
+		app := s.App
+		app.Name, app.Version = "pods-"+version[2:3], version
+		if version == "1.2.0" {
+			app.FailRatio = "0.5"
+		}
+		s.Apply(app.Deployment())
+	}
+	service := func(pods string) string {
+		return strings.Replace(s.App.Service(), "{app: "+s.App.Name+"}", "{app: "+pods+"}", 1)
+	}
+	s.Apply(service("pods-0"))
+	s.App.Kind = target.Service
+	s.Apply(strings.Replace(s.App.Canary(judged), "    targetPort: http\n", "", 1))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	var before corev1.Service
+	key := client.ObjectKey{Namespace: s.NS, Name: s.App.Name}
+	if err := s.API.Get(t.Context(), key, &before); err != nil {
+		t.Fatal(err)
+	}
+	users := s.Users(100)
+	s.Apply(service("pods-1"))
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	if sum := s.NobodyFailed("users of the good release", users, time.Time{}); sum.ByVersion["1.1.0"] == 0 || sum.ByVersion["1.0.0"] == 0 {
+		t.Errorf("the traffic was not moved: %v", sum)
+	}
+	var trial corev1.Service
+	s.When(20*time.Second, func(*siskinv1.Canary) string {
+		if err := s.API.Get(t.Context(), client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-canary"}, &trial); err != nil {
+			return err.Error()
+		}
+		if trial.Annotations[siskinv1.HeldAnnotation] == "" || trial.Spec.Selector[siskinv1.HeldAnnotation] == "" {
+			return "the canary still leads somewhere"
+		}
+		return ""
+	})
+	bad := time.Now()
+	s.Apply(service("pods-2"))
+	begun(s, 1)
+	endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	s.NobodyFailed("users of the bad release", users, bad, "1.2.0")
+	s.Apply(service("pods-1"))
+	s.Phase(siskinv1.PhaseInitialized, 20*time.Second)
+	remove(s)
+	clonesGone(s, &corev1.Service{})
+	routeLeadsHome(s)
+	var after corev1.Service
+	if err := s.API.Get(t.Context(), key, &after); err != nil {
+		t.Fatal(err)
+	}
+	after.Spec.Selector = before.Spec.Selector
+	if diff := cmp.Diff(before.Spec, after.Spec); diff != "" || len(after.OwnerReferences) > 0 {
+		t.Errorf("the Service is not as it was: owners %v, spec -was +is\n%s", after.OwnerReferences, diff)
+	}
+	unmarked(s, &after)
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{}, "1.2.0")
+}
+
+func daemonSet(s *fixtures.Story, suffix string) *appsv1.DaemonSet {
+	s.Helper()
+	var d appsv1.DaemonSet
+	if err := s.API.Get(s.Context(), client.ObjectKey{Namespace: s.NS, Name: s.App.Name + suffix}, &d); err != nil {
+		s.Fatal(err)
+	}
+	return &d
+}
+
+// heldNodes waits until the target has no pod, and checks that the primary has.
+func heldNodes(s *fixtures.Story) {
+	s.Helper()
+	cluster.Eventually(s, 45*time.Second, func(context.Context) error {
+		d := daemonSet(s, "")
+		if st := d.Status; st.DesiredNumberScheduled != 0 || st.CurrentNumberScheduled != 0 || st.NumberMisscheduled != 0 || st.ObservedGeneration != d.Generation {
+			return fmt.Errorf("the target still has pods: %+v, nodes %v", st, d.Spec.Template.Spec.NodeSelector)
+		}
+		return nil
+	})
+	if n := daemonSet(s, "-primary").Status.NumberAvailable; n != 1 {
+		s.Errorf("the primary has %d available pods", n)
+	}
+}
+
+// applied applies a manifest as GitOps tools do.
+func applied(s *fixtures.Story, manifest string) {
+	s.Helper()
+	file := filepath.Join(s.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	out, err := s.Kubectl(s.Context(), "-n", s.NS, "apply", "--server-side", "--force-conflicts", "--field-manager=git", "-f", file)
+	if err != nil {
+		s.Fatalf("%v: %s", err, out)
+	}
+}
+
+// clonesGone waits until the clones of a kind are gone.
+func clonesGone(s *fixtures.Story, kind client.Object) {
+	s.Helper()
+	cluster.Eventually(s, time.Minute, func(ctx context.Context) error {
+		for _, role := range []string{"-primary", "-canary"} {
+			if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + role}, kind); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("%T %s is still there (%v): %v", kind, s.App.Name+role, err, kind) //nolint:errorlint // nil when it is there
+			}
+		}
+		return nil
+	})
+}
+
+// unmarked checks that nothing of Siskin is left on an object.
+func unmarked(s *fixtures.Story, obj client.Object) {
+	s.Helper()
+	for key := range obj.GetAnnotations() {
+		if strings.HasPrefix(key, "siskin.dev/") {
+			s.Errorf("%T %s still has annotation %s", obj, obj.GetName(), key)
+		}
+	}
+}
+
+// stalled waits for a reason why a person must act.
+func stalled(reason string) func(*siskinv1.Canary) string {
+	return func(c *siskinv1.Canary) string {
+		for _, cond := range c.Status.Conditions {
+			if cond.Type == siskinv1.ConditionStalled && cond.Reason == reason {
+				return ""
+			}
+		}
+		return "not stalled: " + reason
+	}
+}
