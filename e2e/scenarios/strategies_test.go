@@ -140,9 +140,7 @@ func TestABTest(t *testing.T) {
 			endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 			everybody.Stop()
 			s.NobodyFailed("everybody", everybody, time.Time{})
-			if rules := route(s).Spec.Rules; len(rules) != 1 {
-				t.Errorf("the audience's rule is left: %+v", rules)
-			}
+			plain(s)
 		})
 	}
 }
@@ -311,9 +309,20 @@ func undrawn(s *fixtures.Story, users map[*visitor]string) {
 		}
 		return nil
 	})
-	if rules := route(s).Spec.Rules; len(rules) != 1 || len(rules[0].BackendRefs[0].Filters)+len(rules[0].BackendRefs[1].Filters) > 0 {
-		s.Errorf("rules for cookies are left: %+v", rules)
-	}
+	plain(s)
+}
+
+// plain waits until the route has one rule, which sends all to the primary and gives nobody a cookie.
+func plain(s *fixtures.Story) {
+	s.Helper()
+	cluster.Eventually(s, 10*time.Second, func(context.Context) error {
+		rules := route(s).Spec.Rules
+		refs := rules[0].BackendRefs
+		if len(rules) != 1 || len(refs) != 2 || *refs[0].Weight != 100 || len(refs[0].Filters)+len(refs[1].Filters)+len(rules[0].Filters) > 0 {
+			return fmt.Errorf("a rollout's rules are left: %+v", rules)
+		}
+		return nil
+	})
 }
 
 // TestMirrorIsRefused : Traefik accepts a route that mirrors and answers 500 to its requests. Siskin reads from its GatewayClass that it
