@@ -92,6 +92,25 @@ func TestRole(t *testing.T) {
 	}
 }
 
+// TestNoInstallLooksThroughSecrets : neither in a namespace nor in the whole cluster. GitSync's binding to cluster-admin, which is an
+// object of its own, is not part of this role; package installs asks the same of the namespaced install.
+func TestNoInstallLooksThroughSecrets(t *testing.T) {
+	c, ns := canaryOnly(t, given(t))
+	for _, where := range []string{ns, "kube-system", ""} {
+		for _, verb := range []string{"list", "watch", "deletecollection"} {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: where, Resource: "secrets", Verb: verb},
+			}}
+			if err := c.Create(t.Context(), review); err != nil {
+				t.Fatal(err)
+			}
+			if review.Status.Allowed {
+				t.Errorf("%s of Secrets in %q is allowed", verb, where)
+			}
+		}
+	}
+}
+
 // TestRoleCannotListSecrets : the same, asked of the API itself.
 func TestRoleCannotListSecrets(t *testing.T) {
 	c, ns := canaryOnly(t, given(t))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -127,7 +128,7 @@ func (r *Reconciler) refuse(ctx context.Context, c *siskinv1.Canary, v *rival) (
 	now := r.Clock.Now().UTC()
 	next := report.Refused(&c.Status, c.Generation, v.reason(), v.message(), metav1.NewTime(now))
 	news := report.Compare(&c.Status, &next) == report.Decision
-	later, err := r.store(ctx, c, &next, now)
+	later, err := r.store(ctx, c, &next, now, time.Time{})
 	if err != nil {
 		return reconcile.Result{}, err
 	}

@@ -221,6 +221,35 @@ func TestATextAloneWaitsForCompany(t *testing.T) {
 	})
 }
 
+// TestTextsOfAStepGoAlongWithItsDecision : a step of 30 s costs one write of the status, whatever its texts do meanwhile.
+func TestTextsOfAStepGoAlongWithItsDecision(t *testing.T) {
+	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.Analysis.Interval = "30s" }), func(s *stage) {
+		t := s.t
+		s.until(siskinv1.PhaseInitialized)
+		s.image("web:2")
+		for s.canary().Status.CanaryWeight == 0 {
+			s.kubelet()
+			if res := s.pass(); res.RequeueAfter > 0 {
+				s.sleep(res.RequeueAfter)
+			}
+		}
+		s.pass() // the route is confirmed
+		s.quiet()
+		before := s.canary().Status.Step.EndsAt.Time
+		for s.clock.Now().Before(before.Add(-time.Second)) {
+			res := s.pass()
+			if res.RequeueAfter <= 0 {
+				t.Fatalf("nobody looks again before the step ends: %v", res)
+			}
+			s.sleep(min(res.RequeueAfter, time.Second))
+		}
+		if s.stored != 0 {
+			t.Errorf("%d writes during a step: %+v", s.stored, s.canary().Status)
+		}
+		s.until(siskinv1.PhaseSucceeded)
+	})
+}
+
 func TestATextThatPassesIsNeverWritten(t *testing.T) {
 	play(t, newCanary(), func(s *stage) {
 		t := s.t

@@ -31,8 +31,12 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// textDelay is how long a change of texts alone must last before it costs a write of its own.
-const textDelay = 15 * time.Second
+const (
+	// textDelay is how long a change of texts alone must last before it costs a write of its own.
+	textDelay = 15 * time.Second
+	// company is how soon a step must end for texts to wait for its decision, which is written anyway.
+	company = time.Minute
+)
 
 // doubtAgain is how soon a read of configuration that failed is tried again.
 const doubtAgain = 10 * time.Second
@@ -179,7 +183,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 		Evidence: w.Observation.Evidence.String(), Describe: describer(w),
 	})
 	stuck := r.newlyStalled(c, d)
-	later, err := r.store(ctx, c, &next, s.Now)
+	later, err := r.store(ctx, c, &next, s.Now, d.Next.CheckAt)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -333,14 +337,17 @@ func invalid(err error) bool {
 	return errors.As(err, &spec) || errors.As(err, &route)
 }
 
-// store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay; the time left is
-// returned.
-func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now time.Time) (time.Duration, error) {
+// store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay, or with the next decision
+// if a step ends soon, at the time due; the time left is returned.
+func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now, due time.Time) (time.Duration, error) {
 	switch report.Compare(&c.Status, next) {
 	case report.Same:
 		r.Teller.textSettled(c.UID)
 		return 0, nil
 	case report.Text:
+		if due.After(now) && due.Before(now.Add(company)) {
+			return due.Sub(now), nil
+		}
 		if left := r.Teller.textDue(c.UID, now); left > 0 {
 			return left, nil
 		}
