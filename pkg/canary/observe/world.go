@@ -263,7 +263,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	if w.Target != nil {
 		s.Target = targetOf(w)
 	}
-	s.Request, s.RequestedBy = w.Canary.Annotations[siskinv1.RequestAnnotation], w.Canary.Annotations[siskinv1.RequestedByAnnotation]
+	s.Request, s.RequestedBy = requestOf(w.Canary)
 	s.Kept = slices.Sorted(maps.Keys(w.Snapshots))
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)

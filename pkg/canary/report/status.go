@@ -20,8 +20,15 @@ const HistoryLimit = 10
 // event with a longer note.
 const maxMessage = 1024
 
-// ReasonSuspended is the reason of the conditions of a suspended Canary.
-const ReasonSuspended = "Suspended"
+// Reasons of the conditions that are no phases.
+const (
+	// ReasonSuspended : the Canary is suspended.
+	ReasonSuspended = "Suspended"
+	// ReasonPaused : a person or a step holds the rollout, which goes on being judged.
+	ReasonPaused = "Paused"
+	// ReasonRolledBack : the last rollout was taken back.
+	ReasonRolledBack = "RolledBack"
+)
 
 // Input is what a status is made of.
 type Input struct {
@@ -51,6 +58,9 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	st.WaitingFor = nil
 	for _, w := range d.WaitingFor {
 		st.WaitingFor = append(st.WaitingFor, clip(w))
+	}
+	if st.Request != nil {
+		st.Request.Message = clip(st.Request.Message)
 	}
 	for i := range st.Checks {
 		st.Checks[i].Message = clip(st.Checks[i].Message)
@@ -125,8 +135,11 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" {
 		ready = metav1.ConditionTrue
 	}
-	if z.Phase == plan.Failed {
-		reason = "RolledBack"
+	switch {
+	case z.Phase == plan.Failed:
+		reason = ReasonRolledBack
+	case !s.Spec.Suspend && z.Phase.OnTrial() && (z.Paused || s.Now.Before(z.PausedUntil)):
+		reason = ReasonPaused
 	}
 	if d.Stalled != "" {
 		reason = d.Stalled
