@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -61,32 +60,13 @@ func annotated(t *testing.T, c client.Client, namespace string, annotations map[
 	return canary.Annotations
 }
 
-// stamped waits until the policies on requests are in force.
-func stamped(t *testing.T, e *fixtures.Env, namespace string) {
-	t.Helper()
-	cluster.Eventually(t, 20*time.Second, func(ctx context.Context) error {
-		u := unstructuredIn(parsed(t, bare), namespace)
-		u.SetName("probe")
-		u.SetAnnotations(map[string]string{siskinv1.RequestAnnotation: "abort@1"})
-		if err := e.API.Create(ctx, u, client.DryRunAll); err != nil {
-			return err
-		}
-		by := u.GetAnnotations()[siskinv1.RequestedByAnnotation]
-		u = unstructuredIn(parsed(t, bare), namespace)
-		u.SetName("probe")
-		u.SetAnnotations(map[string]string{siskinv1.RequestAnnotation: "nonsense@1"})
-		if err := e.API.Create(ctx, u, client.DryRunAll); by == "" || err == nil {
-			return errors.New("the policies are not in force yet")
-		}
-		return nil
-	})
-}
-
 // TestPolicyStampsRequests : who asked is who wrote the request, whatever they or others write.
 func TestPolicyStampsRequests(t *testing.T) {
 	e := given(t)
 	ns := e.Namespace(t)
-	stamped(t, e, ns)
+	if err := e.StampRequests(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	ann, bob := as(t, e, "ann"), as(t, e, "bob")
 	const request, by = siskinv1.RequestAnnotation, siskinv1.RequestedByAnnotation
 	u := unstructuredIn(parsed(t, bare), ns)
@@ -153,7 +133,9 @@ func TestPolicyStampsRequests(t *testing.T) {
 func TestPolicyRefusesNonsense(t *testing.T) {
 	e := given(t)
 	ns := e.Namespace(t)
-	stamped(t, e, ns)
+	if err := e.StampRequests(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	apply(t, e, ns, "git", bare)
 	for value, want := range map[string]string{
 		"promote": "", "abort@1": "", "retry@x y": "", " pause@1": "", "resume @1": "", "rollback": "", "rollback@": "", "rollback@1@2": "",

@@ -59,7 +59,7 @@ func given(t *testing.T) (*fixtures.Env, *fixtures.Receiver) {
 			Traefik: true, Prometheus: true, Slack: true, Git: true, MetricsAPI: true, CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
 		})
 		if world.err == nil { // who asked is stamped, as docs tell users to install it
-			world.err = world.env.ApplyFile(ctx, "kustomize/components/admission-policies/requests.yaml")
+			world.err = world.env.StampRequests(ctx)
 		}
 	})
 	if world.err != nil {

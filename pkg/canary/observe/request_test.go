@@ -5,9 +5,14 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
 func TestRequests(t *testing.T) {
@@ -29,6 +34,35 @@ func TestRequests(t *testing.T) {
 		s := (&observe.Observer{}).Snapshot(w, plan.Spec{}, now, time.Time{})
 		if s.Request != tc.wantRequest || s.RequestedBy != tc.wantBy {
 			t.Errorf("%s: %s: %q by %q", name, tc.reason, s.Request, s.RequestedBy)
+		}
+	}
+}
+
+// People choose among the kept revisions: newest first, and none whose configuration was not copied.
+func TestKeptRevisions(t *testing.T) {
+	config := &target.Config{Items: []target.Item{{Kind: "Secret", Name: "keys", Hash: "abc", Copy: "keys-abc"}}}
+	w := &observe.World{Canary: canary(), Snapshots: map[string]*appsv1.ControllerRevision{}}
+	for i, r := range []struct {
+		name, copied string
+		config       *target.Config
+	}{
+		{name: "first"}, {name: "copied", config: config, copied: "true"}, {name: "half", config: config}, {name: "last"},
+	} {
+		cr, err := target.Snapshot(w.Canary, r.name, int64(i+9), target.Revision{Config: r.config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.copied != "" {
+			cr.Annotations = map[string]string{siskinv1.CopiedAnnotation: r.copied}
+		}
+		w.Snapshots[r.name] = cr
+	}
+	w.Snapshots["broken"] = &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: "broken"}, Data: runtime.RawExtension{Raw: []byte("{")}}
+	for request, want := range map[string]string{"rollback@1": "last copied first", "": "last half copied first broken"} {
+		w.Canary.Annotations = map[string]string{siskinv1.RequestAnnotation: request}
+		got := (&observe.Observer{}).Snapshot(w, plan.Spec{}, now, time.Time{}).Kept
+		if strings.Join(got, " ") != want {
+			t.Errorf("asked for %q: kept %v, want %s", request, got, want)
 		}
 	}
 }

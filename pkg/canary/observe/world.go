@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -264,7 +263,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 		s.Target = targetOf(w)
 	}
 	s.Request, s.RequestedBy = requestOf(w.Canary)
-	s.Kept = slices.Sorted(maps.Keys(w.Snapshots))
+	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)
 	s.Scaler = scalerOf(w, s.State)

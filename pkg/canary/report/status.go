@@ -127,22 +127,10 @@ func underWay(p plan.Phase) bool { return p.OnTrial() || p == plan.Waiting || p 
 // conditions sets Ready, Reconciling and Stalled by the rules of kstatus, and Promoted as Flagger's users know it.
 func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	z := d.Next
-	reason := string(z.Phase)
-	if s.Spec.Suspend {
-		reason = ReasonSuspended
-	}
+	reason := reasonOf(d, s)
 	ready := metav1.ConditionFalse
 	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" {
 		ready = metav1.ConditionTrue
-	}
-	switch {
-	case z.Phase == plan.Failed:
-		reason = ReasonRolledBack
-	case !s.Spec.Suspend && z.Phase.OnTrial() && (z.Paused || s.Now.Before(z.PausedUntil)):
-		reason = ReasonPaused
-	}
-	if d.Stalled != "" {
-		reason = d.Stalled
 	}
 	message := st.Message
 	if message == "" {
@@ -160,6 +148,22 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	stalled := d.Stalled != "" || z.Phase == plan.Failed
 	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
 	set(siskinv1.ConditionPromoted, promoted(z), cmp.Or(string(z.Phase), ReasonSuspended))
+}
+
+// reasonOf is the reason of Ready, Reconciling and Stalled: what a person must act on goes first, then what holds the rollout.
+func reasonOf(d plan.Decision, s plan.Snapshot) string {
+	z := d.Next
+	switch {
+	case d.Stalled != "":
+		return d.Stalled
+	case z.Phase == plan.Failed:
+		return ReasonRolledBack
+	case s.Spec.Suspend:
+		return ReasonSuspended
+	case z.Phase.OnTrial() && (z.Paused || s.Now.Before(z.PausedUntil)):
+		return ReasonPaused
+	}
+	return string(z.Phase)
 }
 
 func setOrDrop(st *siskinv1.CanaryStatus, kind string, on bool, set func(string)) {
