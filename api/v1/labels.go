@@ -14,6 +14,8 @@ const (
 
 	// WrittenByAnnotation tells, on snapshots, the version of the API server that wrote the content.
 	WrittenByAnnotation = "siskin.dev/written-by"
+	// ImageAnnotation lists, on snapshots, the images of the containers, for people.
+	ImageAnnotation = "siskin.dev/image"
 	// RevisionAnnotation names, on clones, the snapshot (ControllerRevision) whose pod template they run.
 	RevisionAnnotation = "siskin.dev/revision"
 	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.

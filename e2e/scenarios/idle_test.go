@@ -18,8 +18,8 @@ import (
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
-// TestIdle : a Canary that has been promoted and one that was taken back cost nothing: in 30 s Siskin does nothing but renew its
-// lease.
+// TestIdle : a Canary that has been promoted, one that was taken back and one that is frozen, after an answered request, cost nothing: in
+// 30 s Siskin does nothing but renew its lease.
 func TestIdle(t *testing.T) {
 	good, r := story(t, fixtures.App{Name: "good"})
 	good.Apply(good.App.Deployment())
@@ -35,6 +35,12 @@ func TestIdle(t *testing.T) {
 	begun(bad, 0)
 	endsAs(good, siskinv1.PhaseSucceeded, time.Minute)
 	endsAs(bad, siskinv1.PhaseFailed, time.Minute)
+	frozen, _ := story(t, fixtures.App{Name: "frozen"})
+	r.Set(frozen.NS+"/rollout", fixtures.No)
+	frozen.Start(frozen.App.Canary(gated(frozen, r, "rollout") + "\n    onFailure: Freeze"))
+	frozen.Release("1.1.0")
+	frozen.Phase(siskinv1.PhaseFrozen, time.Minute)
+	frozen.Refused("pause@1", "nothing can be paused in phase Frozen")
 	for _, s := range []*fixtures.Story{good, bad} {
 		drained(s)
 	}

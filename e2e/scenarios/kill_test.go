@@ -100,6 +100,23 @@ const (
 // takeOver kills Siskin and waits until its successor leads.
 func takeOver(t *testing.T, e *fixtures.Env, how death) time.Duration {
 	t.Helper()
+	killed := die(t, e, how)
+	var lease coordinationv1.Lease
+	cluster.Eventually(t, 45*time.Second, func(ctx context.Context) error {
+		if err := e.API.Get(ctx, client.ObjectKey{Namespace: fixtures.SiskinNamespace, Name: "siskin.dev"}, &lease); err != nil {
+			return fmt.Errorf("reading the lease: %w", err)
+		}
+		if renewed := lease.Spec.RenewTime; renewed == nil || !renewed.After(killed) {
+			return fmt.Errorf("nobody has led since: %+v", lease.Spec)
+		}
+		return nil
+	})
+	return time.Since(killed)
+}
+
+// die kills Siskin and returns when that was.
+func die(t testing.TB, e *fixtures.Env, how death) time.Time {
+	t.Helper()
 	ctx := t.Context()
 	pod, err := e.SiskinPod(ctx)
 	if err != nil {
@@ -121,14 +138,5 @@ func takeOver(t *testing.T, e *fixtures.Env, how death) time.Duration {
 			t.Fatal(err)
 		}
 	}
-	cluster.Eventually(t, 45*time.Second, func(ctx context.Context) error {
-		if err := e.API.Get(ctx, client.ObjectKeyFromObject(lease), lease); err != nil {
-			return fmt.Errorf("reading the lease: %w", err)
-		}
-		if renewed := lease.Spec.RenewTime; renewed == nil || !renewed.After(killed) {
-			return fmt.Errorf("nobody has led since: %+v", lease.Spec)
-		}
-		return nil
-	})
-	return time.Since(killed)
+	return killed
 }

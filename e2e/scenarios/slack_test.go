@@ -159,3 +159,35 @@ func messages(ctx context.Context, s *fixtures.Story, whom string) []string {
 	}
 	return out
 }
+
+// TestPeopleInSlack : what a person asked for is told in their channel, with who it was; each pause anew.
+func TestPeopleInSlack(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{})
+	s.Apply(slack(s))
+	s.Start(s.App.Canary(slow + "\n    alerts:" + alert("team", "info")))
+	s.Release("1.1.0")
+	s.Weight(20, 40*time.Second)
+	for _, request := range []string{"pause@1", "resume@2", "pause@3", "promote@4"} {
+		s.Accepted(request)
+	}
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	s.Accepted("rollback@5")
+	for _, words := range [][]string{
+		{"Paused", "ann paused the rollout of revision", "80/20"},
+		{"Resumed", "ann resumed"},
+		{"Promotion requested", "ann asked for the promotion"},
+		{"Direct rollout", "ann asked for revision", ":1.0.0"},
+	} {
+		told(s, words[0], "to-team", append(words, "Asked by", `"value":"ann"`)...)
+	}
+	paused := 0
+	for _, m := range messages(t.Context(), s, "to-team") {
+		if strings.Contains(m, "ann paused the rollout") {
+			paused++
+		}
+	}
+	if paused != 2 {
+		t.Errorf("two pauses were told %d times", paused)
+	}
+}

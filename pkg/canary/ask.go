@@ -99,8 +99,8 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
 					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now,
 				}
-				if q.Primary { // all that is asked of the canary is asked of the primary, since it took the traffic
-					in.Names, in.TrafficAt = in.Names.OfPrimary(), s.State.Since
+				if q.Primary { // all that is asked of the canary is asked of the primary
+					in.Names, in.TrafficAt = in.Names.OfPrimary(), bakedFrom(s)
 				}
 				return a.Pool.Ask(who, key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
 			}
@@ -114,6 +114,13 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 		}
 	}
 	return plan.Answer{Verdict: plan.Inconclusive, Message: fmt.Sprintf("%s %s is not in the spec any more", q.Kind, q.Name)}, true
+}
+
+// bakedFrom is since when the primary's metrics are those of the promoted revision. Queries begin to count at the last scrape before
+// their window, and what the version before did until the promotion must not be held against this one: its failures may be what it
+// mends. So a part of the first interval is left out, in which a scrape comes.
+func bakedFrom(s *plan.Snapshot) time.Time {
+	return s.State.Since.Add(min(s.Spec.Interval, s.Spec.Bake) / 4)
 }
 
 func (a *Asker) metric(ctx context.Context, in metrics.Input) plan.Answer {

@@ -139,7 +139,7 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 	if err != nil {
 		return err
 	}
-	cr.Annotations = map[string]string{siskinv1.WrittenByAnnotation: a.ServerVersion}
+	cr.Annotations = a.notes(w.Revision)
 	if have := w.Snapshots[name]; have != nil {
 		cr = have.DeepCopy() // it was taken, but not all that it refers to was copied
 	} else if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {

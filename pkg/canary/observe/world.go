@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -263,8 +262,8 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	if w.Target != nil {
 		s.Target = targetOf(w)
 	}
-	s.Request, s.RequestedBy = w.Canary.Annotations[siskinv1.RequestAnnotation], w.Canary.Annotations[siskinv1.RequestedByAnnotation]
-	s.Kept = slices.Sorted(maps.Keys(w.Snapshots))
+	s.Request, s.RequestedBy = requestOf(w.Canary)
+	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)
 	s.Services = o.servicesOf(w)
 	s.Scaler = scalerOf(w, s.State)

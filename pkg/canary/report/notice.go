@@ -36,8 +36,15 @@ func EventText(n plan.Notice, r siskinv1.RevisionStatus) string {
 
 // Message makes the message to people's channels of a notice.
 func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) notifier.Message {
+	asked, by := "", ""
+	if z.Request.Accepted { // what people ask for may bring the same about once more: that is news
+		asked = z.Request.Value
+	}
+	if z.Request.Accepted && z.Request.At.Equal(now) {
+		by = z.Request.By
+	}
 	m := notifier.Message{
-		Key:      fmt.Sprintf("%s/%d/%d/%s/%s", canary.UID, z.Rollout, z.Step, n.Revision, n.Reason),
+		Key:      fmt.Sprintf("%s/%d/%d/%s/%s/%s", canary.UID, z.Rollout, z.Step, n.Revision, n.Reason, asked),
 		Severity: siskinv1.AlertSeverity(n.Severity),
 		Title:    fmt.Sprintf("%s/%s: %s", canary.Namespace, canary.Spec.TargetRef.Name, title(n.Reason)),
 		Text:     n.Message,
@@ -54,6 +61,7 @@ func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.Re
 		add("Value", n.Result.Value, true)
 		add("Limit", n.Result.Limit, true)
 	}
+	add("Asked by", by, true)
 	add("Revision", n.Revision, true)
 	add("Image", r.Image, true)
 	add("Commit", shortCommit(r.Commit), true)

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestMessage(t *testing.T) {
 		Result: &plan.Result{Name: "error-rate", Kind: "metric", Answer: plan.Answer{Verdict: plan.Fail, Value: "17 %", Limit: "<= 1 %"}},
 	}
 	want := notifier.Message{
-		Key: "u/3/2/r2/RollingBack", Severity: siskinv1.SeverityError, Title: "shop/web: Rolling back", Text: n.Message,
+		Key: "u/3/2/r2/RollingBack/", Severity: siskinv1.SeverityError, Title: "shop/web: Rolling back", Text: n.Message,
 		Canary: types.NamespacedName{Namespace: "shop", Name: "web-canary"}, Time: now,
 		Fields: []notifier.Field{
 			{Name: "Check", Value: "error-rate", Short: true},
@@ -93,6 +94,18 @@ func TestMessage(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, report.Message(c, plan.State{Rollout: 3, Step: 2}, n, r, now)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+
+	asking := plan.State{Rollout: 3, Step: 2, Request: plan.Reply{Value: "abort@1", By: "bob", Accepted: true, At: now}}
+	if m := report.Message(c, asking, n, r, now); m.Key != "u/3/2/r2/RollingBack/abort@1" || !slices.Contains(m.Fields, notifier.Field{Name: "Asked by", Value: "bob", Short: true}) {
+		t.Errorf("who asked is told: %+v", m)
+	}
+	later := report.Message(c, asking, n, r, now.Add(time.Second))
+	asking.Request.Accepted = false
+	for _, m := range []notifier.Message{later, report.Message(c, asking, n, r, now)} {
+		if slices.ContainsFunc(m.Fields, func(f notifier.Field) bool { return f.Name == "Asked by" }) {
+			t.Errorf("nobody asked for this: %+v", m)
+		}
 	}
 
 	bare := report.Message(c, plan.State{}, plan.Notice{Reason: "Terminating", Severity: plan.Info, Message: "bye"}, siskinv1.RevisionStatus{}, now)

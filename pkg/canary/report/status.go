@@ -20,8 +20,15 @@ const HistoryLimit = 10
 // event with a longer note.
 const maxMessage = 1024
 
-// ReasonSuspended is the reason of the conditions of a suspended Canary.
-const ReasonSuspended = "Suspended"
+// Reasons of the conditions that are no phases.
+const (
+	// ReasonSuspended : the Canary is suspended.
+	ReasonSuspended = "Suspended"
+	// ReasonPaused : a person or a step holds the rollout, which goes on being judged.
+	ReasonPaused = "Paused"
+	// ReasonRolledBack : the last rollout was taken back.
+	ReasonRolledBack = "RolledBack"
+)
 
 // Input is what a status is made of.
 type Input struct {
@@ -51,6 +58,9 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	st.WaitingFor = nil
 	for _, w := range d.WaitingFor {
 		st.WaitingFor = append(st.WaitingFor, clip(w))
+	}
+	if st.Request != nil {
+		st.Request.Message = clip(st.Request.Message)
 	}
 	for i := range st.Checks {
 		st.Checks[i].Message = clip(st.Checks[i].Message)
@@ -117,19 +127,10 @@ func underWay(p plan.Phase) bool { return p.OnTrial() || p == plan.Waiting || p 
 // conditions sets Ready, Reconciling and Stalled by the rules of kstatus, and Promoted as Flagger's users know it.
 func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	z := d.Next
-	reason := string(z.Phase)
-	if s.Spec.Suspend {
-		reason = ReasonSuspended
-	}
+	reason := reasonOf(d, s)
 	ready := metav1.ConditionFalse
 	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" {
 		ready = metav1.ConditionTrue
-	}
-	if z.Phase == plan.Failed {
-		reason = "RolledBack"
-	}
-	if d.Stalled != "" {
-		reason = d.Stalled
 	}
 	message := st.Message
 	if message == "" {
@@ -147,6 +148,22 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	stalled := d.Stalled != "" || z.Phase == plan.Failed
 	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
 	set(siskinv1.ConditionPromoted, promoted(z), cmp.Or(string(z.Phase), ReasonSuspended))
+}
+
+// reasonOf is the reason of Ready, Reconciling and Stalled: what a person must act on goes first, then what holds the rollout.
+func reasonOf(d plan.Decision, s plan.Snapshot) string {
+	z := d.Next
+	switch {
+	case d.Stalled != "":
+		return d.Stalled
+	case z.Phase == plan.Failed:
+		return ReasonRolledBack
+	case s.Spec.Suspend:
+		return ReasonSuspended
+	case z.Phase.OnTrial() && (z.Paused || s.Now.Before(z.PausedUntil)):
+		return ReasonPaused
+	}
+	return string(z.Phase)
 }
 
 func setOrDrop(st *siskinv1.CanaryStatus, kind string, on bool, set func(string)) {

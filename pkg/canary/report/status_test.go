@@ -51,6 +51,12 @@ func stalled(reason string) func(*report.Input) {
 	return func(in *report.Input) { in.Decision.Stalled = reason }
 }
 
+func paused(in *report.Input) { in.Decision.Next.Paused = true }
+
+func pausedFor(d time.Duration) func(*report.Input) {
+	return func(in *report.Input) { in.Decision.Next.PausedUntil = noon.Add(d) }
+}
+
 // computed is what kstatus, and so kubectl wait, Flux and Argo CD, make of a status.
 func computed(t *testing.T, st siskinv1.CanaryStatus, generation int64) status.Status {
 	t.Helper()
@@ -100,6 +106,13 @@ func TestConditions(t *testing.T) {
 		"failed":            {"git asks for what is not served: a pipeline must go red", plan.Failed, nil, "Ready=False/RolledBack Stalled=True/RolledBack Promoted=False/Failed", status.FailedStatus},
 		"cancelled":         {"the target is back at what serves", plan.Cancelled, nil, "Ready=True/Cancelled Promoted=True/Cancelled", status.CurrentStatus},
 		"terminating":       {"the target is being restored", plan.Terminating, nil, "Ready=False/Terminating Reconciling=True/Terminating Promoted=Unknown/Terminating", status.InProgressStatus},
+		"frozen":            {"a person must decide: a pipeline must go red", plan.Frozen, stalled("Frozen"), "Ready=False/Frozen Stalled=True/Frozen Promoted=Unknown/Frozen", status.FailedStatus},
+		"baking":            {"it is promoted: kubectl wait ends; what the bake finds comes later", plan.Baking, nil, "Ready=True/Baking Promoted=True/Baking", status.CurrentStatus},
+		"paused":            {"it goes on when a person says so", plan.Progressing, paused, "Ready=False/Paused Reconciling=True/Paused Promoted=Unknown/Progressing", status.InProgressStatus},
+		"paused for a time": {"it goes on by itself", plan.Progressing, pausedFor(time.Minute), "Ready=False/Paused Reconciling=True/Paused Promoted=Unknown/Progressing", status.InProgressStatus},
+		"paused, over":      {"nothing holds it", plan.Progressing, pausedFor(-time.Minute), "Ready=False/Progressing Reconciling=True/Progressing Promoted=Unknown/Progressing", status.InProgressStatus},
+		"paused, suspended": {"the suspension is what holds it", plan.Progressing, func(in *report.Input) { paused(in); suspended(in) }, "Ready=False/Suspended Promoted=Unknown/Progressing", status.InProgressStatus},
+		"paused, stalled":   {"what only a person can mend goes first", plan.Progressing, func(in *report.Input) { paused(in); stalled("AnalysisInvalid")(in) }, "Ready=False/AnalysisInvalid Stalled=True/AnalysisInvalid Promoted=Unknown/Progressing", status.FailedStatus},
 		"suspended rollout": {"nothing is going on, and it is not done", plan.Progressing, suspended, "Ready=False/Suspended Promoted=Unknown/Progressing", status.InProgressStatus},
 		"suspended idle":    {"what git said last serves", plan.Succeeded, suspended, "Ready=True/Suspended Promoted=True/Succeeded", status.CurrentStatus},
 		"stalled rollout":   {"only a person can help", plan.Progressing, stalled("AnalysisInvalid"), "Ready=False/AnalysisInvalid Stalled=True/AnalysisInvalid Promoted=Unknown/Progressing", status.FailedStatus},
@@ -181,6 +194,10 @@ func TestStatusTexts(t *testing.T) {
 	st := report.Status(&siskinv1.CanaryStatus{WaitingFor: []string{"old"}}, in)
 	if len(st.Message) > 1024 || len(st.WaitingFor) != 2 || st.WaitingFor[0] != "the canary" || len(st.WaitingFor[1]) > 1024 {
 		t.Errorf("message of %d bytes, waiting for %d", len(st.Message), len(st.WaitingFor))
+	}
+	in.Decision.Next.Request = plan.Reply{Value: "x", Message: strings.Repeat("w", 3000)}
+	if n := len(report.Status(&siskinv1.CanaryStatus{}, in).Request.Message); n > 1024 {
+		t.Errorf("an answer to a person of %d bytes", n)
 	}
 	if st.ObservedGeneration != 4 || st.Split.Evidence != "Accepted" {
 		t.Errorf("generation %d, evidence %q", st.ObservedGeneration, st.Split.Evidence)

@@ -45,6 +45,8 @@ type app struct {
 //	NOT_READY          "true": /readyz fails
 //	ADDR               where it listens (":8080")
 //
+// POST /fail?ratio=0.5 changes the ratio of this process, so that a version turns bad long after it was found good.
+//
 // The argument --host=ADDRESS binds it to one address.
 func Run(ctx context.Context, args []string) error {
 	a := &app{version: env("VERSION", "0"), pod: env("HOSTNAME", "unknown"), notReady: env("NOT_READY", "") == "true"}
@@ -98,6 +100,7 @@ func (a *app) serve(ctx context.Context, addr string) error {
 		}
 		_, _ = fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc("POST /fail", a.turn)
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
@@ -137,6 +140,18 @@ func (a *app) fails() bool {
 	}
 	a.debt--
 	return true
+}
+
+// turn changes the failure ratio.
+func (a *app) turn(w http.ResponseWriter, r *http.Request) {
+	ratio, err := strconv.ParseFloat(r.FormValue("ratio"), 64)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ratio, a.debt = ratio, 0
 }
 
 func (a *app) root(w http.ResponseWriter, r *http.Request) {
