@@ -56,7 +56,7 @@ func given(t *testing.T) (*fixtures.Env, *fixtures.Receiver) {
 		}
 		world.receiver = fixtures.NewReceiver()
 		world.env, world.err = fixtures.New(ctx, cluster.Options{
-			Traefik: true, Prometheus: true, Slack: true, MetricsAPI: true, CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
+			Traefik: true, TestGateway: true, Prometheus: true, Slack: true, MetricsAPI: true, CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
 		})
 	})
 	if world.err != nil {
