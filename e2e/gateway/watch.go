@@ -58,9 +58,11 @@ func (s *store[T]) isSynced() bool {
 
 // follow keeps the store in step until ctx ends; changed is called after each change.
 func (s *store[T]) follow(ctx context.Context, c client.WithWatch, clk clock.Clock, changed func(), logf func(string, ...any)) {
+	last := ""
 	for ctx.Err() == nil {
-		if err := s.once(ctx, c, changed); err != nil && ctx.Err() == nil {
-			logf("watching: %v", err)
+		if err := s.once(ctx, c, changed); err != nil && ctx.Err() == nil && err.Error() != last {
+			last = err.Error() // ten times a second the same helps nobody
+			logf("%v", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -237,7 +237,7 @@ func TestRevertedRoute(t *testing.T) {
 		}
 		return errors.New("no route")
 	})
-	e := s.OneEvent("RouteOverwritten")
+	e := s.OneEvent("RouteReasserted")
 	if !strings.Contains(e.Note, gateway.OtherWriter) {
 		t.Errorf("the event does not name the writer: %s", e.Note)
 	}
