@@ -40,29 +40,9 @@ func compileMatch(spec gatewayv1.HTTPRouteMatch) (match, error) {
 	if spec.Method != nil {
 		m.method = string(*spec.Method)
 	}
-	if p := spec.Path; p != nil {
-		value := "/"
-		if p.Value != nil {
-			value = *p.Value
-		}
-		kind := gatewayv1.PathMatchPathPrefix
-		if p.Type != nil {
-			kind = *p.Type
-		}
-		switch kind {
-		case gatewayv1.PathMatchExact:
-			m.exact, m.prefix = value, ""
-		case gatewayv1.PathMatchPathPrefix:
-			m.prefix = value
-		case gatewayv1.PathMatchRegularExpression:
-			re, err := whole(value)
-			if err != nil {
-				return m, err
-			}
-			m.path, m.prefix = re, ""
-		default:
-			return m, fmt.Errorf("%w: path match %s", errUnsupported, kind)
-		}
+	m, err := compilePath(m, spec.Path)
+	if err != nil {
+		return m, err
 	}
 	for _, h := range spec.Headers {
 		v := valueMatch{name: string(h.Name), exact: h.Value}
@@ -85,6 +65,35 @@ func compileMatch(spec gatewayv1.HTTPRouteMatch) (match, error) {
 			v.regex = re
 		}
 		m.query = append(m.query, v)
+	}
+	return m, nil
+}
+
+// compilePath takes a path over; nil is any.
+func compilePath(m match, spec *gatewayv1.HTTPPathMatch) (match, error) {
+	if spec == nil {
+		return m, nil
+	}
+	kind, value := gatewayv1.PathMatchPathPrefix, "/"
+	if spec.Type != nil {
+		kind = *spec.Type
+	}
+	if spec.Value != nil {
+		value = *spec.Value
+	}
+	switch kind {
+	case gatewayv1.PathMatchExact:
+		m.exact, m.prefix = value, ""
+	case gatewayv1.PathMatchPathPrefix:
+		m.prefix = value
+	case gatewayv1.PathMatchRegularExpression:
+		re, err := whole(value)
+		if err != nil {
+			return m, err
+		}
+		m.path, m.prefix = re, ""
+	default:
+		return m, fmt.Errorf("%w: path match %s", errUnsupported, kind)
 	}
 	return m, nil
 }

@@ -3,8 +3,10 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -107,9 +109,7 @@ func ask(t *testing.T, gate *httptest.Server, method, path string, header http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	resp, err := gate.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestWeights(t *testing.T) {
 	w := newWheel([]int64{80, 20})
 	var order []string
 	for range 10 {
-		order = append(order, fmt.Sprint(w.next()))
+		order = append(order, strconv.Itoa(w.next()))
 	}
 	if got := strings.Join(order, ""); strings.Contains(got, "11") || strings.Count(got, "1") != 2 {
 		t.Errorf("80/20 is not interleaved: %s", got)

@@ -96,7 +96,7 @@ func (s *stage) fallback(v verdict) []metav1.Condition {
 
 // conditions of a parent.
 func (v verdict) conditions(generation int64) []metav1.Condition {
-	make := func(kind gatewayv1.RouteConditionType, ok bool, good gatewayv1.RouteConditionReason, bad string) metav1.Condition {
+	one := func(kind gatewayv1.RouteConditionType, ok bool, good gatewayv1.RouteConditionReason, bad string) metav1.Condition {
 		c := metav1.Condition{Type: string(kind), Status: metav1.ConditionTrue, Reason: string(good), ObservedGeneration: generation}
 		if !ok {
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, bad, v.message
@@ -104,7 +104,7 @@ func (v verdict) conditions(generation int64) []metav1.Condition {
 		return c
 	}
 	return []metav1.Condition{
-		make(gatewayv1.RouteConditionAccepted, v.accepted, gatewayv1.RouteReasonAccepted, v.acceptedReason),
-		make(gatewayv1.RouteConditionResolvedRefs, v.resolved, gatewayv1.RouteReasonResolvedRefs, v.resolvedReason),
+		one(gatewayv1.RouteConditionAccepted, v.accepted, gatewayv1.RouteReasonAccepted, v.acceptedReason),
+		one(gatewayv1.RouteConditionResolvedRefs, v.resolved, gatewayv1.RouteReasonResolvedRefs, v.resolvedReason),
 	}
 }

@@ -187,7 +187,7 @@ func TestRollbackOrder(t *testing.T) {
 		h.Print(t)
 		t.Fatalf("not seen: reverted %v, accepted %v, scaled %v", reverted, accepted, scaled)
 	}
-	if !(reverted.Version < accepted.Version && accepted.Version < scaled.Version) {
+	if reverted.Version >= accepted.Version || accepted.Version >= scaled.Version {
 		h.Print(t)
 		t.Errorf("the order is not: route, acceptance, scale: %s / %s / %s", reverted, accepted, scaled)
 	}

@@ -66,7 +66,7 @@ type Row struct {
 }
 
 func in(o Outcome, moments ...Moment) map[Moment][]Outcome {
-	out := map[Moment][]Outcome{}
+	out := make(map[Moment][]Outcome, len(Moments()))
 	for _, m := range moments {
 		out[m] = []Outcome{o}
 	}
@@ -74,7 +74,7 @@ func in(o Outcome, moments ...Moment) map[Moment][]Outcome {
 }
 
 func and(maps ...map[Moment][]Outcome) map[Moment][]Outcome {
-	out := map[Moment][]Outcome{}
+	out := make(map[Moment][]Outcome, len(Moments()))
 	for _, m := range maps {
 		for k, v := range m {
 			out[k] = append(out[k], v...)
