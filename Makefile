@@ -64,7 +64,10 @@ e2e: servers ## Run API tests on the real API server, and stories on a local clu
 
 .PHONY: soak
 soak: servers ## Release under load while faults strike, for FOR=10m (SEED= repeats one); ends in one line "soak: ...".
-	@FOR=$(FOR) SEED=$(SEED) go run ./e2e/soak/run
+	@rm -f bin/soak.txt; status=0; \
+		FOR=$(FOR) SEED=$(SEED) SOAK_LINE="$(CURDIR)/bin/soak.txt" \
+		$(SUITE) soak -logs -- go test -json -count=1 -timeout 24h -run '^TestSoak$$' ./e2e/soak || status=$$?; \
+		cat bin/soak.txt || echo "soak: no figures: it did not get that far"; exit $$status
 
 .PHONY: bench
 bench: servers build ## Measure the controller at scale; ends in one line "bench: ...".
