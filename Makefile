@@ -14,6 +14,9 @@ VERSION ?= v0.1.0-dev
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # The number of random worlds of `make worlds`.
 WORLDS ?= 20000
+# How long `make soak` runs, and the seed of its faults ("": a new one).
+FOR ?= 10m
+SEED ?=
 # ONCE=1: the demo ends by itself and fails if the release did not go as told.
 ONCE ?=
 # The number of Canaries of `make scale`, and further flags, for example SCALE=--steps=3.
@@ -58,6 +61,13 @@ mutants: ## Check that the random worlds notice broken planners.
 .PHONY: e2e
 e2e: servers ## Run API tests on the real API server, and stories on a local cluster.
 	@$(SUITE) e2e -- go test -json -count=1 -p 1 -timeout 30m ./e2e/...
+
+.PHONY: soak
+soak: servers ## Release under load while faults strike, for FOR=10m (SEED= repeats one); ends in one line "soak: ...".
+	@rm -f bin/soak.txt; status=0; \
+		FOR=$(FOR) SEED=$(SEED) SOAK_LINE="$(CURDIR)/bin/soak.txt" \
+		$(SUITE) soak -logs -- go test -json -count=1 -timeout 24h -run '^TestSoak$$' ./e2e/soak || status=$$?; \
+		cat bin/soak.txt || echo "soak: no figures: it did not get that far"; exit $$status
 
 .PHONY: bench
 bench: servers build ## Measure the controller at scale; ends in one line "bench: ...".

@@ -19,6 +19,9 @@ import (
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/siskin-dev/siskin/e2e/cluster/proxy"
+	"github.com/siskin-dev/siskin/e2e/gateway"
 )
 
 // Config returns the configuration of an administrator's client.
@@ -36,12 +39,20 @@ func (c *Cluster) Dir() string { return c.dir }
 // ID is the value of SISKIN_CLUSTER_ID in the environment of every process of the cluster.
 func (c *Cluster) ID() string { return c.id }
 
-// ForwardAddr is the address on 127.0.0.1 of a forward of Options.Forwards, or of "apiserver", "gateway",
-// "prometheus", "git", "git-ssh" or "slack".
+// ForwardAddr is the address on 127.0.0.1 of a forward of Options.Forwards, or of "apiserver", "gateway", "test-gateway",
+// "test-gateway-control", "prometheus", "git", "git-ssh" or "slack".
 func (c *Cluster) ForwardAddr(name string) string { return "127.0.0.1:" + strconv.Itoa(c.ports[name]) }
 
 // GatewayURL is the URL of the Gateway's listener, outside.
 func (c *Cluster) GatewayURL() string { return "http://" + c.ForwardAddr("gateway") }
+
+// TestGatewayURL is the URL of the test gateway's listener, outside. Inside it is http://test-gateway.gateway-system.
+func (c *Cluster) TestGatewayURL() string { return "http://" + c.ForwardAddr("test-gateway") }
+
+// TestGateway makes the test gateway go wrong.
+func (c *Cluster) TestGateway() *gateway.Control {
+	return &gateway.Control{URL: "http://" + c.ForwardAddr("test-gateway-control")}
+}
 
 // PrometheusURL is the URL of Prometheus, outside. Inside it is PrometheusURLInCluster.
 func (c *Cluster) PrometheusURL() string { return "http://" + c.ForwardAddr("prometheus") }
@@ -205,7 +216,8 @@ func (c *Cluster) KillPod(ctx context.Context, namespace, name string, signal sy
 	return c.call(ctx, http.MethodPost, "/pods/"+namespace+"/"+name+"/kill", url.Values{"signal": {strconv.Itoa(int(signal))}}, nil)
 }
 
-// StopComponent kills a server ("etcd", "apiserver", "controller-manager", "traefik", "prometheus") with SIGKILL.
+// StopComponent kills a server ("etcd", "apiserver", "controller-manager", "traefik", "test-gateway", "prometheus") with
+// SIGKILL.
 func (c *Cluster) StopComponent(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodPost, "/components/"+name+"/stop", nil, nil)
 }
@@ -223,6 +235,16 @@ func (c *Cluster) PauseComponent(ctx context.Context, name string) error {
 // ResumeComponent lets a paused server go on.
 func (c *Cluster) ResumeComponent(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodPost, "/components/"+name+"/resume", nil, nil)
+}
+
+// Trouble is what goes wrong with the connections of a Service.
+type Trouble = proxy.Trouble
+
+// HamperAPI makes the API server slow, or refuse connections, for pods alone: they reach it by a Service that nobody else uses. The
+// zero Trouble ends it.
+func (c *Cluster) HamperAPI(ctx context.Context, t Trouble) error {
+	return c.call(ctx, http.MethodPost, "/services/default/kubernetes/trouble",
+		url.Values{"delay": {t.Delay.String()}, "refuse": {strconv.FormatBool(t.Refuse)}}, nil)
 }
 
 // CreateRepo makes an empty bare git repository. One named "private/…" needs a user, see SetGitUser.

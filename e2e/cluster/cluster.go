@@ -60,6 +60,9 @@ type Options struct {
 	Siskin string
 	// Traefik runs the Gateway API data plane, with Gateway gateway-system/gateway.
 	Traefik bool
+	// TestGateway runs the data plane that goes wrong as told (package gateway), with GatewayClass siskin-test and Gateway
+	// gateway-system/test. It may run beside Traefik.
+	TestGateway bool
 	// IngressNGINX makes Traefik also serve Ingresses of class nginx with their canary annotations.
 	IngressNGINX bool
 	// Prometheus runs Prometheus, as prometheus.monitoring:9090.

@@ -68,6 +68,9 @@ func (c *Cluster) forwards() map[string]string {
 	if c.o.Traefik {
 		out["gateway"] = wire.GatewayAddr
 	}
+	if c.o.TestGateway {
+		out["test-gateway"], out["test-gateway-control"] = wire.TestGatewayAddr, wire.TestGatewayControl
+	}
 	if c.o.Prometheus {
 		out["prometheus"] = wire.PrometheusAddr
 	}
@@ -87,10 +90,10 @@ func (c *Cluster) launch(ctx context.Context, self string) error {
 	defer in.close()
 	cfg := wire.Config{
 		ID: c.id, Dir: c.dir, KeepDir: c.o.Dir != "", BinDir: c.bin, Self: self, Token: c.token, Programs: c.programs(self),
-		Traefik: c.o.Traefik, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack, MetricsAPI: c.o.MetricsAPI,
+		Traefik: c.o.Traefik, TestGateway: c.o.TestGateway, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack, MetricsAPI: c.o.MetricsAPI,
 		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs, SharedNetwork: c.o.SharedNetwork,
 	}
-	if c.o.Traefik {
+	if c.o.Traefik || c.o.TestGateway {
 		crds, err := gatewayCRDs(ctx)
 		if err != nil {
 			return err
@@ -246,7 +249,7 @@ func (c *Cluster) waitReady(ctx context.Context, status *os.File) error {
 }
 
 // LogTail returns the last lines of a component's log: "supervisor", "node", "proxy", "etcd", "apiserver",
-// "controller-manager", "traefik", "prometheus".
+// "controller-manager", "traefik", "test-gateway", "prometheus".
 func (c *Cluster) LogTail(component string, lines int) string {
 	return tail(filepath.Join(c.dir, "logs", component+".log"), lines)
 }

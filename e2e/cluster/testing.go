@@ -21,7 +21,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, name := range []string{"supervisor", "node", "proxy", "etcd", "apiserver", "controller-manager", "traefik", "prometheus"} {
+			for _, name := range []string{"supervisor", "node", "proxy", "etcd", "apiserver", "controller-manager", "traefik", "test-gateway", "prometheus"} {
 				t.Logf("--- %s\n%s", name, c.LogTail(name, 15))
 			}
 		}

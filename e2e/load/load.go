@@ -16,6 +16,8 @@ type Sample struct {
 	At time.Time
 	// Version that answered: header X-Version, or the JSON field "message"; "" if none did.
 	Version string
+	// Backend is the Service whose share the request was, if the test gateway answered it itself (gateway.BackendHeader).
+	Backend string
 	// Status is the HTTP status, 0 for a request without an answer.
 	Status int
 	// Err of a request without an answer.
@@ -99,7 +101,7 @@ func (g *Generator) send(ctx context.Context) (Sample, bool) {
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	s.Status, s.Took = resp.StatusCode, time.Since(s.At)
-	s.Version = resp.Header.Get("X-Version")
+	s.Version, s.Backend = resp.Header.Get("X-Version"), resp.Header.Get("X-Gateway-Backend")
 	if s.Version == "" {
 		var answer struct{ Version, Message string }
 		if json.Unmarshal(body, &answer) == nil {

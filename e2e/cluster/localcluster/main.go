@@ -4,6 +4,8 @@
 //	localcluster supervise CONFIG   PID 1 of a cluster
 //	localcluster nsexec             enters the namespaces of a container and becomes its program
 //	localcluster testapp            the application of tests
+//	localcluster gateway KUBECONFIG LISTEN CONTROL
+//	                                the data plane of tests that goes wrong as told
 package main
 
 import (
@@ -13,9 +15,12 @@ import (
 	"os/signal"
 	"syscall"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/supervisor"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/testapp"
+	"github.com/siskin-dev/siskin/e2e/gateway"
 )
 
 func main() {
@@ -32,6 +37,8 @@ func run(args []string) error {
 		return sandbox.NSExec()
 	case len(args) >= 1 && args[0] == "testapp":
 		return testapp.Run(ctx, args[1:])
+	case len(args) == 4 && args[0] == "gateway":
+		return runGateway(ctx, args[1], args[2], args[3])
 	case len(args) == 2 && args[0] == "supervise":
 		// Ctrl-C is the parent's business: it ends the cluster by ending itself.
 		// Caught, not ignored: children would inherit that.
@@ -39,4 +46,22 @@ func run(args []string) error {
 		return supervisor.Run(ctx, args[1])
 	}
 	return fmt.Errorf("unknown command %q", args)
+}
+
+func runGateway(ctx context.Context, kubeconfig, listen, control string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	g, err := gateway.New(gateway.Options{Config: config, Listen: listen, Control: control, Log: os.Stderr})
+	if err != nil {
+		return fmt.Errorf("making the gateway: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	if err := g.Run(ctx); err != nil {
+		return fmt.Errorf("running the gateway: %w", err)
+	}
+	return nil
 }

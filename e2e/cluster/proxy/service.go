@@ -36,6 +36,8 @@ type Services struct {
 
 	mu        sync.Mutex
 	listeners map[string]*serviceListener // by address
+
+	troubles troubles
 }
 
 type serviceListener struct {
@@ -137,12 +139,18 @@ func (s *Services) serve(l *serviceListener) {
 			l.mu.Lock()
 			namespace, service, port := l.namespace, l.service, l.port
 			l.mu.Unlock()
+			if s.troubles.of(namespace, service).Refuse {
+				reset(conn)
+				return
+			}
 			up := s.dial(namespace, service, port)
 			if up == nil {
 				reset(conn)
 				return
 			}
-			Join(conn, up)
+			done := s.troubles.track(namespace, service, conn)
+			Join(conn, s.troubles.slow(namespace, service, up))
+			done()
 		}()
 	}
 }

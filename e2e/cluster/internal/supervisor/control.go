@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/siskin-dev/siskin/e2e/cluster/proxy"
 )
 
 // control is the API of the library: only it knows the token.
@@ -33,6 +35,15 @@ func (s *Supervisor) control() http.Handler {
 			return nil, fmt.Errorf("reading the signal: %w", err)
 		}
 		return nil, s.agent.Kill(r.PathValue("namespace"), r.PathValue("name"), r.URL.Query().Get("container"), syscall.Signal(n))
+	})
+	handle("POST /services/{namespace}/{name}/trouble", func(r *http.Request) (any, error) {
+		delay, err := time.ParseDuration(r.URL.Query().Get("delay"))
+		if err != nil {
+			return nil, fmt.Errorf("reading the delay: %w", err)
+		}
+		t := proxy.Trouble{Delay: delay, Refuse: r.URL.Query().Get("refuse") == "true"}
+		s.services.SetTrouble(r.PathValue("namespace"), r.PathValue("name"), t)
+		return nil, nil //nolint:nilnil // there is nothing to answer
 	})
 	handle("GET /slack/messages", func(*http.Request) (any, error) {
 		if s.slack == nil {

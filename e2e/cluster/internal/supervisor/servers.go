@@ -68,6 +68,21 @@ spec:
   - {name: http, protocol: HTTP, port: 8080, allowedRoutes: {namespaces: {from: All}}}
 `
 
+const testGatewayManifest = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: siskin-test}
+spec: {controllerName: siskin.dev/test-gateway}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: test, namespace: gateway-system}
+spec:
+  gatewayClassName: siskin-test
+  listeners:
+  - {name: http, protocol: HTTP, port: 8080, allowedRoutes: {namespaces: {from: All}}}
+`
+
 const nginxManifest = `
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
@@ -97,6 +112,13 @@ func (s *Supervisor) startServers(ctx context.Context) error {
 			return err
 		}
 		waiting = append(waiting, s.traefik())
+	}
+	if s.cfg.TestGateway {
+		p, err := s.testGateway(ctx)
+		if err != nil {
+			return err
+		}
+		waiting = append(waiting, p)
 	}
 	for _, p := range waiting {
 		if err := p.spawn(); err != nil {
@@ -174,6 +196,18 @@ func (s *Supervisor) traefik() *process {
 			"--providers.kubernetesingressnginx.publishstatusaddress="+wire.TraefikIP)
 	}
 	return s.process("traefik", "traefik", s.httpReady("http://"+wire.TraefikMetrics+"/ping"), args...)
+}
+
+// testGateway is package gateway, in a process of its own.
+func (s *Supervisor) testGateway(ctx context.Context) (*process, error) {
+	manifests := serviceManifest("gateway-system", "test-gateway", wire.GatewayIP, servicePort{"http", 80, 8080}) + "---" + testGatewayManifest
+	if err := s.apply(ctx, manifests); err != nil {
+		return nil, err
+	}
+	p := s.process("test-gateway", "", s.httpReady("http://"+wire.TestGatewayControl+"/ready"),
+		"gateway", filepath.Join(s.data, "kubeconfig"), wire.TestGatewayAddr, wire.TestGatewayControl)
+	p.path = s.cfg.Self
+	return p, nil
 }
 
 const prometheusConfig = `

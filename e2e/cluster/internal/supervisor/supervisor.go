@@ -137,7 +137,7 @@ func (s *Supervisor) start(ctx, startCtx context.Context) error {
 
 // prepare makes the network, the file system and the keys.
 func (s *Supervisor) prepare() error {
-	own := []string{wire.NodeIP, wire.PrometheusIP, wire.TraefikIP, wire.GitIP, wire.SlackIP, wire.OutsideIP, wire.MetricsIP}
+	own := []string{wire.NodeIP, wire.PrometheusIP, wire.TraefikIP, wire.GitIP, wire.SlackIP, wire.OutsideIP, wire.MetricsIP, wire.GatewayIP}
 	n, err := sandbox.SetupNetwork(wire.PodCIDR, wire.ServiceCIDR, own, s.cfg.SharedNetwork)
 	if err != nil {
 		return err

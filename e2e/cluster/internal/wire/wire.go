@@ -14,6 +14,7 @@ const (
 	SlackIP      = "10.244.0.5"
 	OutsideIP    = "10.244.0.6"
 	MetricsIP    = "10.244.0.7"
+	GatewayIP    = "10.244.0.8"
 	DNSIP        = "10.96.0.10"
 	PodCIDR      = "10.244.0.0/16"
 	ServiceCIDR  = "10.96.0.0/16"
@@ -30,6 +31,9 @@ const (
 	SlackAddr      = SlackIP + ":80"
 	MetricsAddr    = MetricsIP + ":8443"
 	MetricsPort    = 8443
+	// TestGatewayAddr serves users, TestGatewayControl package gateway's control API.
+	TestGatewayAddr    = GatewayIP + ":8080"
+	TestGatewayControl = GatewayIP + ":8081"
 )
 
 // MarkerEnv is set in the environment of every process of a cluster to the cluster's id, so that a test (or a
@@ -59,24 +63,26 @@ type Forward struct {
 
 // Config is all that the supervisor is told.
 type Config struct {
-	ID         string             `json:"id"`
-	Dir        string             `json:"dir"`
-	KeepDir    bool               `json:"keepDir"`
-	BinDir     string             `json:"binDir"`
-	Self       string             `json:"self"`
-	Token      string             `json:"token"`
-	StatusFD   int                `json:"statusFD"`
-	ControlFD  int                `json:"controlFD"`
-	ProxyFD    int                `json:"proxyFD"`
-	Forwards   []Forward          `json:"forwards"`
-	Programs   map[string]Program `json:"programs"`
-	CRDs       []string           `json:"crds"`
-	Traefik    bool               `json:"traefik"`
-	Nginx      bool               `json:"nginx"`
-	Prometheus bool               `json:"prometheus"`
-	Git        bool               `json:"git"`
-	Slack      bool               `json:"slack"`
-	MetricsAPI bool               `json:"metricsAPI"`
+	ID        string             `json:"id"`
+	Dir       string             `json:"dir"`
+	KeepDir   bool               `json:"keepDir"`
+	BinDir    string             `json:"binDir"`
+	Self      string             `json:"self"`
+	Token     string             `json:"token"`
+	StatusFD  int                `json:"statusFD"`
+	ControlFD int                `json:"controlFD"`
+	ProxyFD   int                `json:"proxyFD"`
+	Forwards  []Forward          `json:"forwards"`
+	Programs  map[string]Program `json:"programs"`
+	CRDs      []string           `json:"crds"`
+	Traefik   bool               `json:"traefik"`
+	// TestGateway runs package gateway beside Traefik, or instead of it.
+	TestGateway bool `json:"testGateway"`
+	Nginx       bool `json:"nginx"`
+	Prometheus  bool `json:"prometheus"`
+	Git         bool `json:"git"`
+	Slack       bool `json:"slack"`
+	MetricsAPI  bool `json:"metricsAPI"`
 	// SharedNetwork puts all pods into one network namespace.
 	SharedNetwork bool `json:"sharedNetwork,omitempty"`
 	// Reverse is a unix socket of the parent: connections to OutsideIP:port go through it to 127.0.0.1:port.

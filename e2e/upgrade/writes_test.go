@@ -1,0 +1,156 @@
+package upgrade
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+// kinds are all that Siskin might write, and what follows from it.
+func kinds() []schema.GroupVersionKind {
+	var out []schema.GroupVersionKind
+	for _, s := range []string{
+		"siskin.dev/v1/Canary", "siskin.dev/v1/MetricTemplate", "siskin.dev/v1/AlertProvider", "siskin.dev/v1/GitSync",
+		"apps/v1/Deployment", "apps/v1/ReplicaSet", "apps/v1/DaemonSet", "apps/v1/StatefulSet", "apps/v1/ControllerRevision",
+		"/v1/Service", "/v1/ConfigMap", "/v1/Secret", "/v1/Pod", "discovery.k8s.io/v1/EndpointSlice",
+		"gateway.networking.k8s.io/v1/HTTPRoute", "autoscaling/v2/HorizontalPodAutoscaler",
+	} {
+		parts := strings.Split(s, "/")
+		out = append(out, schema.GroupVersionKind{Group: parts[0], Version: parts[1], Kind: parts[2]})
+	}
+	return out
+}
+
+// world is every object of the namespaces, by kind, namespace and name.
+type world map[string]*unstructured.Unstructured
+
+// look reads the world.
+func look(ctx context.Context, e *fixtures.Env, namespaces []string) (world, error) {
+	w := world{}
+	for _, gvk := range kinds() {
+		for _, ns := range namespaces {
+			list := &unstructured.UnstructuredList{}
+			list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+			if err := e.API.List(ctx, list, client.InNamespace(ns)); err != nil {
+				return nil, fmt.Errorf("listing %s: %w", gvk.Kind, err)
+			}
+			for i := range list.Items {
+				o := &list.Items[i]
+				w[gvk.Kind+" "+ns+"/"+o.GetName()] = o
+			}
+		}
+	}
+	return w, nil
+}
+
+// versions are the resourceVersions, as one string to compare.
+func (w world) versions() string {
+	var out []string
+	for k, o := range w {
+		out = append(out, k+"@"+o.GetResourceVersion())
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// write is one difference between two worlds.
+type write struct{ object, kind, path, text string }
+
+// since lists what has changed since before. An object whose version alone moved counts too.
+func (w world) since(before world) []write {
+	var out []write
+	for k, o := range w {
+		old, ok := before[k]
+		switch {
+		case !ok:
+			out = append(out, write{k, o.GetKind(), "created", ""})
+		case old.GetResourceVersion() != o.GetResourceVersion():
+			n := len(out)
+			differ("", old.Object, o.Object, func(path, text string) { out = append(out, write{k, o.GetKind(), path, text}) })
+			if len(out) == n {
+				out = append(out, write{k, o.GetKind(), "resourceVersion", "a write that changed nothing"})
+			}
+		}
+	}
+	for k, old := range before {
+		if w[k] == nil {
+			out = append(out, write{k, old.GetKind(), "deleted", ""})
+		}
+	}
+	slices.SortFunc(out, func(a, b write) int { return strings.Compare(a.object+a.path, b.object+b.path) })
+	return out
+}
+
+// differ tells every path in which two values differ, but for what every write changes.
+func differ(path string, a, b any, tell func(path, text string)) {
+	if path == ".metadata.resourceVersion" || path == ".metadata.managedFields" || path == ".metadata.generation" {
+		return
+	}
+	am, aok := a.(map[string]any)
+	bm, bok := b.(map[string]any)
+	if !aok || !bok {
+		if !reflect.DeepEqual(a, b) {
+			tell(path, fmt.Sprintf("%v -> %v", a, b))
+		}
+		return
+	}
+	names := map[string]bool{}
+	for k := range am {
+		names[k] = true
+	}
+	for k := range bm {
+		names[k] = true
+	}
+	for k := range names {
+		differ(path+"."+k, am[k], bm[k], tell)
+	}
+}
+
+// allowed are the writes that the change log names: a kind, and a path or "created" or "deleted".
+type allowed []struct{ kind, path string }
+
+var line = regexp.MustCompile("^- `([A-Za-z]+)` `([^`]+)`")
+
+// readAllowed reads the list between the marks of the change log.
+func readAllowed(t *testing.T, path string) allowed {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(data), "<!-- writes after an upgrade: begin -->")
+	list, _, ended := strings.Cut(rest, "<!-- writes after an upgrade: end -->")
+	if !ok || !ended {
+		t.Fatalf("%s has no list of writes after an upgrade", path)
+	}
+	var out allowed
+	for l := range strings.Lines(list) {
+		if m := line.FindStringSubmatch(l); m != nil {
+			out = append(out, struct{ kind, path string }{m[1], m[2]})
+		} else if strings.HasPrefix(l, "-") {
+			t.Errorf("%s: %q is no line of the list: - `Kind` `.path`: why", path, l)
+		}
+	}
+	return out
+}
+
+// has tells whether a write is named.
+func (a allowed) has(w write) bool {
+	for _, x := range a {
+		if x.kind == w.kind && (x.path == w.path || strings.HasPrefix(w.path, x.path+".")) {
+			return true
+		}
+	}
+	return false
+}
