@@ -200,7 +200,7 @@ type StepStatus struct {
 	// halted tells that a gate holds the step.
 	// +optional
 	Halted bool `json:"halted,omitempty"`
-	// paused tells that a person paused the rollout.
+	// paused tells that a person, or a step, paused the rollout until a person resumes it.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 	// pausedUntil is when the pause of the step ends.
@@ -297,7 +297,7 @@ type HistoryEntry struct {
 	CommitMessage string `json:"commitMessage,omitempty"`
 	// outcome is Succeeded, Failed, Cancelled or Superseded.
 	Outcome string `json:"outcome"`
-	// cause of a Failed or Cancelled rollout.
+	// cause of a Failed or Cancelled rollout; who asked for one without analysis.
 	// +optional
 	Cause string `json:"cause,omitempty"`
 	// startedAt is when it began.

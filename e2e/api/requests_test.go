@@ -129,7 +129,7 @@ func TestPolicyStampsRequests(t *testing.T) {
 	}
 }
 
-// TestPolicyRefusesNonsense : the API server refuses what plan.ParseRequest cannot read, and nothing else; its words help.
+// TestPolicyRefusesNonsense : the API server refuses nothing that plan.ParseRequest can read, and its words help.
 func TestPolicyRefusesNonsense(t *testing.T) {
 	e := given(t)
 	ns := e.Namespace(t)
@@ -139,13 +139,13 @@ func TestPolicyRefusesNonsense(t *testing.T) {
 	apply(t, e, ns, "git", bare)
 	for value, want := range map[string]string{
 		"promote": "", "abort@1": "", "retry@x y": "", " pause@1": "", "resume @1": "", "rollback": "", "rollback@": "", "rollback@1@2": "",
-		"rollback/finch-123": "", "rollback/finch-123@1": "", "abort@a/b": "",
+		"rollback/finch-123": "", "abort/finch-123@1": "", "rollback/finch-123@1": "", "abort@a/b": "",
 		"aborted@1":                         `"aborted" is no request: write promote, abort,`,
 		"Abort@1":                           `"Abort" is no request`,
 		"@1":                                `"" is no request`,
 		"/x":                                `"" is no request`,
-		"abort/finch-123@1":                 "abort takes no revision: write abort@<token>",
-		"promote/":                          "promote takes no revision",
+		"pause/finch-123@1":                 "pause takes no revision: write pause@<token>",
+		"promote/":                          "the revision is missing: write promote/<revision>@<token>, or promote@<token>",
 		"rollback/@1":                       "the revision is missing: write rollback/<revision>@<token>",
 		"rollback /finch-123":               `"rollback " is no request`,
 		strings.Repeat("ä", 300):            `is no request`,
@@ -156,7 +156,7 @@ func TestPolicyRefusesNonsense(t *testing.T) {
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, siskinv1.RequestAnnotation, value)
 		err := e.API.Patch(t.Context(), c, client.RawPatch("application/merge-patch+json", []byte(patch)), client.DryRunAll)
 		_, _, parse := plan.ParseRequest(strings.TrimSpace(value))
-		if (err == nil) != (want == "") || (parse == nil) != (want == "") && len(value) < 512 {
+		if (err == nil) != (want == "") || want != "" && parse == nil && len(value) < 512 { // what Siskin knows better it may still refuse
 			t.Errorf("%.40q: the API server says %v, Siskin says %v", value, err, parse)
 		}
 		if err != nil && !strings.Contains(err.Error(), want) {

@@ -35,7 +35,7 @@ func TestPromoteMidRollout(t *testing.T) {
 		t.Errorf("the event says %+v", e)
 	}
 	s.Refused("promote@2", "there is nothing to promote")
-	s.Refused("abort@3", "no rollout is going on")
+	s.Refused("abort@3", "no rollout ")
 	if e := s.EventsWhen("RequestRefused", 2); e[0].Type != "Warning" || !strings.Contains(e[0].Note, "promote by ann refused") {
 		t.Errorf("the events say %+v", e)
 	}

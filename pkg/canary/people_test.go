@@ -68,7 +68,7 @@ func TestWhatPeopleAskForIsTold(t *testing.T) {
 		},
 		"refused": {
 			why: "it is for who asked, not for a channel", before: released, request: "abort@1", refused: true,
-			event: "Warning RequestRefused abort by ann refused: no rollout is going on (image web:2",
+			event: "Warning RequestRefused abort by ann refused: no rollout ",
 		},
 		"nonsense": {
 			why: "without admission policies Siskin says it", before: released, request: "stop\nnow@1", refused: true,
@@ -334,6 +334,29 @@ func TestSnapshotsTellWhatTheyAre(t *testing.T) {
 		s.pass()
 		if n := s.writes.Writes(); n > 0 {
 			t.Errorf("%d writes for snapshots without notes", n)
+		}
+	})
+}
+
+// A revision that a person had brought to the primary without analysis, and that does not come up, is not tried again by itself.
+func TestAFailedDirectRolloutIsNotTriedAgain(t *testing.T) {
+	play(t, newCanary(), func(s *stage) {
+		t := s.t
+		taken(s)
+		s.sick["web-primary"] = true
+		s.ask("promote@1")
+		for range 40 {
+			if st := s.canary().Status; st.Phase == siskinv1.PhaseRollingBack {
+				break
+			}
+			s.kubelet()
+			s.sleep(s.pass().RequeueAfter)
+		}
+		s.sick = map[string]bool{}
+		s.until(siskinv1.PhaseFailed)
+		st := s.canary().Status
+		if st.Rollout.ID != 2 || !st.Rollout.Direct || st.Rejected != st.Canary.Revision || st.Stable.Image != "web:1" {
+			t.Errorf("rollout %+v, rejected %q, stable %+v", st.Rollout, st.Rejected, st.Stable)
 		}
 	})
 }
