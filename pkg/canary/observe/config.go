@@ -20,6 +20,9 @@ import (
 // missingAgain is how soon a Secret that pods cannot start without is looked for again: nobody tells when it comes.
 const missingAgain = 10 * time.Second
 
+// forbiddenAgain is how soon it is tried again to read what Siskin had no right to.
+const forbiddenAgain = time.Minute
+
 // ConfigTracker knows the content of the ConfigMaps and Secrets that targets read, by digest. ConfigMaps are watched, metadata only, so
 // that one that has not changed costs nothing. Secrets can be neither listed nor watched: their metadata is read by name, once per
 // Poll and whenever a target has changed; their data only if they have changed.
@@ -105,6 +108,11 @@ func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec
 	out.config = &target.Config{Items: make([]target.Item, 0, len(refs))}
 	for _, ref := range refs {
 		d, err := t.lookAt(ctx, object{ref.Kind, who.Namespace, ref.Name}, fresh)
+		if apierrors.IsForbidden(err) {
+			return found{again: forbiddenAgain, missing: &target.RefusedError{Reason: target.ReasonConfigForbidden, Message: fmt.Sprintf(
+				"Siskin may not read %s %s, which is read by %s: give it the right to get it, or run it with --config-tracking=false",
+				ref.Kind, ref.Name, ref.Where)}}, nil
+		}
 		if err != nil {
 			return out, err
 		}
@@ -225,9 +233,5 @@ func version(obj metav1.Object) string { return string(obj.GetUID()) + "/" + obj
 
 // unreadable tells which object could not be read, never what is in it.
 func unreadable(o object, err error) error {
-	if apierrors.IsForbidden(err) {
-		return fmt.Errorf("reading %s %s: Siskin may not (%w): give its role the right to get it, or run it with --config-tracking=false",
-			o.kind, o.name, err)
-	}
 	return fmt.Errorf("reading %s %s: %w", o.kind, o.name, err)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
@@ -262,6 +263,15 @@ func TestConfigurationThatGoesAwayMovesNothing(t *testing.T) {
 	}
 	p.canary.DeletionTimestamp = new(metav1.NewTime(now))
 	p.world(t) // a deletion waits for no ConfigMap
+}
+
+func TestConfigurationThatSiskinMayNotRead(t *testing.T) {
+	p := newTracked(t, canary(), reader(), settings("1"), key("1"))
+	p.live.fail = apierrors.NewForbidden(corev1.Resource("secrets"), "key", errors.New("no right"))
+	w := p.world(t)
+	if w.Refused == nil || w.Refused.Reason != target.ReasonConfigForbidden || !strings.Contains(w.Refused.Message, "ConfigMap settings") || w.ConfigAgain != time.Minute {
+		t.Errorf("%+v, again in %s", w.Refused, w.ConfigAgain)
+	}
 }
 
 func TestOptOut(t *testing.T) {

@@ -15,6 +15,8 @@ const (
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonConfigMissing : a ConfigMap or Secret that the pods need does not exist.
 	ReasonConfigMissing = "ConfigMissing"
+	// ReasonConfigForbidden : Siskin may not read a ConfigMap or Secret that the pods read.
+	ReasonConfigForbidden = "ConfigForbidden"
 )
 
 // RefusedError : the target cannot be released as it is; only a person can change that.
