@@ -109,13 +109,12 @@ func TestWhatPeopleAskForIsTold(t *testing.T) {
 					s.ask(tc.request)
 				}
 				var told []string
-				for range 8 {
+				for range 30 {
 					if told = append(told, s.events.take()...); len(told) > 0 {
 						break
 					}
 					s.kubelet()
-					s.pass()
-					s.sleep(time.Second)
+					s.sleep(s.pass().RequeueAfter)
 				}
 				names := s.names()
 				if len(told) != 1 || !strings.HasPrefix(names.Replace(told[0]), tc.event) || strings.Contains(told[0], "\n") {
