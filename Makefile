@@ -51,8 +51,12 @@ unit: servers ## Run unit tests.
 		$(SUITE) unit -- go test -json $(RACE) -timeout 20m ./api/... ./cmd/... ./pkg/... ./hack/...
 
 .PHONY: worlds
-worlds: ## Run the planner in WORLDS random worlds.
-	@WORLDS=$(WORLDS) $(SUITE) worlds -logs -- go test -json -count=1 -timeout 30m -run '^TestRandomWorlds$$' ./pkg/canary/plan
+worlds: ## Run the planner in WORLDS random worlds, on all processors.
+	@WORLDS=$(WORLDS) $(SUITE) worlds -logs -- go test -json -count=1 -timeout 6h -run '^TestRandomWorlds$$' ./pkg/canary/plan
+
+.PHONY: worlds-million
+worlds-million: ## Run the planner in a million random worlds (10 min on 2 idle cores).
+	@$(MAKE) --no-print-directory worlds WORLDS=1000000
 
 .PHONY: mutants
 mutants: ## Check that the random worlds notice broken planners.

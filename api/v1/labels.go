@@ -30,7 +30,7 @@ const (
 	ReplicasAnnotation = "siskin.dev/replicas"
 
 	// RequestAnnotation, on a Canary, is a person's request: promote, abort, retry, pause, resume or rollback, then optionally
-	// "/<revision>" (rollback) and "@<token>", which makes a repeated request a new one.
+	// "/<revision>" (not with pause and resume) and "@<token>", which makes a repeated request a new one.
 	RequestAnnotation = "siskin.dev/request"
 	// RequestedByAnnotation is who asked; an admission policy stamps it.
 	RequestedByAnnotation = "siskin.dev/requested-by"

@@ -78,7 +78,7 @@ func suite(ctx context.Context, name, dir string, command []string, r *report) e
 	if err := save(dir, c); err != nil {
 		return err
 	}
-	r.say("%s: %s\n", name, c)
+	r.say("%s: %s\n", name, strings.Join(append([]string{c.String()}, r.figures...), "; "))
 	if err != nil {
 		return fmt.Errorf("%s failed: %w", name, err)
 	}

@@ -30,6 +30,8 @@ type report struct {
 	broken map[string]bool              // packages that failed by themselves
 	said   time.Time
 	logs   bool // show what passing tests log
+	// figures that tests logged as "figures: …"; they end the suite's last line.
+	figures []string
 }
 
 // quiet is how long nothing is said at most.
@@ -84,15 +86,24 @@ func (r *report) endTest(e event, key string) {
 	if e.Action == "fail" {
 		r.say("--- FAIL: %s %s (%.1fs)\n%s", short(e.Package), e.Test, e.Elapsed, r.buffer(key))
 	}
-	if e.Action == "pass" && r.logs {
-		for line := range strings.Lines(r.buffer(key).String()) {
-			if strings.Contains(line, "_test.go:") {
-				r.say("%s %s", e.Test, strings.TrimLeft(line, " "))
-			}
-		}
+	if e.Action != "run" && r.logs {
+		r.endLog(e, r.buffer(key).String())
 	}
 	if e.Action != "run" && e.Action != "skip" {
 		delete(r.output, key)
+	}
+}
+
+// endLog shows what a passing test logged, but for the figures, which come last.
+func (r *report) endLog(e event, printed string) {
+	for line := range strings.Lines(printed) {
+		if _, figures, ok := strings.Cut(line, ": figures: "); ok {
+			r.figures = append(r.figures, strings.TrimSpace(figures))
+			continue
+		}
+		if e.Action == "pass" && strings.Contains(line, "_test.go:") {
+			r.say("%s %s", e.Test, strings.TrimLeft(line, " "))
+		}
 	}
 }
 

@@ -89,3 +89,22 @@ func TestEveryFailureCounts(t *testing.T) {
 		})
 	}
 }
+
+// TestFiguresEndTheSuite : what a test measured is in the suite's last line, whether it passed or failed, and nowhere else.
+func TestFiguresEndTheSuite(t *testing.T) {
+	for _, action := range []string{"pass", "fail"} {
+		var out strings.Builder
+		r := newReport(&out)
+		r.logs = true
+		r.read(strings.NewReader(`{"Action":"run","Package":"p","Test":"A"}
+{"Action":"output","Package":"p","Test":"A","Output":"    a_test.go:1: figures: 7 worlds\n"}
+{"Action":"output","Package":"p","Test":"A","Output":"    a_test.go:2: a remark\n"}
+{"Action":"` + action + `","Package":"p","Test":"A"}`))
+		if !slices.Equal(r.figures, []string{"7 worlds"}) || !strings.Contains(out.String(), "a remark") {
+			t.Errorf("%s: figures %q, shown:\n%s", action, r.figures, out.String())
+		}
+		if action == "pass" && strings.Contains(out.String(), "figures") {
+			t.Errorf("the figures are shown twice:\n%s", out.String())
+		}
+	}
+}

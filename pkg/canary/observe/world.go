@@ -88,6 +88,7 @@ type Observer struct {
 	Scalers ScalerSource
 
 	names, drifts memo
+	splits        settled
 }
 
 // ProviderOf names the provider of a Canary. One that names none keeps the provider that it began with, whatever the controller's
@@ -265,6 +266,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	s.Request, s.RequestedBy = requestOf(w.Canary)
 	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)
+	s.Settled = o.splits.since(w.Canary.UID, s.Route, s.State.Split, now)
 	s.Services = o.servicesOf(w)
 	s.Scaler = scalerOf(w, s.State)
 	follow(w, &s)

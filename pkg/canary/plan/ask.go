@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -34,6 +35,9 @@ func Ask(s Snapshot) []Question {
 		return nil
 	}
 	qs := rollbackQuestions(s)
+	if p := s.State.Phase; s.Spec.Invalid != "" && !p.Idle() && !p.ending() {
+		return qs
+	}
 	switch s.State.Phase {
 	case Waiting:
 		qs = append(qs, s.gates(ConfirmRollout)...)
@@ -73,7 +77,7 @@ func (s Snapshot) endQuestions() []Question {
 
 // startQuestions are asked between a canary that is ready and its first traffic.
 func startQuestions(s Snapshot) []Question {
-	if s.State.Forced || !s.canaryMayServe() || s.State.Split != AllPrimary() || s.Now.Before(s.State.CheckAt) {
+	if s.State.Forced || s.State.Paused || !s.canaryMayServe() || s.State.Split != AllPrimary() || s.Now.Before(s.State.CheckAt) {
 		return nil
 	}
 	pre := s.preQuestions()
@@ -94,7 +98,7 @@ func checkQuestions(s Snapshot) []Question {
 		return nil
 	}
 	qs := s.checks()
-	if !s.agree(s.verdict(qs)) {
+	if !s.agree(s.verdict(qs)) || s.pauses() {
 		return qs
 	}
 	if s.Spec.next(s.State) == 0 {
@@ -147,12 +151,12 @@ func (s Snapshot) hookQuestions(t HookType, at string) []Question {
 }
 
 func (s Snapshot) key(at, kind, name string) string {
-	return fmt.Sprintf("r%d/%s/%s/%s/%s", s.State.Rollout, s.State.Candidate, at, kind, name)
+	return "r" + strconv.FormatInt(s.State.Rollout, 10) + "/" + s.State.Candidate + "/" + at + "/" + kind + "/" + name
 }
 
 // tick numbers the intervals since from, so that asking again needs nothing stored.
 func (s Snapshot) tick(from time.Time) string {
-	return fmt.Sprintf("t%d", s.ticks(from))
+	return "t" + strconv.FormatInt(s.ticks(from), 10)
 }
 
 func (s Snapshot) ticks(from time.Time) int64 {
@@ -173,7 +177,7 @@ func (s Snapshot) untilTick(from time.Time) time.Duration {
 
 // checkDue tells whether the step has lasted long enough under a confirmed split.
 func (s Snapshot) checkDue() bool {
-	return s.settled() && !s.State.Late && !s.unseen(s.State, s.State.StepAt) && !s.Now.Before(s.State.CheckAt)
+	return s.settled() && !s.State.Late && !s.unseen(s.State, s.State.StepAt) && !s.Now.Before(s.checkAt(s.State))
 }
 
 // settled tells whether the data plane carries out the split that is stored.

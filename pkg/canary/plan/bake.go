@@ -12,16 +12,18 @@ func startBake(s Snapshot, d *Decision) {
 	d.enter(Baking, s.Now)
 	z.FailedChecks, z.Attempt, z.Results, z.Floor = 0, z.Attempt+1, nil, 0
 	z.StepAt, z.BakeUntil = s.Now, s.Now.Add(s.Spec.Bake)
-	z.CheckAt = s.nextBake(*z)
 	z.Deadline = z.BakeUntil.Add(s.Spec.Deadline)
+	z.CheckAt = s.nextBake(*z)
 	d.wakeAt(s.Now, z.CheckAt)
 }
 
-// nextBake is when the next check of a bake is due: in an interval, but not after the end.
+// nextBake is when the next check of a bake is due: in an interval, but not after its end or its deadline.
 func (s Snapshot) nextBake(z State) time.Time {
 	next := s.Now.Add(s.Spec.Interval)
-	if s.Now.Before(z.BakeUntil) && z.BakeUntil.Before(next) {
-		return z.BakeUntil
+	for _, end := range []time.Time{s.deadline(z), z.BakeUntil} {
+		if s.Now.Before(end) && end.Before(next) {
+			next = end
+		}
 	}
 	return next
 }
@@ -49,7 +51,7 @@ func bake(s Snapshot, d *Decision) {
 	if len(s.Spec.hooks(RollbackHook)) > 0 {
 		d.wake(s.untilTick(z.StartedAt))
 	}
-	if s.Target.Found && s.Target.Revision != z.Stable && s.Target.Revision != z.Rejected && z.Replicas > 0 {
+	if s.Target.Found && s.Target.Revision != z.Stable && z.Replicas > 0 && s.Spec.Invalid == "" {
 		begin(s, d, s.Target.Revision)
 		return
 	}
@@ -65,7 +67,7 @@ func bake(s Snapshot, d *Decision) {
 // bakeOutcome sums the check of the primary up; a primary without a ready pod fails it.
 func (s Snapshot) bakeOutcome() outcome {
 	o := s.verdict(s.bakeQuestions())
-	if s.Primary.Endpoints == 0 && s.State.Replicas > 0 {
+	if s.Primary.Endpoints == 0 && s.replicas() > 0 {
 		o.worst = Fail
 		o.results = append(o.results, lost("primary pods", s.Primary.explain(s.State.Stable)))
 	}
@@ -99,8 +101,8 @@ func judgeBake(s Snapshot, d *Decision, o outcome) {
 func overbaked(s Snapshot, d *Decision, r Result) {
 	z := &d.Next
 	z.FailedChecks++
-	if z.FailedChecks >= s.Spec.BakeThreshold && s.mayReturn(*z) {
-		rollback(s, d, Failed, "after the promotion "+describe(r), &r)
+	if z.FailedChecks >= s.Spec.BakeThreshold {
+		spoilt(s, d, r)
 		return
 	}
 	z.Attempt, z.CheckAt = z.Attempt+1, s.nextBake(*z)
@@ -110,6 +112,21 @@ func overbaked(s Snapshot, d *Decision, r Result) {
 	d.wakeAt(s.Now, z.CheckAt)
 }
 
+// spoilt returns to the previous revision; when that is gone, the one that failed has to serve on.
+func spoilt(s Snapshot, d *Decision, r Result) {
+	if s.mayReturn(d.Next) {
+		rollback(s, d, Failed, "after the promotion "+describe(r), &r)
+		return
+	}
+	z := &d.Next
+	endBake(s, d)
+	d.notify(Notice{
+		Reason: "BakeFailed", Severity: Error, Alert: true, Revision: z.Stable, Result: &r,
+		Message: fmt.Sprintf("revision %s fails after its promotion and serves on: %s; the snapshot of the previous revision %s is gone: commit a fix",
+			z.Stable, describe(r), z.Previous),
+	})
+}
+
 // mayReturn tells whether the previous revision is still there to go back to.
 func (s Snapshot) mayReturn(z State) bool {
 	return z.Previous != "" && z.Previous != z.Stable && slices.Contains(s.Kept, z.Previous)
@@ -117,9 +134,7 @@ func (s Snapshot) mayReturn(z State) bool {
 
 func baked(s Snapshot, d *Decision, o outcome) {
 	z := &d.Next
-	d.enter(Succeeded, s.Now)
-	z.CheckAt, z.Deadline, z.BakeUntil = time.Time{}, time.Time{}, time.Time{}
-	d.because("%s", serving(*z))
+	endBake(s, d)
 	n := Notice{
 		Reason: "Baked", Severity: Info, Alert: true, Revision: z.Stable,
 		Message: fmt.Sprintf("revision %s passed the checks after its promotion", z.Stable),
@@ -128,6 +143,13 @@ func baked(s Snapshot, d *Decision, o outcome) {
 		n.Severity, n.Message = Warning, fmt.Sprintf("the checks after the promotion of revision %s ended without a verdict", z.Stable)
 	}
 	d.notify(n)
+}
+
+func endBake(s Snapshot, d *Decision) {
+	z := &d.Next
+	d.enter(Succeeded, s.Now)
+	z.CheckAt, z.Deadline, z.BakeUntil = time.Time{}, time.Time{}, time.Time{}
+	d.because("%s", serving(*z))
 }
 
 // lost is the result of pods that are gone.

@@ -43,7 +43,7 @@ func world(s Snapshot, d *Decision) []Effect {
 // servingWanted tells whether the apex leaves the target's pods for the primary's. The target's are not the apex's to go back to when
 // there are none, as where an earlier Canary left everything in place.
 func (s Snapshot) servingWanted(z State) bool {
-	return z.Phase != Initializing || s.primaryReady(z.Stable) || (s.Services.Serving && (s.Target.Available == 0 || s.Primary.Endpoints > 0))
+	return z.Phase != Initializing || s.primaryReady(z.Stable) && s.Spec.Invalid == "" || (s.Services.Serving && (s.Target.Available == 0 || s.Primary.Endpoints > 0))
 }
 
 // holdWanted tells that the target, from which the traffic has gone, is still up.
@@ -117,7 +117,7 @@ func (s Snapshot) trialWanted(z State) (int32, bool) {
 
 // canaryFree tells that no traffic reaches the canary, which the data plane has confirmed, and that it had time to drain.
 func (s Snapshot) canaryFree(z State) bool {
-	return z.Split == AllPrimary() && s.State.Split == z.Split && s.settled() && !z.Late && !s.Now.Before(z.DrainUntil)
+	return z.Split == AllPrimary() && s.State.Split == z.Split && s.settled() && !z.Late && !s.Now.Before(s.drainUntil(z))
 }
 
 // terminate gives everything back before the Canary goes: traffic to the primary, the target to full size, Services and routes
@@ -136,22 +136,31 @@ func terminate(s Snapshot, d *Decision) {
 		return
 	}
 	z.Replicas = s.replicas()
+	if s.Target.Released { // an autoscaler may go on changing the primary
+		z.Replicas = s.Target.Replicas
+	}
 	switch {
 	case !s.Target.Found || z.Stable == "":
 		d.because("nothing has to be restored")
-		if s.Scaler.Found && !s.Scaler.Restored {
-			d.Effects = append(d.Effects, RestoreScaler{})
-		}
-		d.Effects = append(d.Effects, RestoreServices{}, Finish{})
+		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
 	case z.DrainUntil.IsZero() || !s.Services.Restored:
 		restore(s, d)
 	case s.Now.Before(z.DrainUntil):
 		d.because("the target serves; the clones are draining")
+		d.Effects = s.restoreScaler()
 		d.wakeAt(s.Now, z.DrainUntil)
 	default:
 		d.because("the target serves again")
-		d.Effects = []Effect{RestoreServices{}, Finish{}}
+		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
 	}
+}
+
+// restoreScaler gives the autoscaler back, if it was not: again and again, until that succeeds.
+func (s Snapshot) restoreScaler() []Effect {
+	if s.Scaler.Found && !s.Scaler.Restored {
+		return []Effect{RestoreScaler{}}
+	}
+	return nil
 }
 
 func restore(s Snapshot, d *Decision) {
@@ -173,10 +182,7 @@ func restore(s Snapshot, d *Decision) {
 		return
 	}
 	d.because("the target is at full size: Services and routes are given back")
-	if s.Scaler.Found && !s.Scaler.Restored {
-		d.Effects = append(d.Effects, RestoreScaler{})
-	}
-	d.Effects = append(d.Effects, RestoreServices{})
+	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
 	if z.DrainUntil.IsZero() {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 	}

@@ -3,49 +3,69 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
 // hold stops the rollout where it is until a person resumes it; the wait has the deadline of gates.
 func (s Snapshot) hold(d *Decision) {
-	d.Next.Paused, d.Next.Deadline = true, s.Now.Add(s.Spec.GateDeadline)
+	d.Next.Paused, d.Next.Halted, d.Next.Deadline = true, false, s.Now.Add(s.Spec.GateDeadline)
 	d.wakeAt(s.Now, d.Next.Deadline)
 }
 
-// paused tells whether a pause, of a person or of the step, holds a rollout whose check passed. A pause of a step begins here.
+// stepPause is the pause after the present step, if it did not begin yet.
+func (s Snapshot) stepPause() time.Duration {
+	z := s.State
+	if z.Step == 0 || z.Step > len(s.Spec.Steps) || !z.PausedUntil.IsZero() || slices.Contains(z.Passed, pauseName(z.Step)) {
+		return 0
+	}
+	return s.Spec.Steps[z.Step-1].Pause
+}
+
+// pauses tells whether a pause, of a person or of the step, keeps a check that passes from leading on. A pause that began lasts as
+// long as was told, whatever becomes of the spec.
+func (s Snapshot) pauses() bool {
+	return s.State.Paused || s.Now.Before(s.State.PausedUntil) || s.stepPause() != 0
+}
+
+// paused holds a rollout that would go on, if there is a pause. The pause of a step begins here.
 func (s Snapshot) paused(d *Decision) bool {
 	z := &d.Next
-	switch {
-	case z.Paused:
-		d.because("paused at %s of revision %s; annotate siskin.dev/request=resume@<token> to go on", z.Split, z.Candidate)
-		d.wait("resume")
-		return true
-	case z.Step == 0 || z.Step > len(s.Spec.Steps) || slices.Contains(z.Passed, pauseName(z.Step)):
+	if !s.pauses() {
+		if !z.PausedUntil.IsZero() {
+			s.endPause(z)
+		}
 		return false
 	}
-	pause := s.Spec.Steps[z.Step-1].Pause
-	switch {
+	switch pause := s.stepPause(); {
+	case z.Paused:
+		sayPaused(d)
 	case pause == UntilResumed:
 		s.endPause(z) // it holds once
 		s.hold(d)
-		d.because("step %d pauses revision %s at %s; annotate siskin.dev/request=resume@<token> to go on", z.Step, z.Candidate, z.Split)
-		d.wait("resume")
+		sayPaused(d)
 		d.notify(Notice{Reason: "Paused", Severity: Warning, Alert: true, Revision: z.Candidate, Message: d.Why})
-		return true
-	case pause <= 0:
-		return false
-	case z.PausedUntil.IsZero():
-		z.PausedUntil = s.Now.Add(pause)
-		z.Deadline = latest(z.Deadline, z.PausedUntil.Add(s.Spec.Deadline))
-		d.notify(Notice{Reason: "Paused", Severity: Info, Revision: z.Candidate, Message: fmt.Sprintf(
-			"step %d pauses revision %s at %s until %s", z.Step, z.Candidate, z.Split, z.PausedUntil.UTC().Format("15:04:05Z"))})
-	case !s.Now.Before(z.PausedUntil):
-		s.endPause(z)
-		return false
+	case pause > 0:
+		z.PausedUntil, z.Halted = s.Now.Add(pause), false
+		z.Deadline = z.PausedUntil.Add(s.Spec.Deadline)
+		sayPaused(d)
+		d.notify(Notice{Reason: "Paused", Severity: Info, Revision: z.Candidate, Message: d.Why})
+	default:
+		sayPaused(d)
+	}
+	return true
+}
+
+// sayPaused says what a rollout waits for that is paused.
+func sayPaused(d *Decision) {
+	z := d.Next
+	if z.Paused {
+		d.because("revision %s is paused at %s; annotate siskin.dev/request=resume@<token> to go on", z.Candidate, z.Split)
+		d.wait("resume")
+		return
 	}
 	d.because("step %d pauses revision %s at %s until %s", z.Step, z.Candidate, z.Split, z.PausedUntil.UTC().Format("15:04:05Z"))
 	d.wait("the pause of step %d", z.Step)
-	return true
 }
 
 // nextPaused is when a paused step is judged again: in an interval, but not after the end of the pause.
@@ -63,6 +83,11 @@ func (s Snapshot) endPause(z *State) {
 	if name := pauseName(z.Step); z.Step > 0 && !slices.Contains(z.Passed, name) {
 		z.Passed = append(slices.Clone(z.Passed), name)
 	}
+}
+
+// unpaused is Passed without the pauses that were over: steps that begin anew have them again.
+func unpaused(passed []string) []string {
+	return slices.DeleteFunc(slices.Clone(passed), func(name string) bool { return strings.HasPrefix(name, "pause/") })
 }
 
 func pauseName(step int) string { return fmt.Sprintf("pause/%d", step) }

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -37,13 +38,22 @@ func drop[T Effect](d *Decision) {
 	d.Effects = slices.DeleteFunc(slices.Clone(d.Effects), func(e Effect) bool { _, ok := e.(T); return ok })
 }
 
+// ready makes the canary look ready.
+func ready(s *Snapshot) {
+	c := &s.Canary
+	c.Revision, c.Current, c.Updated, c.Pods = s.State.Candidate, true, c.Replicas, c.Replicas
+	c.Available, c.Endpoints = c.Replicas, c.Replicas
+}
+
 func mutants() []mutant {
+	return slices.Concat(mutantsOfRollouts(), mutantsOfStrategies(), mutantsOfPeople(), mutantsOfScalers())
+}
+
+func mutantsOfRollouts() []mutant {
 	return []mutant{
 		{"weight before the canary is ready", before(func(s *Snapshot) {
 			if s.State.Phase == Progressing && s.State.Step == 0 && s.Canary.Found {
-				c := &s.Canary
-				c.Revision, c.Current, c.Updated, c.Pods = s.State.Candidate, true, c.Replicas, c.Replicas
-				c.Available, c.Endpoints = c.Replicas, c.Replicas
+				ready(s)
 			}
 		})},
 		{"scale to zero under traffic", after(func(s Snapshot, d *Decision) {
@@ -93,7 +103,7 @@ func mutants() []mutant {
 				d.Wake = 0
 			}
 		})},
-		{"a restart shortens a step", before(func(s *Snapshot) { s.Since = time.Time{} })},
+		{"a restart shortens a step", before(func(s *Snapshot) { s.Since, s.Settled = time.Time{}, s.State.StepAt })},
 		{"a late route shortens a step", before(func(s *Snapshot) { s.State.Late = false })},
 		{"steps last half their time", after(func(s Snapshot, d *Decision) {
 			if d.Next.StepAt != s.State.StepAt && d.Next.Step > 0 {
@@ -198,20 +208,219 @@ func mutants() []mutant {
 	}
 }
 
-func TestRandomWorldsCatchMutants(t *testing.T) {
-	const most = 20000
-	for _, m := range mutants() {
-		t.Run(strings.ReplaceAll(m.mistake, " ", "-"), func(t *testing.T) {
-			t.Parallel()
-			for seed := uint64(1); seed <= most; seed++ {
-				w := randomWorld(seed)
-				w.decide, w.cfg.deep = m.decide, false
-				if violation := live(w); violation != "" {
-					t.Logf("caught in world %d: %s", seed, violation)
-					return
-				}
+// exposed tells that something but a share of the users reaches the canary.
+func exposed(p Split) bool { return p.Canary == 0 && p.Reaches() }
+
+func mutantsOfStrategies() []mutant {
+	first := func(s *Snapshot, is func(Step) bool) bool {
+		z := s.State
+		return z.Phase == Progressing && z.Step == 0 && s.Canary.Found && len(s.Spec.Steps) > 0 && is(s.Spec.Steps[0])
+	}
+	steps := func(change func(*Step)) func(Snapshot) Decision {
+		return before(func(s *Snapshot) {
+			s.Spec.Steps = slices.Clone(s.Spec.Steps)
+			for i := range s.Spec.Steps {
+				change(&s.Spec.Steps[i])
 			}
-			t.Errorf("no invariant noticed it in %d worlds", most)
 		})
 	}
+	return []mutant{
+		{"mirrored traffic before the canary is ready", before(func(s *Snapshot) {
+			if first(s, func(t Step) bool { return t.Mirror > 0 && t.Weight == 0 }) {
+				ready(s)
+			}
+		})},
+		{"an audience before the canary is ready", before(func(s *Snapshot) {
+			if first(s, func(t Step) bool { return t.Audience && t.Weight == 0 }) {
+				ready(s)
+			}
+		})},
+		{"the drain is left out after an audience or copies", after(func(s Snapshot, d *Decision) {
+			if exposed(s.State.Split) && !d.Next.Split.Reaches() {
+				d.Next.DrainUntil = time.Time{}
+			}
+		})},
+		{"pods that get copies or an audience are replaced", after(func(s Snapshot, d *Decision) {
+			if d.Next.Rollout > s.State.Rollout && exposed(s.State.Split) {
+				drop[ApplyCanary](d)
+				d.Effects = append(d.Effects, ApplyCanary{d.Next.Candidate, max(s.Canary.Replicas, 1)})
+			}
+		})},
+		{"dead pods keep their audience", before(func(s *Snapshot) {
+			if exposed(s.State.Split) {
+				s.Canary.Endpoints = max(s.Canary.Endpoints, 1)
+			}
+		})},
+		{"copies are left out", steps(func(t *Step) { t.Mirror = 0 })},
+		{"the audience is left out", steps(func(t *Step) { t.Audience = false })},
+		{"the pause of a step is left out", steps(func(t *Step) { t.Pause = 0 })},
+		{"a pause until resumed ends by itself", steps(func(t *Step) {
+			if t.Pause == UntilResumed {
+				t.Pause = time.Second
+			}
+		})},
+		{"a slow route shortens a step", before(func(s *Snapshot) { s.Settled = s.State.StepAt })},
+		{"freeze is left out", before(func(s *Snapshot) { s.Spec.Freeze = false })},
+		{"what is frozen thaws by itself", after(func(s Snapshot, d *Decision) {
+			if s.State.Phase == Frozen && d.Next.Phase == Frozen && s.Now.After(s.State.StepAt.Add(30*time.Second)) {
+				d.Next.Phase, d.Next.CheckAt = Progressing, s.Now
+				d.notify(Notice{Reason: "Thawed", Severity: Info, Message: "thawed"})
+			}
+		})},
+		{"what is frozen waits for ever", after(func(_ Snapshot, d *Decision) {
+			if d.Next.Phase == Frozen {
+				d.Next.Deadline = epoch.Add(1e5 * time.Hour)
+			}
+		})},
+		{"the bake is left out", before(func(s *Snapshot) { s.Spec.Bake = 0 })},
+		{"the bake is too short", after(func(s Snapshot, d *Decision) {
+			if d.Next.Phase == Baking && s.State.Phase != Baking {
+				d.Next.BakeUntil = s.Now.Add(time.Second)
+				d.Next.CheckAt = d.Next.BakeUntil
+			}
+		})},
+		{"a bake that fails is ignored", before(func(s *Snapshot) { s.Spec.BakeThreshold += 1000 })},
+		{"a bake that fails goes back to itself", after(func(s Snapshot, d *Decision) {
+			if s.State.Phase == Baking && d.Next.Phase == RollingBack {
+				d.Next.Stable = s.State.Stable
+			}
+		})},
+		{"a bake goes back to a snapshot that is gone", before(func(s *Snapshot) {
+			if s.State.Phase == Baking {
+				s.Kept = append(slices.Clone(s.Kept), s.State.Previous)
+			}
+		})},
+		{"an unusable spec goes forward", before(func(s *Snapshot) { s.Spec.Invalid = "" })},
+		{"an unusable spec starts a rollout", before(func(s *Snapshot) {
+			if s.State.Phase.Idle() || s.State.Phase == Baking {
+				s.Spec.Invalid = ""
+			}
+		})},
+		{"an unusable spec keeps a version from being taken back", func(s Snapshot) Decision {
+			if s.Spec.Invalid != "" && !s.Deleting && s.State.Phase != "" {
+				return Decision{Next: s.State, Stalled: s.Spec.InvalidReason, Why: s.Spec.Invalid, Wake: time.Minute}
+			}
+			return Decide(s)
+		}},
+	}
+}
+
+func mutantsOfPeople() []mutant {
+	return []mutant{
+		{"a pause is ignored", before(func(s *Snapshot) { s.State.Paused = false })},
+		{"a pause has no end", after(func(_ Snapshot, d *Decision) {
+			if d.Next.Paused {
+				d.Next.Deadline = epoch.Add(1e5 * time.Hour)
+			}
+		})},
+		{"a failed check prolongs a pause", after(func(s Snapshot, d *Decision) {
+			if d.Next.Paused && d.Next.FailedChecks > s.State.FailedChecks {
+				d.Next.Deadline = d.Next.Deadline.Add(time.Minute)
+			}
+		})},
+		{"a request is answered twice", before(func(s *Snapshot) { s.State.Request = Reply{} })},
+		{"a request is never answered", before(func(s *Snapshot) { s.Request = "" })},
+		{"nonsense is accepted", after(func(s Snapshot, d *Decision) {
+			if d.Next.Request != s.State.Request {
+				d.Next.Request.Accepted = true
+			}
+		})},
+		{"a request is carried out without a word", after(func(s Snapshot, d *Decision) {
+			if d.Next.Request != s.State.Request && d.Next.Request.Accepted {
+				d.Notices = nil
+			}
+		})},
+		{"a forced promotion without a ready canary", before(func(s *Snapshot) {
+			if s.State.Forced && s.Canary.Found {
+				ready(s)
+			}
+		})},
+		{"a promotion is forced on a revision that is replaced", before(func(s *Snapshot) {
+			if strings.HasPrefix(s.Request, "promote") && !s.State.Phase.Idle() {
+				s.Target.Revision = s.State.Candidate
+			}
+		})},
+		{"a promotion is forced for ever", before(func(s *Snapshot) {
+			s.State.Forced = s.State.Forced || s.State.Request.Accepted && strings.HasPrefix(s.State.Request.Value, "promote")
+		})},
+		{"a direct rollout to a revision that is not kept", before(func(s *Snapshot) { s.Kept = []string{"r1", "r2", "r3", "r4", "r5", "r6"} })},
+		{"a direct rollout that was taken back is analysed", after(func(s Snapshot, d *Decision) {
+			if s.State.Direct && d.Next.Phase == Failed {
+				d.Next.Rejected = ""
+			}
+		})},
+		{"an abort is not one", after(func(s Snapshot, d *Decision) {
+			if d.Next.Request != s.State.Request && strings.HasPrefix(d.Next.Request.Value, "abort") && d.Next.Phase == RollingBack {
+				d.Next.Phase, d.Next.Split = s.State.Phase, s.State.Split
+			}
+		})},
+	}
+}
+
+func mutantsOfScalers() []mutant {
+	return []mutant{
+		{"the floor is dropped in the rollout", after(func(_ Snapshot, d *Decision) {
+			if d.Next.Phase == Promoting {
+				d.Next.Floor = 0
+			}
+		})},
+		{"the floor is too low", after(func(_ Snapshot, d *Decision) { d.Next.Floor = min(d.Next.Floor, 1) })},
+		{"the floor stays", after(func(s Snapshot, d *Decision) { d.Next.Floor = max(d.Next.Floor, s.State.Floor) })},
+		{"the target is held before its autoscaler left it", after(func(s Snapshot, d *Decision) {
+			if d.Next.Phase != Initializing && s.Scaler.Found && !s.Scaler.OnPrimary && s.Target.Found && !s.Target.Held {
+				d.Effects = append(d.Effects, HoldTarget{s.Target.Replicas})
+			}
+		})},
+		{"the primary shrinks while its autoscaler points elsewhere", before(func(s *Snapshot) {
+			if !s.Scaler.OnPrimary {
+				s.Scaler = Scaler{}
+			}
+		})},
+		{"the autoscaler is not given back", func(s Snapshot) Decision {
+			d := Decide(s)
+			if s.Deleting {
+				drop[RestoreScaler](&d)
+			}
+			return d
+		}},
+		{"the autoscaler is given back before the target serves", func(s Snapshot) Decision {
+			d := Decide(s)
+			if s.Deleting && s.Scaler.OnPrimary && !s.Spec.Orphan {
+				d.Effects = append([]Effect{RestoreScaler{}}, d.Effects...)
+			}
+			return d
+		}},
+		{"git's autoscaler is left where it is", after(func(s Snapshot, d *Decision) {
+			if s.State.Phase.Idle() {
+				drop[ApplyScaler](d)
+			}
+		})},
+	}
+}
+
+// TestRandomWorldsCatchMutants ends in one line with its figures.
+func TestRandomWorldsCatchMutants(t *testing.T) {
+	const most = 20000
+	var mu sync.Mutex
+	var worlds, caught, longest uint64
+	t.Run("each", func(t *testing.T) {
+		for _, m := range mutants() {
+			t.Run(strings.ReplaceAll(m.mistake, " ", "-"), func(t *testing.T) {
+				t.Parallel()
+				for seed := uint64(1); seed <= most; seed++ {
+					w := randomWorld(seed)
+					w.decide, w.cfg.deep = m.decide, false
+					if live(w) == "" {
+						continue
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					worlds, caught, longest = worlds+seed, caught+1, max(longest, seed)
+					return
+				}
+				t.Errorf("no invariant noticed it in %d worlds", most)
+			})
+		}
+	})
+	t.Logf("figures: %d of %d mutants caught, %d worlds needed, at most %d for one", caught, len(mutants()), worlds, longest)
 }

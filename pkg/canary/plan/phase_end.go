@@ -90,11 +90,11 @@ func giveBack(s Snapshot, d *Decision) {
 func succeed(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.enter(Succeeded, s.Now)
-	z.Stable, z.Step = z.Candidate, len(s.Spec.Steps)
+	z.Stable = z.Candidate
 	if !z.Direct {
-		z.Rejected, z.Cause = "", ""
+		z.Step, z.Rejected, z.Cause = len(s.Spec.Steps), "", ""
 	}
-	z.Halted, z.Overdue, z.Paused = false, false, false
+	z.Halted, z.Overdue, z.Paused, z.PausedUntil, z.Floor = false, false, false, time.Time{}, 0
 	z.CheckAt, z.Deadline = time.Time{}, time.Time{}
 	withdraw(s, d)
 	if s.Spec.Bake > 0 && !z.Direct && !s.Spec.SkipAnalysis && z.Previous != z.Stable {
@@ -108,8 +108,9 @@ func succeed(s Snapshot, d *Decision) {
 	d.wakeAt(s.Now, z.DrainUntil)
 }
 
-// takenBack ends or restarts the rollout if something demands it; it returns true if it did.
-func takenBack(s Snapshot, d *Decision) bool {
+// unwanted ends a rollout that a rollback hook or the target itself takes back; it returns true if it did. Not even a request of a
+// person comes before that.
+func unwanted(s Snapshot, d *Decision) bool {
 	z := &d.Next
 	if !z.Phase.OnTrial() && z.Phase != Waiting {
 		return false
@@ -128,6 +129,15 @@ func takenBack(s Snapshot, d *Decision) bool {
 		rollback(s, d, Cancelled, why, nil)
 		return true
 	}
+	return false
+}
+
+// takenBack ends or restarts the rollout if something else demands it; it returns true if it did.
+func takenBack(s Snapshot, d *Decision) bool {
+	z := &d.Next
+	if !z.Phase.OnTrial() && z.Phase != Waiting || z.Phase == Finalising {
+		return false
+	}
 	if why := s.spent(*z); why != "" {
 		giveUp(s, d, why, nil)
 		return true
@@ -140,10 +150,19 @@ func takenBack(s Snapshot, d *Decision) bool {
 		return false
 	}
 	if s.superseded(*z) {
-		begin(s, d, s.Target.Revision)
+		supersede(s, d)
 		return true
 	}
 	return lostPods(s, d)
+}
+
+// supersede starts the newer revision in the place of the one on trial, or, while the spec cannot be used, only takes that back.
+func supersede(s Snapshot, d *Decision) {
+	if s.Spec.Invalid != "" {
+		rollback(s, d, Cancelled, fmt.Sprintf("revision %s takes its place as soon as the spec can be used", s.Target.Revision), nil)
+		return
+	}
+	begin(s, d, s.Target.Revision)
 }
 
 // pointless tells why nobody wants the rollout any more.
@@ -195,6 +214,8 @@ func (s Snapshot) hopeless() string {
 		return "the gate did not agree before its deadline"
 	case z.Phase == Promoting:
 		return fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate))
+	case s.Spec.Invalid != "":
+		return "the spec could not be used until the deadline: " + s.Spec.Invalid
 	case !s.canaryReady():
 		return fmt.Sprintf("the canary was not ready before the deadline: %s", s.Canary.explain(z.Candidate))
 	case !s.settled():
@@ -226,9 +247,9 @@ func lostPods(s Snapshot, d *Decision) bool {
 	}
 	withdraw(s, d)
 	d.enter(Progressing, s.Now)
-	z.Step, z.StepAt, z.Deadline, z.Halted, z.PausedUntil = 0, s.Now, s.Now.Add(s.Spec.Deadline), false, time.Time{}
-	if z.Paused {
-		s.hold(d)
+	z.Step, z.StepAt, z.Halted, z.PausedUntil, z.Passed = 0, s.Now, false, time.Time{}, unpaused(z.Passed)
+	if !z.Paused { // a person was told until when a pause may last
+		z.Deadline = s.Now.Add(s.Spec.Deadline)
 	}
 	return true
 }
@@ -238,7 +259,7 @@ func rollback(s Snapshot, d *Decision, outcome Phase, cause string, r *Result) {
 	z := &d.Next
 	z.Reverting = z.Phase == Promoting || z.Phase == Finalising || z.Phase == Baking
 	if z.Phase == Baking {
-		z.Stable = z.Previous
+		z.Stable, z.Floor = z.Previous, s.floor()
 	}
 	d.enter(RollingBack, s.Now)
 	z.Outcome, z.Cause = outcome, cause
@@ -322,7 +343,7 @@ func end(s Snapshot, d *Decision, remark string) {
 	}
 	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
 	if z.Split == AllPrimary() {
-		z.CheckAt, z.Deadline = time.Time{}, time.Time{}
+		z.CheckAt, z.Deadline, z.Floor = time.Time{}, time.Time{}, 0
 	}
 	n := Notice{
 		Reason: "RolledBack", Severity: Warning, Alert: true, Revision: z.Candidate,

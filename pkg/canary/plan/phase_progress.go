@@ -26,6 +26,7 @@ func progress(s Snapshot, d *Decision) {
 		}
 	case s.State.Forced:
 		promote(s, d, "the promotion was asked for")
+	case s.paused(d):
 	case s.Spec.SkipAnalysis:
 		promote(s, d, "analysis is skipped")
 	case s.Now.Before(z.CheckAt):
@@ -62,11 +63,6 @@ func prepare(s Snapshot, d *Decision) {
 		d.wake(s.untilTick(z.StepAt))
 		return
 	}
-	if s.paused(d) {
-		z.CheckAt = s.Now.Add(s.interval())
-		d.wakeAt(s.Now, z.CheckAt)
-		return
-	}
 	step(s, d)
 }
 
@@ -100,12 +96,15 @@ func step(s Snapshot, d *Decision) {
 func check(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.because("step %d of %d: revision %s has %s", z.Step, len(s.Spec.Steps), z.Candidate, share(z.Split))
-	d.wakeAt(s.Now, z.CheckAt)
+	d.wakeAt(s.Now, s.checkAt(*z))
 	d.wakeAt(s.Now, s.deadline(*z))
 	if s.Route.Rejected {
 		d.Stalled = "RouteRejected"
 	}
 	if !s.checkDue() {
+		if z.Paused || s.Now.Before(z.PausedUntil) {
+			sayPaused(d)
+		}
 		stillInvalid(s, d)
 		return
 	}
@@ -129,7 +128,7 @@ func check(s Snapshot, d *Decision) {
 
 // hearOut tells whether the other answers of a failed check are worth a moment, so that people see all that was measured.
 func (s Snapshot) hearOut(o outcome, d *Decision) bool {
-	until := s.State.CheckAt.Add(Patience)
+	until := s.checkAt(s.State).Add(Patience)
 	if len(o.pending) == 0 || !s.Now.Before(until) {
 		return false
 	}
@@ -258,7 +257,7 @@ func fail(s Snapshot, d *Decision, r Result) {
 		return
 	}
 	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
-	z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
+	s.allow(z)
 	d.because("check %d of at most %d failed: %s", z.FailedChecks, s.Spec.Threshold, describe(r))
 	d.notify(Notice{
 		Reason: "CheckFailed", Severity: Warning, Revision: z.Candidate, Result: &r,

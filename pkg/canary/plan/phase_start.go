@@ -19,7 +19,7 @@ func initialize(s Snapshot, d *Decision) {
 		d.Stalled = "RouteRejected"
 	}
 	switch {
-	case !s.primaryReady(z.Stable):
+	case !s.primaryReady(z.Stable), s.scaled() && s.Primary.Replicas != z.Replicas: // its autoscaler takes over what is there
 		d.wait("the primary: %s", s.Primary.explain(z.Stable))
 	case !s.Services.Complete || !s.Services.Serving:
 		d.wait("the Services")
@@ -63,9 +63,11 @@ func targetMissing(d *Decision) {
 // idle waits for a new revision.
 func idle(s Snapshot, d *Decision) {
 	z := &d.Next
-	z.Floor = 0
 	stranded(s, d)
 	told(s, d)
+	if z.Split == AllPrimary() {
+		z.Floor = 0
+	}
 	rev := s.Target.Revision
 	switch {
 	case !s.Target.Found:
@@ -81,13 +83,17 @@ func idle(s Snapshot, d *Decision) {
 			Message: fmt.Sprintf("the target is back at the promoted revision %s; nothing to release", z.Stable),
 		})
 	case rev == z.Stable:
+		z.Rejected = "" // it may come again
 		d.because("%s", serving(*z))
 	case rev == z.Rejected:
 		d.because("revision %s was taken back (%s): commit a fix, or revert to %s", rev, z.Cause, z.Stable)
 	case z.Replicas == 0:
 		d.because("revision %s waits until the target has replicas", rev)
 	case z.Split.Canary == 100, z.Reverting:
-		d.because("revision %s waits until the primary serves again: only the canary does now", rev)
+		d.because("revision %s waits until the primary serves again: only the canary does now; annotate siskin.dev/request=promote@<token> to bring it to the primary "+
+			"without analysis", rev)
+	case s.Spec.Invalid != "":
+		d.because("revision %s waits until the spec can be used: %s", rev, s.Spec.Invalid)
 	default:
 		begin(s, d, rev)
 	}
@@ -137,7 +143,7 @@ func told(s Snapshot, d *Decision) {
 func begin(s Snapshot, d *Decision, rev string) {
 	z := &d.Next
 	superseded := ""
-	if !z.Phase.Idle() && z.Candidate != rev {
+	if !z.Phase.Idle() && z.Phase != Baking && z.Candidate != rev {
 		superseded = fmt.Sprintf("; it replaces %s", z.Candidate)
 	}
 	z.Rollout++
@@ -181,7 +187,7 @@ func (z State) fresh() State {
 // floor is the number of pods below which an autoscaler must not take the primary while a rollout lasts: its size before.
 func (s Snapshot) floor() int32 {
 	if !s.Scaler.Found {
-		return 0
+		return s.State.Floor
 	}
 	return max(s.State.Floor, s.replicas())
 }

@@ -19,34 +19,40 @@ func Decide(s Snapshot) Decision {
 		terminate(s, &d)
 		return d
 	}
-	recordReplicas(s, &d)
+	d.Next.Replicas = s.replicas()
 	switch {
-	case asked(s, &d), takenBack(s, &d):
-	case s.Spec.Invalid != "" && !d.Next.Phase.ending():
+	case unwanted(s, &d), asked(s, &d), takenBack(s, &d):
+	case s.Spec.Invalid != "" && !d.Next.Phase.Idle() && !d.Next.Phase.ending():
 		unusable(s, &d)
 	default:
 		forward(s, &d)
 	}
 	settle(s, &d)
+	if s.Spec.Invalid != "" {
+		d.Stalled = s.Spec.InvalidReason
+		if !d.Next.Phase.ending() {
+			d.because("%s", s.Spec.Invalid)
+		}
+	}
 	if s.Scaler.Missing && d.Stalled == "" {
 		d.Stalled = "AutoscalerNotFound"
 		d.wait("the autoscaler: %s", s.Scaler.Message)
 	}
-	d.wakeAt(s.Now, d.Next.DrainUntil)
+	d.wakeAt(s.Now, s.drainUntil(d.Next))
 	if d.Next.Phase != s.State.Phase {
 		d.wake(time.Millisecond) // a phase that begins may be over already
 	}
 	d.Effects = append(d.Effects, world(s, &d)...)
+	if s.scaled() && d.Next.Phase == s.State.Phase { // what an autoscaler makes of it is nobody's wish, and not worth a write
+		d.Next.Replicas = s.State.Replicas
+	}
 	return d
 }
 
-// unusable holds everything that would go forward: only an edit of the spec helps. A rollout still ends at its deadline.
+// unusable holds a rollout that would go forward: only an edit of the spec helps. It still ends at its deadline.
 func unusable(s Snapshot, d *Decision) {
-	d.Stalled = s.Spec.InvalidReason
 	d.because("%s", s.Spec.Invalid)
-	if !d.Next.Phase.Idle() {
-		d.wakeAt(s.Now, s.deadline(d.Next))
-	}
+	d.wakeAt(s.Now, s.deadline(d.Next))
 }
 
 // forward goes on in the phase that is stored.
@@ -78,11 +84,6 @@ func forward(s Snapshot, d *Decision) {
 	}
 }
 
-// recordReplicas keeps the number of pods that the user wants.
-func recordReplicas(s Snapshot, d *Decision) {
-	d.Next.Replicas = s.replicas()
-}
-
 // settle watches whether the data plane confirms the split in time. What it confirms within Settle costs nothing to store; a
 // later confirmation moves the clock that runs on it, so that no step is shorter than its interval and no drain than its time.
 func settle(s Snapshot, d *Decision) {
@@ -95,25 +96,29 @@ func settle(s Snapshot, d *Decision) {
 	case z.judging():
 		began = z.StepAt
 	case !z.DrainUntil.IsZero() && z.Split == AllPrimary() && !s.drained(*z):
-		began = z.DrainUntil.Add(-s.Spec.Drain - Settle)
+		began = s.drainBegan(*z)
 	default:
 		z.Late = false
 		return
 	}
 	due := began.Add(Settle)
+	late := due.Add(min(s.clock(*z), Recheck))
 	switch {
 	case s.settled() && (z.Late || s.unseen(*z, began) && !s.drained(*z)):
 		effective(s, z)
 	case s.settled():
-	case s.Now.Before(due):
-		d.wakeAt(s.Now, due)
+	case s.Now.Before(late):
+		if !s.Now.Before(due) {
+			d.wait("the route: %s", s.routeMessage())
+		}
+		d.wakeAt(s.Now, late)
 	default:
 		z.Late = true
 		d.wait("the route: %s", s.routeMessage())
 		d.wake(Recheck)
 	}
 	if z.judging() {
-		d.wakeAt(s.Now, z.CheckAt)
+		d.wakeAt(s.Now, s.checkAt(*z))
 	}
 }
 
@@ -133,10 +138,52 @@ func effective(s Snapshot, z *State) {
 	if !z.judging() {
 		return
 	}
-	z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(s.interval())) // what was answered before does not count
+	z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(s.clock(*z))) // what was answered before does not count
 	if first {
+		s.allow(z)
+	}
+}
+
+// allow makes room for a check that is due later. What a person or a gate is waited for has the deadline that it was told with.
+func (s Snapshot) allow(z *State) {
+	if !z.Paused && !z.Halted {
 		z.Deadline = latest(z.Deadline, z.CheckAt.Add(s.Spec.Deadline))
 	}
+}
+
+// clock is how long the split must be carried out: the interval of the step, or of giving back.
+func (s Snapshot) clock(z State) time.Duration {
+	if z.Phase == Finalising {
+		return s.Spec.Interval
+	}
+	return s.interval()
+}
+
+// checkAt is when the checks of the step are due. A split that was carried out late, but soon enough that nothing was stored, has
+// its interval from then.
+func (s Snapshot) checkAt(z State) time.Time {
+	if s.slow(z.StepAt) {
+		return latest(z.CheckAt, s.Settled.Add(s.clock(z)))
+	}
+	return z.CheckAt
+}
+
+// drainBegan is when the canary lost its traffic.
+func (s Snapshot) drainBegan(z State) time.Time { return z.DrainUntil.Add(-s.Spec.Drain - Settle) }
+
+// drainUntil is when a side that lost its traffic may be scaled down.
+func (s Snapshot) drainUntil(z State) time.Time {
+	if !z.DrainUntil.IsZero() && s.slow(s.drainBegan(z)) {
+		return latest(z.DrainUntil, s.Settled.Add(s.Spec.Drain))
+	}
+	return z.DrainUntil
+}
+
+// slow tells that the split of began is carried out, that it was so only later than Settle, and that this controller saw both. One
+// that was started since stores when it saw it first.
+func (s Snapshot) slow(began time.Time) bool {
+	due := began.Add(Settle)
+	return s.settled() && s.Settled.After(due) && !s.Since.After(due)
 }
 
 // judging tells whether a step's clock runs.
@@ -146,7 +193,7 @@ func (z State) judging() bool {
 
 // drained tells that whatever lost its traffic had time to drain and is gone.
 func (s Snapshot) drained(z State) bool {
-	return !z.judging() && !s.Now.Before(z.DrainUntil) && s.Canary.Pods == 0 && (s.Target.Held || !s.Target.Found)
+	return !z.judging() && !s.Now.Before(s.drainUntil(z)) && s.Canary.Pods == 0 && (s.Target.Held || !s.Target.Found)
 }
 
 // primaryReady tells whether the primary serves revision at its full size. Under an autoscaler that is its size before the rollout:
@@ -154,6 +201,9 @@ func (s Snapshot) drained(z State) bool {
 func (s Snapshot) primaryReady(revision string) bool {
 	p := s.Primary
 	if s.Scaler.OnPrimary && s.State.Floor > 0 {
+		if p.Replicas == 0 { // its autoscaler was changed, which is being put right
+			return false
+		}
 		p.Replicas = min(p.Replicas, s.State.Floor)
 	}
 	return s.Primary.Replicas >= s.replicas() && p.Ready(revision, s.Spec.PrimaryReady)
@@ -179,16 +229,29 @@ func (s Snapshot) judgedSize() int32 {
 	return s.replicas()
 }
 
-// replicas is the number of pods that the user wants; under an autoscaler, that it wants.
+// replicas is the number of pods that the primary should have: what the user wants of the target, or, when an autoscaler sees to
+// the primary, what that made. While the autoscaler is away or points elsewhere the primary keeps its size.
 func (s Snapshot) replicas() int32 {
-	if s.Scaler.OnPrimary && s.Primary.Found {
-		return max(s.Primary.Replicas, s.Scaler.Least)
-	}
+	n := s.State.Replicas
 	if s.Target.Found {
-		return s.Target.Replicas
+		n = s.Target.Replicas
 	}
-	return s.State.Replicas
+	switch begun := s.State.Phase != "" && s.State.Phase != Initializing; {
+	case !s.scaled():
+		return n
+	case !begun:
+	case !s.Primary.Found:
+		n = max(n, s.State.Replicas, s.State.Floor)
+	case s.Scaler.Missing:
+		n = max(n, s.Primary.Replicas)
+	default:
+		n = s.Primary.Replicas
+	}
+	return max(n, s.Scaler.Least) // what it does not do by itself, such as coming back from zero, is done for it
 }
+
+// scaled tells that an autoscaler sees to the primary, or should.
+func (s Snapshot) scaled() bool { return s.Scaler.Found || s.Scaler.Missing }
 
 // deadline is when waiting ends. While nobody watched nobody could act, so that no wait ends sooner after Since than it may last.
 func (s Snapshot) deadline(z State) time.Time {

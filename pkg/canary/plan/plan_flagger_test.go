@@ -109,12 +109,60 @@ func TestFlaggersDefects(t *testing.T) {
 			in:     promotion().target("r1").but(func(s *Snapshot) { s.Primary.Updated = 1 }),
 			want:   seen{Phase: RollingBack, Step: 3, Canary: 60, Told: []string{"Cancelled"}, Effects: []Effect{ApplyPrimary{"r1", 2}}},
 		},
+		"W8 a mirrored step before the weights": {
+			reason: "it is taken once, and the weights follow",
+			in:     given(Progressing).steps(Step{Mirror: 100}, Step{Weight: 20}).at(1).agrees(),
+			want:   seen{Phase: Progressing, Step: 2, Canary: 20, Told: []string{"StepAdvanced"}, Effects: []Effect{ApplySplit{ToCanary(20)}}},
+		},
+		"W8 copies that the data plane does not make": {
+			reason: "the wait has an end, and the cause is the route",
+			in: given(Progressing).steps(Step{Mirror: 100}, Step{Weight: 20}).at(1).but(func(s *Snapshot) {
+				s.Route.Confirmed, s.Route.Message, s.State.Deadline = false, "no filter for it", noon
+			}),
+			want: seen{Phase: RollingBack, Step: 1, Told: []string{"RollingBack"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			more: func(d Decision) string {
+				return cmp.Diff("the route was not confirmed before the deadline: no filter for it", d.Next.Cause)
+			},
+		},
 		"W9 somebody writes the route anew": {
 			reason: "the split is put back, and neither step nor checks start over",
 			in: given(Progressing).atStep(2).but(func(s *Snapshot) {
 				s.Route.Current, s.State.CheckAt = AllPrimary(), noon.Add(30*time.Second)
 			}),
 			want: seen{Phase: Progressing, Step: 2, Canary: 40, Effects: []Effect{ApplySplit{ToCanary(40)}}},
+		},
+		"W10 the interval is shortened midway": {
+			reason: "the step lasts as long as it was begun for",
+			in: given(Progressing).atStep(1).agrees().but(func(s *Snapshot) {
+				s.State.CheckAt, s.Spec.Interval, s.Spec.Steps = noon.Add(30*time.Second), time.Second, Ladder(20, 60, time.Second)
+			}),
+			want: seen{Phase: Progressing, Step: 1, Canary: 20},
+			more: func(d Decision) string { return cmp.Diff(noon.Add(30*time.Second), d.Next.CheckAt) },
+		},
+		"W10 the controller starts in the middle of a step": {
+			reason: "what it did not see does not count: the step has its whole interval",
+			in: given(Progressing).atStep(1).agrees().but(func(s *Snapshot) {
+				s.Since, s.Settled = noon.Add(-time.Second), noon
+			}),
+			want: seen{Phase: Progressing, Step: 1, Canary: 20},
+			more: func(d Decision) string { return cmp.Diff(noon.Add(time.Minute), d.Next.CheckAt) },
+		},
+		"W11 deletion in the middle of everything": {
+			reason: "nothing else goes on: no check, no step, no new revision, no request",
+			in: given(Progressing).atStep(1).target("r3").asks("promote@1").says("error-rate", Answer{Verdict: Fail}).but(func(s *Snapshot) {
+				s.Deleting = true
+			}),
+			want: seen{Phase: Terminating, Step: 1, Told: []string{"Terminating"}, Effects: []Effect{ReleaseTarget{2}, ApplySplit{AllPrimary()}}},
+		},
+		"W11 deletion without a target": {
+			reason: "there is nothing to wait for",
+			in:     given(Progressing).atStep(1).but(func(s *Snapshot) { s.Deleting, s.Target = true, Target{} }),
+			want:   seen{Phase: Terminating, Step: 1, Canary: 20, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}, Finish{}}},
+		},
+		"W12 an edit that cannot be used": {
+			reason: "it is told and nothing of it is used: neither step nor split nor check moves",
+			in:     given(Progressing).atStep(1).agrees().but(unusableSpec).but(func(s *Snapshot) { s.Spec.Steps = nil }),
+			want:   seen{Phase: Progressing, Step: 1, Canary: 20, Stalled: "InvalidSpec"},
 		},
 		"W13 the present weight is no step any more": {
 			reason: "the next larger weight follows, not the rest up to 100",
@@ -180,10 +228,33 @@ func TestFlaggersDefects(t *testing.T) {
 			want: seen{Phase: Waiting, Told: []string{"WaitingForApproval"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
 			more: func(d Decision) string { return cmp.Diff([]string(nil), d.Next.Passed) },
 		},
+		"W20 one check fails while another is still being asked": {
+			reason: "people see all that was measured, if it does not take long",
+			in: given(Progressing).but(func(s *Snapshot) { s.Spec.Metrics = []string{"error-rate", "latency"} }).atStep(1).
+				says("error-rate", Answer{Verdict: Fail}).but(func(s *Snapshot) {
+				for _, q := range s.checks() {
+					if q.Name == "latency" {
+						delete(s.Answers, q.Key)
+					}
+				}
+			}),
+			want: seen{Phase: Progressing, Step: 1, Canary: 20},
+			more: func(d Decision) string { return must(d.Wake == Patience, "wakes after %v", d.Wake) },
+		},
+		"W21 an edit of the autoscaler between rollouts": {
+			reason: "it acts at once, not at the next promotion",
+			in:     given(Succeeded).target("r1").but(noCanary).scaled(2).but(func(s *Snapshot) { s.Scaler.Drifted = true }),
+			want:   seen{Phase: Succeeded, Effects: []Effect{ApplyScaler{}}},
+		},
 		"W26 skipAnalysis": {
 			reason: "it promotes a canary that is ready, and then waits for the primary as always",
 			in:     given(Progressing).but(func(s *Snapshot) { s.Spec.SkipAnalysis = true }),
 			want:   seen{Phase: Promoting, Effects: []Effect{ApplyPrimary{"r2", 2}}},
+		},
+		"W27 suspended": {
+			reason: "one event for one transition, and none for standing still",
+			in:     given(Progressing).atStep(1).agrees().but(func(s *Snapshot) { s.Spec.Suspend = true }),
+			want:   seen{Phase: Progressing, Step: 1, Canary: 20},
 		},
 		"C3 a dead primary": {
 			reason: "it does not block the rollout that fixes it",
@@ -241,6 +312,9 @@ func TestAPrimaryThatIsDeadForEverDoesNotBlockItsFix(t *testing.T) {
 	for seed := uint64(1); seed <= 300; seed++ {
 		w := newWorld(seed, plain(), exactly())
 		w.spec = w.randomSpec()
+		for i := range w.spec.Steps { // nobody is there to resume it
+			w.spec.Steps[i].Pause = max(w.spec.Steps[i].Pause, 0)
+		}
 		for _, g := range gates(w.spec.Hooks) {
 			w.hooks.open[g] = true
 		}

@@ -30,7 +30,8 @@ const (
 // verbs are all of them, in the order in which people are told.
 func verbs() []Verb { return []Verb{Promote, Abort, Retry, Pause, Resume, Rollback} }
 
-// ParseRequest reads "verb[/revision][@token]". Only rollback takes a revision. The error says what is wrong and what to write.
+// ParseRequest reads "verb[/revision][@token]". rollback goes to the revision; promote, abort and retry with one are refused when
+// another is on trial by then. The error says what is wrong and what to write.
 func ParseRequest(value string) (Verb, string, error) {
 	text, _, _ := strings.Cut(value, "@")
 	name, revision, named := strings.Cut(strings.TrimSpace(text), "/")
@@ -38,10 +39,12 @@ func ParseRequest(value string) (Verb, string, error) {
 	switch {
 	case !slices.Contains(verbs(), verb):
 		return "", "", fmt.Errorf("%q is no request: write one of %s, with @ and a new token each time", name, joinVerbs())
-	case named && verb != Rollback:
+	case named && (verb == Pause || verb == Resume):
 		return "", "", fmt.Errorf("%s takes no revision: write %s@<token>", verb, verb)
-	case named && revision == "":
+	case named && revision == "" && verb == Rollback:
 		return "", "", errors.New("the revision is missing: write rollback/<revision>@<token>, or rollback@<token> for the previous one")
+	case named && revision == "":
+		return "", "", fmt.Errorf("the revision is missing: write %s/<revision>@<token>, or %s@<token> for the one on trial", verb, verb)
 	}
 	return verb, revision, nil
 }
@@ -68,21 +71,15 @@ func asked(s Snapshot, d *Decision) bool {
 		refuse(s, d, "request")
 		return false
 	}
-	done, refusal := s.obey(d, verb, revision)
+	refusal := s.obey(d, verb, revision)
 	if refusal != "" {
 		z.Request.Message = refusal
 		refuse(s, d, string(verb))
 		return false
 	}
-	z.Request.Accepted = true
-	z.Request.Message = d.Why
-	if len(d.Notices) == 0 { // a request that changed nothing that is told by itself
-		d.notify(Notice{
-			Reason: "RequestAccepted", Severity: Info, Revision: z.Candidate, Message: fmt.Sprintf("%s%s: %s", verb, s.by(), d.Why),
-		})
-	}
+	z.Request.Accepted, z.Request.Message = true, d.Why // and what it led to is told
 	d.wake(time.Millisecond)
-	return done
+	return true
 }
 
 func refuse(s Snapshot, d *Decision, verb string) {
@@ -108,8 +105,14 @@ func (s Snapshot) person() string {
 	return s.RequestedBy
 }
 
-// obey carries a request out, or says why it cannot be. done tells that the request decided where to go in this pass.
-func (s Snapshot) obey(d *Decision, verb Verb, revision string) (done bool, refusal string) {
+// obey carries a request out, or says why it cannot be.
+func (s Snapshot) obey(d *Decision, verb Verb, revision string) (refusal string) {
+	if about := s.about(verb); verb != Rollback && revision != "" && revision != about {
+		return fmt.Sprintf("it is about revision %s, but it is %s's turn", revision, about)
+	}
+	if s.Spec.Invalid != "" && (verb == Promote || verb == Retry || verb == Resume) {
+		return "nothing goes on while the spec cannot be used: " + s.Spec.Invalid
+	}
 	switch verb {
 	case Promote:
 		return s.forcePromotion(d)
@@ -122,19 +125,27 @@ func (s Snapshot) obey(d *Decision, verb Verb, revision string) (done bool, refu
 	case Resume:
 		return s.resume(d)
 	case Rollback:
-		return s.goBackTo(d, revision)
 	}
-	return false, fmt.Sprintf("%q is no request", verb)
+	return s.goBackTo(d, revision)
+}
+
+// about is the revision that a request is about: the one on trial, or else the target's.
+func (s Snapshot) about(verb Verb) string {
+	z := s.State
+	if verb != Abort && (z.Phase.Idle() || z.Phase == Baking) {
+		return s.Target.Revision
+	}
+	return z.Candidate
 }
 
 // forcePromotion promotes the candidate as soon as its pods are ready. With no rollout going on it brings the target's revision to
 // the primary, also one that was taken back, and also while only the canary can serve.
-func (s Snapshot) forcePromotion(d *Decision) (bool, string) {
+func (s Snapshot) forcePromotion(d *Decision) string {
 	z := &d.Next
 	switch z.Phase {
 	case Waiting, Progressing, WaitingPromotion, Frozen:
-		if s.superseded(*z) {
-			return false, fmt.Sprintf("revision %s takes the place of %s: ask again when it is on trial", s.Target.Revision, z.Candidate)
+		if s.Target.Found && s.Target.Revision != z.Candidate { // which of them was meant?
+			return fmt.Sprintf("revision %s takes the place of %s: ask again when it is on trial", s.Target.Revision, z.Candidate)
 		}
 		z.Forced, z.Paused, z.Halted, z.PausedUntil = true, false, false, time.Time{}
 		d.enter(Progressing, s.Now)
@@ -142,106 +153,112 @@ func (s Snapshot) forcePromotion(d *Decision) (bool, string) {
 		d.because("%s asked for the promotion of revision %s: what is left of the analysis is skipped", s.person(), z.Candidate)
 		d.notify(Notice{Reason: "PromotionRequested", Severity: Warning, Alert: true, Revision: z.Candidate, Message: d.Why})
 		d.wakeAt(s.Now, z.Deadline)
-		return true, ""
+		return ""
 	case Initialized, Succeeded, Failed, Cancelled, Baking:
 		if !s.Target.Found || s.Target.Revision == z.Stable {
-			return false, "there is nothing to promote: the target is the promoted revision"
+			return "there is nothing to promote: the target is the promoted revision"
 		}
 		direct(s, d, s.Target.Revision, fmt.Sprintf("%s asked for the promotion of revision %s without analysis", s.person(), s.Target.Revision))
-		return true, ""
+		return ""
 	case Initializing, Promoting, Finalising, RollingBack, Terminating:
 	}
-	return false, fmt.Sprintf("nothing can be promoted in phase %s", z.Phase)
+	return fmt.Sprintf("nothing can be promoted in phase %s", z.Phase)
 }
 
-func (s Snapshot) abort(d *Decision) (bool, string) {
+func (s Snapshot) abort(d *Decision) string {
 	z := &d.Next
 	if !z.Phase.OnTrial() && z.Phase != Waiting && z.Phase != Baking {
-		return false, "no rollout is going on"
+		return "no rollout is going on"
 	}
 	if z.Phase == Baking && !s.mayReturn(*z) {
-		return false, fmt.Sprintf("the snapshot of the previous revision %s is gone: commit a fix", z.Previous)
+		return fmt.Sprintf("the snapshot of the previous revision %s is gone: commit a fix", z.Previous)
 	}
 	rollback(s, d, Failed, fmt.Sprintf("%s aborted it", s.person()), nil)
-	return true, ""
+	return ""
 }
 
 // retry begins anew with a revision that was taken back, or that is frozen.
-func (s Snapshot) retry(d *Decision) (bool, string) {
+func (s Snapshot) retry(d *Decision) string {
 	z := &d.Next
 	rev := s.Target.Revision
 	switch {
 	case z.Phase == Frozen && s.Target.Found && rev == z.Candidate:
 	case !z.Phase.Idle():
-		return false, fmt.Sprintf("nothing can be tried again in phase %s", z.Phase)
+		return fmt.Sprintf("nothing can be tried again in phase %s", z.Phase)
 	case !s.Target.Found || rev == z.Stable:
-		return false, "there is nothing to try again: the target is the promoted revision"
+		return "there is nothing to try again: the target is the promoted revision"
 	case z.Split.Canary == 100 || z.Reverting:
-		return false, "the primary does not serve yet: promote brings the target's revision to it without analysis"
+		return "the primary does not serve yet: promote brings the target's revision to it without analysis"
 	case z.Replicas == 0:
-		return false, "the target has no replicas"
+		return "the target has no replicas"
+	case s.Canary.Replicas > 0 && s.Canary.gaveUp(rev): // it would give up again at once
+		return "the pods of the last attempt are still being taken away: ask again in a moment"
 	}
 	begin(s, d, rev)
-	return true, ""
+	return ""
 }
 
-func (s Snapshot) pause(d *Decision) (bool, string) {
+func (s Snapshot) pause(d *Decision) string {
 	z := &d.Next
 	switch {
 	case z.Phase != Progressing && z.Phase != WaitingPromotion || z.Forced:
-		return false, fmt.Sprintf("nothing can be paused in phase %s; spec.suspend stops everything", z.Phase)
+		return fmt.Sprintf("nothing can be paused in phase %s; spec.suspend stops everything", z.Phase)
 	case z.Paused:
-		return false, "the rollout is paused already"
+		return "the rollout is paused already"
 	}
 	s.hold(d)
 	d.because("%s paused the rollout of revision %s at %s", s.person(), z.Candidate, z.Split)
 	d.notify(Notice{Reason: "Paused", Severity: Warning, Alert: true, Revision: z.Candidate, Message: d.Why + "; it goes on being judged"})
-	return true, ""
+	return ""
 }
 
-// resume ends a pause, and takes a frozen rollout on from where it stands, with no failed checks counted.
-func (s Snapshot) resume(d *Decision) (bool, string) {
+// resume ends every pause that has begun, and takes a frozen rollout on from where it stands, with no failed checks counted. A pause
+// of the step that is yet to begin is not skipped.
+func (s Snapshot) resume(d *Decision) string {
 	z := &d.Next
+	running := s.Now.Before(z.PausedUntil)
 	switch {
 	case z.Phase == Frozen:
 		d.enter(Progressing, s.Now)
 		z.FailedChecks, z.Attempt, z.CheckAt = 0, z.Attempt+1, s.Now.Add(Settle+s.interval())
-		z.StepAt = s.Now
-	case z.Paused, !z.PausedUntil.IsZero() && s.Now.Before(z.PausedUntil):
-		z.Paused, z.Halted = false, false // a gate that holds it too gets its own time anew
-		s.endPause(z)
+		z.StepAt, z.Cause = s.Now, ""
+	case z.Paused, running:
+		z.Paused = false
+		if running {
+			s.endPause(z)
+		}
 	default:
-		return false, "nothing is paused"
+		return "nothing is paused"
 	}
 	z.Deadline = latest(z.CheckAt, s.Now).Add(s.Spec.Deadline)
 	d.because("%s resumed the rollout of revision %s", s.person(), z.Candidate)
 	d.notify(Notice{Reason: "Resumed", Severity: Info, Alert: true, Revision: z.Candidate, Message: d.Why})
-	return true, ""
+	return ""
 }
 
 // goBackTo brings a kept revision to the primary; without a name it takes the revision on trial back, or returns to the one before.
-func (s Snapshot) goBackTo(d *Decision, rev string) (bool, string) {
+func (s Snapshot) goBackTo(d *Decision, rev string) string {
 	z := &d.Next
 	onTrial := z.Phase.OnTrial() || z.Phase == Waiting
 	switch {
 	case onTrial && (rev == "" || rev == z.Stable), z.Phase == Baking && (rev == "" || rev == z.Previous):
 		return s.abort(d)
 	case z.Phase == Promoting, z.Phase == Finalising, z.Phase == RollingBack, z.Phase == Initializing, z.Phase == Terminating:
-		return false, fmt.Sprintf("it is not possible in phase %s: abort the rollout, or wait for its end", z.Phase)
+		return fmt.Sprintf("it is not possible in phase %s: abort the rollout, or wait for its end", z.Phase)
 	}
 	if rev == "" {
 		rev = z.Previous
 	}
 	switch {
 	case rev == "":
-		return false, "there is no previous revision: write rollback/<revision>@<token>"
+		return "there is no previous revision: write rollback/<revision>@<token>"
 	case rev == z.Stable && z.Split == AllPrimary():
-		return false, fmt.Sprintf("the primary has revision %s already", rev)
+		return fmt.Sprintf("the primary has revision %s already", rev)
 	case !slices.Contains(s.Kept, rev):
-		return false, fmt.Sprintf("revision %s is not kept: choose one of %s", rev, join(s.Kept))
+		return fmt.Sprintf("revision %s is not kept: choose one of %s", rev, join(s.Kept))
 	}
 	direct(s, d, rev, fmt.Sprintf("%s asked for revision %s", s.person(), rev))
-	return true, ""
+	return ""
 }
 
 // direct begins a rollout without analysis: the primary is brought to rev at once. What the target says now is not released until it

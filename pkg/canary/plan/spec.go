@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// Settle is how long a data plane may take to confirm a split before that counts as late. It is added to every step, so
@@ -152,6 +155,9 @@ func (z Spec) next(s State) int {
 		if step.Weight > w || (step.Weight == w && same && i >= s.Step) {
 			return i + 1
 		}
+	}
+	if n := len(z.Steps); n > 0 && z.Steps[n-1].serves(s.Split) { // an edit brought an audience, which must see the candidate too
+		return 1 + slices.IndexFunc(z.Steps, func(t Step) bool { return t.serves(s.Split) })
 	}
 	return 0
 }

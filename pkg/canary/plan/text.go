@@ -60,8 +60,8 @@ func (w Workload) explain(revision string) string {
 		return "it is scaled to zero"
 	case !w.Current:
 		return "its controller has not seen the change yet"
-	case w.Updated < w.Replicas || w.Available < w.Replicas:
-		return strings.TrimSpace(fmt.Sprintf("%d of %d pods are available %s", min(w.Available, w.Updated), w.Replicas, w.Message))
+	case w.Updated < w.size() || w.Available < w.size():
+		return strings.TrimSpace(fmt.Sprintf("%d of %d pods are available %s", min(w.Available, w.Updated), w.size(), w.Message))
 	case w.Pods > w.Updated:
 		return fmt.Sprintf("%d old pods are still there", w.Pods-w.Updated)
 	case w.Endpoints == 0:

@@ -3,6 +3,7 @@ package plan
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 type story struct {
 	name   string
 	spec   func(*Spec)
+	world  func(*simulation)
 	script func(*simulation)
 	// until is how long it is told, 1 hour if zero.
 	until time.Duration
@@ -172,14 +174,21 @@ func stories() []story {
 }
 
 func TestStories(t *testing.T) {
-	for _, st := range stories() {
+	for _, st := range slices.Concat(stories(), storiesOfStrategies(), storiesOfPeople()) {
 		t.Run(st.name, func(t *testing.T) {
 			w := newWorld(1, plain(), exactly())
 			if st.spec != nil {
 				st.spec(&w.spec)
 			}
 			w.trace = &strings.Builder{}
-			w.deploy("r1", 2)
+			if st.world != nil {
+				st.world(w)
+			}
+			replicas := int32(2)
+			if w.nodes > 0 {
+				replicas = 1
+			}
+			w.deploy("r1", replicas)
 			st.script(w)
 			until := st.until
 			if until == 0 {

@@ -8,6 +8,7 @@ type traits struct {
 	primaryFails  bool          // its pods become ready everywhere but in the primary
 	diesOnTraffic time.Duration // its canary pods die so long after they got traffic; 0: never
 	badMetrics    bool
+	badLater      bool    // what it does wrong shows only when it is promoted
 	flaky         float64 // share of its checks that fail
 	slow          time.Duration
 }
@@ -34,6 +35,7 @@ type workload struct {
 	pods            []*pod
 	endpoints       int32
 	stuck           bool
+	done            bool // it was complete once, after which it never reports to be stuck
 	syncs           int
 	broken          bool // a fault keeps all pods from being ready
 	endpointsBroken bool
@@ -67,12 +69,12 @@ func (k *workload) sync() {
 	if !k.found || (k.obsRev == k.rev && k.obsReplicas == k.replicas && len(k.pods) > 0) {
 		return
 	}
-	k.obsRev, k.obsReplicas, k.stuck = k.rev, k.replicas, false
+	k.obsRev, k.obsReplicas, k.stuck, k.done = k.rev, k.replicas, false, false
 	k.syncs++
 	n := k.syncs
 	if k.w.cfg.progressDeadline > 0 {
 		k.w.at(k.w.cfg.progressDeadline, func() {
-			if k.syncs == n && !k.complete() {
+			if k.syncs == n && !k.done {
 				k.stuck = true
 				k.w.poke()
 			}
@@ -100,18 +102,27 @@ func (k *workload) available() (n int32) {
 	return n
 }
 
+// want is the number of pods that its controller sees to.
+func (k *workload) want() int32 {
+	if k.w.nodes > 0 && k.obsReplicas > 0 {
+		return k.w.nodes
+	}
+	return k.obsReplicas
+}
+
 func (k *workload) complete() bool {
-	return k.updated() == k.obsReplicas && int32(len(k.pods)) == k.obsReplicas && k.available() == k.obsReplicas
+	n := k.want()
+	return k.updated() == n && int32(len(k.pods)) == n && k.available() == n
 }
 
 // roll makes one round of the rolling update.
 func (k *workload) roll() {
 	keep := k.pods[:0:0]
-	available, updated := k.available(), k.updated()
+	available, updated, want := k.available(), k.updated(), k.want()
 	for _, p := range k.pods {
 		old := p.rev != k.obsRev
 		switch {
-		case old && (!p.ready || available > k.obsReplicas), !old && updated > k.obsReplicas:
+		case old && (!p.ready || available > want), !old && updated > want:
 			p.gone = true
 			if p.ready {
 				available--
@@ -124,11 +135,11 @@ func (k *workload) roll() {
 		}
 	}
 	k.pods = keep
-	for k.updated() < k.obsReplicas && int32(len(k.pods)) < k.obsReplicas+max(k.w.cfg.surge, 1) {
+	for k.updated() < want && int32(len(k.pods)) < want+max(k.w.cfg.surge, 1) {
 		k.start()
 	}
 	if k.complete() {
-		k.stuck = false
+		k.stuck, k.done = false, true
 	}
 	k.publish()
 }
@@ -203,11 +214,25 @@ func (k *workload) observe() Workload {
 	if !k.found {
 		return Workload{}
 	}
+	desired := int32(0)
+	if k.w.nodes > 0 && k.replicas > 0 {
+		desired = k.w.nodes
+	}
 	return Workload{
-		Found: true, Revision: k.rev, Replicas: k.replicas, Pods: int32(len(k.pods)), Updated: k.updated(),
+		Found: true, Desired: desired, Revision: k.rev, Replicas: k.replicas, Pods: int32(len(k.pods)), Updated: k.updated(),
 		Available: k.available(), Endpoints: k.endpoints, Current: k.obsRev == k.rev && k.obsReplicas == k.replicas,
 		Drifted: k.drifted, Stuck: k.stuck,
 	}
+}
+
+// resize is another controller that writes the number of replicas.
+func (k *workload) resize(n int32) {
+	if !k.found || k.replicas == n {
+		return
+	}
+	k.replicas = n
+	k.w.at(k.w.upTo(k.w.cfg.observe), k.sync)
+	k.w.poke()
 }
 
 // only tells whether all pods run rev.
@@ -279,12 +304,12 @@ func (w *simulation) accept(n int) {
 func (w *simulation) traffic() {
 	k := w.canary
 	after := w.traits(k.rev).diesOnTraffic
-	if w.route.effective.Canary == 0 || after == 0 {
+	if !w.route.effective.Reaches() || after == 0 {
 		return
 	}
 	rev := k.rev
 	w.at(after, func() {
-		if w.route.effective.Canary > 0 && k.rev == rev {
+		if w.route.effective.Reaches() && k.rev == rev {
 			w.notef("        canary pods of %s die of their traffic", rev)
 			k.die(0)
 			w.at(20*time.Second, k.heal)
@@ -326,17 +351,22 @@ func (w *simulation) apply(e Effect) string {
 		w.write(e.Split)
 	case HoldTarget:
 		if w.target.found {
-			w.target.held = true
+			w.target.held, w.user.replicas = true, e.Replicas
 			w.target.apply(w.target.rev, 0)
 		}
 	case ReleaseTarget:
 		if w.target.found {
-			w.target.held = false
+			w.target.held, w.user.replicas = false, e.Replicas
 			w.target.apply(w.target.rev, e.Replicas)
 		}
 	case RestoreServices:
 		w.services = Services{Complete: true, Restored: true}
 		w.route.known = false
+		w.poke()
+	case ApplyScaler:
+		w.applyScaler(e)
+	case RestoreScaler:
+		w.scaler.onPrimary, w.scaler.floor, w.scaler.canary, w.scaler.drifted = false, 0, false, false
 		w.poke()
 	case Abandon:
 		w.orphan = true

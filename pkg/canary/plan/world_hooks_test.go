@@ -11,6 +11,8 @@ type hookState struct {
 	asked   map[string]time.Time
 	// open gates by name; a gate that is missing is closed.
 	open map[string]bool
+	// locked keeps all gates closed.
+	locked bool
 	// rollback is what a rollback hook says.
 	rollback bool
 	// dark tells that providers give no data, mute that they never answer.
@@ -39,6 +41,7 @@ func (w *simulation) ask(s Snapshot) {
 			if s.Spec.Suspend && !s.Deleting {
 				w.violated("13: %s is asked while suspended", q.Key)
 			}
+			w.checkAsked(s, q)
 			if _, ok := w.hooks.asked[q.Key]; ok {
 				continue
 			}
@@ -89,7 +92,7 @@ func (w *simulation) answer(q Question) Answer {
 		switch {
 		case h.dark:
 			return Answer{Verdict: Inconclusive, Message: "no data", Invalid: h.invalid}
-		case t.badMetrics, w.chance(t.flaky):
+		case t.badMetrics && !q.Primary, t.badLater && q.Primary, w.chance(t.flaky):
 			return Answer{Verdict: Fail, Value: "17 %", Limit: "<= 1 %"}
 		}
 		return Answer{Verdict: Pass, Value: "0.1 %", Limit: "<= 1 %"}
@@ -110,7 +113,7 @@ func (w *simulation) answer(q Question) Answer {
 			return Answer{Verdict: Fail, Message: "500"}
 		}
 	case ConfirmRollout, ConfirmTrafficIncrease, ConfirmPromotion:
-		if !h.open[q.Name] {
+		if !h.open[q.Name] || h.locked {
 			return Answer{Verdict: Fail, Message: "closed"}
 		}
 	case RolloutHook:

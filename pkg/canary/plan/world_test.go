@@ -3,7 +3,9 @@ package plan
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +26,9 @@ type simulation struct {
 
 	target, primary, canary *workload
 	user                    userState
+	scaler                  scalerState
+	nodes                   int32 // of a target that runs once on each node; 0: it has a number of replicas
+	service                 bool  // the target is a Service: it is left as it is, its pods are the user's
 	stored                  map[string]bool
 	services                Services
 	route                   routeState
@@ -58,6 +63,9 @@ type chances struct {
 type userState struct {
 	replicas int32
 	deleting bool
+	// request is the annotation as a person wrote it last, by whom; tokens counts those that were used.
+	request, by string
+	tokens      int
 }
 
 // controller is the process that runs the plan.
@@ -70,6 +78,8 @@ type controller struct {
 	instant      time.Time
 	atInstant    int
 	process      int
+	settled      time.Time // since when it has seen settledSplit carried out
+	settledSplit Split
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -201,18 +211,27 @@ func (w *simulation) reconcile() {
 	w.act(d.Effects)
 }
 
-// act carries effects out; the first that fails ends the pass, which is repeated after a back-off.
+// act carries effects out. One that fails keeps only Abandon and Finish from being tried; the pass is repeated after a back-off.
 func (w *simulation) act(effects []Effect) {
+	failed := false
 	for _, e := range effects {
 		if w.chance(w.cfg.crash / 2) {
 			w.restart("among the effects")
 			return
 		}
+		switch e.(type) {
+		case Abandon, Finish:
+			if failed {
+				continue
+			}
+		}
 		if err := w.apply(e); err != "" {
 			w.notef("        %T failed: %s", e, err)
-			w.at(w.between(time.Second, 8*time.Second), w.poke)
-			return
+			failed = true
 		}
+	}
+	if failed {
+		w.at(w.between(time.Second, 8*time.Second), w.poke)
 	}
 }
 
@@ -223,6 +242,7 @@ func (w *simulation) restart(when string) {
 	w.ctl.process++
 	w.ctl.pokeAt, w.ctl.wakeAt = time.Time{}, time.Time{}
 	w.hooks.forget()
+	w.ctl.settled = time.Time{}
 	down := w.between(500*time.Millisecond, 20*time.Second)
 	if w.chance(0.1) {
 		down = w.between(time.Minute, 30*time.Minute)
@@ -238,6 +258,7 @@ func (w *simulation) snapshot() Snapshot {
 	s := Snapshot{
 		Now: w.now, Since: w.ctl.since, Spec: w.spec, State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
 		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
+		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
 	}
 	t := w.target
 	s.Target = Target{Found: t.found}
@@ -247,9 +268,28 @@ func (w *simulation) snapshot() Snapshot {
 			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas,
 		}
 	}
+	if t.found && w.service {
+		s.Target.Replicas, s.Target.Held, s.Target.Released, s.Target.Available = 1, true, true, min(t.available(), 1)
+	}
 	s.Route = w.observeRoute(w.state.Split)
+	s.Settled = w.settledSince(s.Route, w.state.Split)
+	w.ctl.settled, w.ctl.settledSplit = s.Settled, w.state.Split
 	return s
 }
+
+// settledSince is what the process remembers of the data plane.
+func (w *simulation) settledSince(r Route, split Split) time.Time {
+	switch {
+	case !r.Confirmed || r.Current != split:
+		return time.Time{}
+	case w.ctl.settled.IsZero() || w.ctl.settledSplit != split:
+		return w.now
+	}
+	return w.ctl.settled
+}
+
+// kept are the revisions of which a snapshot exists.
+func (w *simulation) kept() []string { return slices.Sorted(maps.Keys(w.stored)) }
 
 func (w *simulation) violated(format string, args ...any) {
 	if w.failure == "" {
