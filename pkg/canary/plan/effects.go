@@ -92,6 +92,9 @@ func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
 func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	c := s.Canary
 	switch {
+	case onCanary(z) && c.Found && c.Revision != z.Candidate && c.Replicas > 0 && c.Pods > 0 && c.Available == 0:
+		// Pods that never became ready go first: a StatefulSet does not replace them.
+		return c.Revision, 0, s.canaryFree(z)
 	case onCanary(z), z.Phase == Promoting && c.Found && !z.Direct:
 		n, wanted := s.trialWanted(z)
 		return z.Candidate, n, wanted
@@ -140,7 +143,7 @@ func terminate(s Snapshot, d *Decision) {
 		z.Replicas = s.Target.Replicas
 	}
 	switch {
-	case !s.Target.Found || z.Stable == "":
+	case !s.Target.Found || z.Stable == "", z.DrainUntil.IsZero() && s.untouched():
 		d.because("nothing has to be restored")
 		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
 	case z.DrainUntil.IsZero() || !s.Services.Restored:
@@ -153,6 +156,11 @@ func terminate(s Snapshot, d *Decision) {
 		d.because("the target serves again")
 		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
 	}
+}
+
+// untouched tells that the target serves as it did before Siskin came, however well: nothing was taken from it yet.
+func (s Snapshot) untouched() bool {
+	return s.Target.Released && s.Services.Restored && !s.Route.Known
 }
 
 // restoreScaler gives the autoscaler back, if it was not: again and again, until that succeeds.

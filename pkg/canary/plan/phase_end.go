@@ -220,6 +220,8 @@ func (s Snapshot) hopeless() string {
 		return fmt.Sprintf("the canary was not ready before the deadline: %s", s.Canary.explain(z.Candidate))
 	case !s.settled():
 		return fmt.Sprintf("the route was not confirmed before the deadline: %s", s.routeMessage())
+	case z.judging() && s.Now.Before(s.checkAt(z)):
+		return "the route was not confirmed long enough at a time for a check before the deadline: something changes it again and again"
 	}
 	for _, r := range z.Results {
 		if r.Verdict == Inconclusive {
