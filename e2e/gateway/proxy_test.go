@@ -340,8 +340,8 @@ func TestMirror(t *testing.T) {
 	if a := ask(t, gate, "GET", "/", nil, ""); a.status != http.StatusOK {
 		t.Errorf("a mirror that is down is felt: %+v", a)
 	}
-	for _, of := range []share{{n: 3, m: 10}, {n: 1, m: 1}, {n: 0, m: 5}, {n: 99, m: 100}} {
-		s, got := &share{n: of.n, m: of.m}, int64(0)
+	for _, of := range [][2]int64{{3, 10}, {1, 1}, {0, 5}, {99, 100}} {
+		s, got := &share{n: of[0], m: of[1]}, int64(0)
 		for n := int64(1); n <= 1000; n++ {
 			if s.next() {
 				got++
