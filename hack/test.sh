@@ -16,7 +16,7 @@ stages=(
   "servers|etcd, Kubernetes, podinfo, Traefik, Prometheus from their Go modules (cold 10 min; warm 1 s)"
   "unit|unit tests, with the race detector (cold 8 min; warm 2 min)"
   "worlds|random worlds: the planner against a simulated cluster (3 min)"
-  "e2e|API tests on the real API server, and stories on a local cluster (10 min)"
+  "e2e|API tests on the real API server; stories, 20 rollouts under faults and an upgrade on a local cluster (20 min)"
 )
 
 "${MAKE:-make}" --no-print-directory setup || exit 1

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -142,13 +141,19 @@ func TestWeights(t *testing.T) {
 			t.Errorf("%d/%d: of %d requests %d went to the canary", tt.primary, tt.canary, n, got)
 		}
 	}
-	w := newWheel([]int64{80, 20})
-	var order []string
-	for range 10 {
-		order = append(order, strconv.Itoa(w.next()))
-	}
-	if got := strings.Join(order, ""); strings.Contains(got, "11") || strings.Count(got, "1") != 2 {
-		t.Errorf("80/20 is not interleaved: %s", got)
+	for _, weights := range [][]int64{{80, 20}, {1, 2, 3}, {99, 1}, {0, 7, 0}} {
+		w, got, total := newWheel(weights), make([]int64, len(weights)), int64(0)
+		for _, n := range weights {
+			total += n
+		}
+		for n := int64(1); n <= 10*total; n++ {
+			got[w.next()]++
+			for i := range weights {
+				if off := got[i]*total - n*weights[i]; off > total || off < -total || (n%total == 0 && off != 0) {
+					t.Fatalf("%v: after %d picks they are %v", weights, n, got)
+				}
+			}
+		}
 	}
 }
 
@@ -195,6 +200,8 @@ func TestNoBackend(t *testing.T) {
 // Each request belongs to the rule that matches it best, whatever their order.
 func TestMatches(t *testing.T) {
 	const rules = `
+- matches: [{path: {value: /long}}]
+  backendRefs: [{name: shop-primary, port: 80}]
 - backendRefs: [{name: shop-primary, port: 80}]
 - matches:
   - {path: {type: Exact, value: /exact}}
@@ -206,8 +213,6 @@ func TestMatches(t *testing.T) {
   - {queryParams: [{name: v, value: "2"}]}
   - {queryParams: [{name: w, type: RegularExpression, value: "b.d"}]}
   backendRefs: [{name: shop-canary, port: 80}]
-- matches: [{path: {value: /long}}]
-  backendRefs: [{name: shop-primary, port: 80}]
 `
 	gate, _, _ := given(t, rules)
 	for _, tt := range []struct {
@@ -335,15 +340,16 @@ func TestMirror(t *testing.T) {
 	if a := ask(t, gate, "GET", "/", nil, ""); a.status != http.StatusOK {
 		t.Errorf("a mirror that is down is felt: %+v", a)
 	}
-	s := &share{n: 3, m: 10}
-	n := 0
-	for range 1000 {
-		if s.next() {
-			n++
+	for _, of := range [][2]int64{{3, 10}, {1, 1}, {0, 5}, {99, 100}} {
+		s, got := &share{n: of[0], m: of[1]}, int64(0)
+		for n := int64(1); n <= 1000; n++ {
+			if s.next() {
+				got++
+			}
+			if got != n*s.n/s.m {
+				t.Fatalf("%d/%d: of %d it lets %d through", s.n, s.m, n, got)
+			}
 		}
-	}
-	if n != 300 {
-		t.Errorf("3/10 of 1000 is %d", n)
 	}
 }
 

@@ -119,7 +119,7 @@ type turn struct {
 func (a *app) play(d deal) {
 	a.Helper()
 	began := time.Now()
-	t := &turn{app: a, deal: d, version: fmt.Sprintf("%d.%d.0", a.turns, 0), before: a.served()}
+	t := &turn{app: a, deal: d, version: fmt.Sprintf("2.%d.0", a.turns), before: a.served()}
 	a.write(func(ctx context.Context) error {
 		c, err := a.Canary(ctx, a.NS, a.App.Name)
 		if err == nil && c.Status.Rollout != nil {
