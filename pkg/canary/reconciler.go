@@ -136,6 +136,7 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 // drop forgets all that is remembered of a Canary that goes.
 func (r *Reconciler) drop(uid types.UID) {
 	r.Actor.Memo.Drop(uid)
+	r.Observer.Forget(uid)
 	r.problems.Delete(uid)
 	r.passes.Delete(uid)
 	r.Teller.forget(uid)

@@ -299,7 +299,7 @@ func TestOneErrorThatPassesIsTriedAgain(t *testing.T) {
 
 func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
 	r := &Reconciler{
-		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Teller: &Teller{failures: map[types.UID]failure{"u": {text: "x"}}},
+		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Observer: &observe.Observer{}, Teller: &Teller{failures: map[types.UID]failure{"u": {text: "x"}}},
 		since: map[types.UID]time.Time{"u": {}},
 	}
 	r.problems.Store(types.UID("u"), errors.New("boom"))

@@ -9,33 +9,42 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 )
 
-// settled remembers since when the data plane of each Canary carries its split out without a break, so that a confirmation that comes
-// a little late costs no write. It is lost with the process; plan.Snapshot.Since makes up for that. The zero value is ready for use.
+// settled remembers when the data plane of each Canary was last seen not to carry the split out, and when it was first seen to do so
+// after that, so that a confirmation that comes a little late costs no write. It is lost with the process; plan.Snapshot.Since makes
+// up for that. The zero value is ready for use.
 type settled struct {
 	mu  sync.Mutex
-	all map[types.UID]carried
+	all map[types.UID]seen
 }
 
-type carried struct {
-	split plan.Split
-	since time.Time
-}
+// seen of a data plane. since is zero while the split is not carried out.
+type seen struct{ unsettled, since time.Time }
 
-// since returns when the data plane began to carry split out, as far as this process has seen; zero: it does not now. A memory that
-// was lost makes it later, never earlier, so that a step may get longer but not shorter.
-func (m *settled) since(uid types.UID, r plan.Route, split plan.Split, now time.Time) time.Time {
+// look notes what r says of split now and returns what is remembered: times that are zero if it was never seen unsettled.
+func (m *settled) look(uid types.UID, r plan.Route, split plan.Split, now time.Time) seen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !r.Known || !r.Confirmed || r.Current != split {
-		delete(m.all, uid)
-		return time.Time{}
+	s, known := m.all[uid]
+	switch {
+	case !r.Known || !r.Confirmed || r.Current != split:
+		s = seen{unsettled: now}
+	case !known || !s.since.IsZero():
+		return s
+	default:
+		s.since = now
 	}
-	if have, ok := m.all[uid]; ok && have.split == split {
-		return have.since
+	if m.all == nil {
+		m.all = map[types.UID]seen{}
 	}
-	if m.all == nil || len(m.all) >= memoLimit {
-		m.all = map[types.UID]carried{}
-	}
-	m.all[uid] = carried{split: split, since: now}
-	return now
+	m.all[uid] = s
+	return s
 }
+
+func (m *settled) forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, uid)
+}
+
+// Forget drops what is remembered of a Canary that is gone.
+func (o *Observer) Forget(uid types.UID) { o.splits.forget(uid) }

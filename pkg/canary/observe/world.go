@@ -266,7 +266,8 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	s.Request, s.RequestedBy = requestOf(w.Canary)
 	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)
-	s.Settled = o.splits.since(w.Canary.UID, s.Route, s.State.Split, now)
+	looked := o.splits.look(w.Canary.UID, s.Route, s.State.Split, now)
+	s.Unsettled, s.Settled = looked.unsettled, looked.since
 	s.Services = o.servicesOf(w)
 	s.Scaler = scalerOf(w, s.State)
 	follow(w, &s)

@@ -103,7 +103,7 @@ func mutantsOfRollouts() []mutant {
 				d.Wake = 0
 			}
 		})},
-		{"a restart shortens a step", before(func(s *Snapshot) { s.Since, s.Settled = time.Time{}, s.State.StepAt })},
+		{"a restart shortens a step", before(func(s *Snapshot) { s.Since = time.Time{} })},
 		{"a late route shortens a step", before(func(s *Snapshot) { s.State.Late = false })},
 		{"steps last half their time", after(func(s Snapshot, d *Decision) {
 			if d.Next.StepAt != s.State.StepAt && d.Next.Step > 0 {
@@ -259,7 +259,7 @@ func mutantsOfStrategies() []mutant {
 				t.Pause = time.Second
 			}
 		})},
-		{"a slow route shortens a step", before(func(s *Snapshot) { s.Settled = s.State.StepAt })},
+		{"a slow route shortens a step", before(func(s *Snapshot) { s.Unsettled = time.Time{} })},
 		{"freeze is left out", before(func(s *Snapshot) { s.Spec.Freeze = false })},
 		{"what is frozen thaws by itself", after(func(s Snapshot, d *Decision) {
 			if s.State.Phase == Frozen && d.Next.Phase == Frozen && s.Now.After(s.State.StepAt.Add(30*time.Second)) {

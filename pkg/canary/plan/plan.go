@@ -107,10 +107,10 @@ func settle(s Snapshot, d *Decision) {
 	case s.settled() && (z.Late || s.unseen(*z, began) && !s.drained(*z)):
 		effective(s, z)
 	case s.settled():
+	case s.Now.Before(due):
+		d.wakeAt(s.Now, due)
 	case s.Now.Before(late):
-		if !s.Now.Before(due) {
-			d.wait("the route: %s", s.routeMessage())
-		}
+		d.wait("the route: %s", s.routeMessage())
 		d.wakeAt(s.Now, late)
 	default:
 		z.Late = true
@@ -179,11 +179,11 @@ func (s Snapshot) drainUntil(z State) time.Time {
 	return z.DrainUntil
 }
 
-// slow tells that the split of began is carried out, that it was so only later than Settle, and that this controller saw both. One
-// that was started since stores when it saw it first.
+// slow tells that the split of began is carried out, and that this controller, which watched all the time, saw that it was not when
+// it was due. One that was started since stores when it saw it first.
 func (s Snapshot) slow(began time.Time) bool {
 	due := began.Add(Settle)
-	return s.settled() && s.Settled.After(due) && !s.Since.After(due)
+	return s.settled() && !s.Unsettled.Before(due) && !s.Since.After(due)
 }
 
 // judging tells whether a step's clock runs.

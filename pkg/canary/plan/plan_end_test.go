@@ -293,6 +293,23 @@ func TestTheClockRunsFromTheConfirmedSplit(t *testing.T) {
 			}
 		})
 	}
+	for name, c := range map[string]struct {
+		unsettled, settled time.Duration // ago
+		wake               time.Duration
+	}{
+		"never seen unconfirmed, looked late: in time": {0, 0, 31 * time.Second},
+		"seen unconfirmed before it was due: in time":  {29500 * time.Millisecond, 20 * time.Second, 31 * time.Second},
+		"seen unconfirmed when it was due: late":       {29 * time.Second, 25 * time.Second, 35 * time.Second},
+	} {
+		in := begun(30 * time.Second).but(func(s *Snapshot) {
+			if c.settled > 0 {
+				s.Unsettled, s.Settled = noon.Add(-c.unsettled), noon.Add(-c.settled)
+			}
+		}).s
+		if d := Decide(in); d.Wake != c.wake || !sameState(d.Next, in.State) {
+			t.Errorf("%s: the check is in %v instead of %v; stored: %v", name, d.Wake, c.wake, !sameState(d.Next, in.State))
+		}
+	}
 	z := Decide(begun(30 * time.Second).s).Next
 	if !sameState(z, begun(30*time.Second).s.State) {
 		t.Error("a step that just waits changes the state")

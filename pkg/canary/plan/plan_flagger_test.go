@@ -142,7 +142,7 @@ func TestFlaggersDefects(t *testing.T) {
 		"W10 the controller starts in the middle of a step": {
 			reason: "what it did not see does not count: the step has its whole interval",
 			in: given(Progressing).atStep(1).agrees().but(func(s *Snapshot) {
-				s.Since, s.Settled = noon.Add(-time.Second), noon
+				s.Since = noon.Add(-time.Second)
 			}),
 			want: seen{Phase: Progressing, Step: 1, Canary: 20},
 			more: func(d Decision) string { return cmp.Diff(noon.Add(time.Minute), d.Next.CheckAt) },

@@ -94,9 +94,9 @@ type Snapshot struct {
 	Primary, Canary Workload
 	// Route is the traffic as the data plane states it, held against State.Split.
 	Route Route
-	// Settled is since when this controller has seen the data plane carry State.Split out, without a break; zero: it does not. It is
-	// lost with the process, for which Since makes up.
-	Settled time.Time
+	// Unsettled is when this controller last saw that the data plane did not carry the split of the time out, Settled when it first
+	// saw that it did after that; zero: never. They are lost with the process, for which Since makes up.
+	Unsettled, Settled time.Time
 	// Services tells what the apex Service selects.
 	Services Services
 	// Answers to questions, by key. A missing key means: not answered yet.

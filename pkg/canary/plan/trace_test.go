@@ -241,6 +241,24 @@ func TestARolloutOfFiveStepsStoresEightStates(t *testing.T) {
 	}
 }
 
+// A data plane that takes its time costs time, not writes.
+func TestALateConfirmationStoresNothing(t *testing.T) {
+	w := newWorld(1, plain(), exactly())
+	w.spec.Steps = Ladder(10, 50, time.Minute)
+	w.deploy("r1", 2)
+	w.run(epoch.Add(time.Minute))
+	before := w.stores
+	w.cfg.confirm = 8 * time.Second
+	w.push("r2")
+	w.run(epoch.Add(time.Hour))
+	if w.checkRest(); w.failure != "" || w.state.Phase != Succeeded {
+		t.Fatalf("ends in %s: %s", w.state.Phase, w.failure)
+	}
+	if got := w.stores - before; got > 8 {
+		t.Errorf("%d states were stored, 8 are enough: start, five steps, promoting, succeeded", got)
+	}
+}
+
 func TestAGateThatIsPolledStoresNothing(t *testing.T) {
 	w := newWorld(1, plain(), exactly())
 	w.has(ConfirmRollout, "approve")

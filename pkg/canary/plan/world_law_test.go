@@ -137,7 +137,7 @@ func (w *simulation) checkTwice(s Snapshot, d Decision) {
 	then := s
 	store := func(z State) {
 		then.State, then.Route = z, w.observeRoute(z.Split)
-		then.Settled = w.settledSince(then.Route, z.Split)
+		then.Unsettled, then.Settled = w.remembered(then.Route, z.Split)
 	}
 	store(d.Next)
 	for range 6 {

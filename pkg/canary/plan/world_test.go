@@ -78,8 +78,8 @@ type controller struct {
 	instant      time.Time
 	atInstant    int
 	process      int
-	settled      time.Time // since when it has seen settledSplit carried out
-	settledSplit Split
+	unsettled    time.Time // when it last saw that the split was not carried out
+	settled      time.Time // when it first saw that it was after that
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -242,7 +242,7 @@ func (w *simulation) restart(when string) {
 	w.ctl.process++
 	w.ctl.pokeAt, w.ctl.wakeAt = time.Time{}, time.Time{}
 	w.hooks.forget()
-	w.ctl.settled = time.Time{}
+	w.ctl.unsettled, w.ctl.settled = time.Time{}, time.Time{}
 	down := w.between(500*time.Millisecond, 20*time.Second)
 	if w.chance(0.1) {
 		down = w.between(time.Minute, 30*time.Minute)
@@ -272,20 +272,20 @@ func (w *simulation) snapshot() Snapshot {
 		s.Target.Replicas, s.Target.Held, s.Target.Released, s.Target.Available = 1, true, true, min(t.available(), 1)
 	}
 	s.Route = w.observeRoute(w.state.Split)
-	s.Settled = w.settledSince(s.Route, w.state.Split)
-	w.ctl.settled, w.ctl.settledSplit = s.Settled, w.state.Split
+	s.Unsettled, s.Settled = w.remembered(s.Route, w.state.Split)
+	w.ctl.unsettled, w.ctl.settled = s.Unsettled, s.Settled
 	return s
 }
 
-// settledSince is what the process remembers of the data plane.
-func (w *simulation) settledSince(r Route, split Split) time.Time {
+// remembered is what the process knows of the data plane after a look at it.
+func (w *simulation) remembered(r Route, split Split) (unsettled, settled time.Time) {
 	switch {
 	case !r.Confirmed || r.Current != split:
-		return time.Time{}
-	case w.ctl.settled.IsZero() || w.ctl.settledSplit != split:
-		return w.now
+		return w.now, time.Time{}
+	case w.ctl.settled.IsZero() && !w.ctl.unsettled.IsZero():
+		return w.ctl.unsettled, w.now
 	}
-	return w.ctl.settled
+	return w.ctl.unsettled, w.ctl.settled
 }
 
 // kept are the revisions of which a snapshot exists.
