@@ -89,6 +89,9 @@ func (a *app) receive() {
 
 // run plays the turns.
 func (a *app) run(deals []deal) {
+	a.w.busy.Add(1)
+	through := sync.OnceFunc(func() { a.w.busy.Add(-1) })
+	defer through()
 	for _, d := range deals {
 		if a.w.length > 0 && time.Now().After(a.w.until) {
 			break
@@ -99,6 +102,17 @@ func (a *app) run(deals []deal) {
 			a.h.Print(a)
 			a.FailNow()
 		}
+	}
+	// Users of all apps go on until the last one is through: the faults that meet everybody meet them too.
+	through()
+	err := poll(a.Context(), 10*time.Minute, func(context.Context) string {
+		if n := a.w.busy.Load(); n > 0 {
+			return fmt.Sprintf("%d apps are still being released", n)
+		}
+		return ""
+	})
+	if err != nil {
+		a.Error(err)
 	}
 	a.users.Stop()
 	a.judge("the end")

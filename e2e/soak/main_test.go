@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,6 +97,9 @@ type world struct {
 	api sync.RWMutex
 	// disturbance is held by the one fault at a time that meets everybody.
 	disturbance sync.Mutex
+
+	// busy counts the apps that are being released.
+	busy atomic.Int32
 
 	mu       sync.Mutex
 	hindered []Span // times in which Siskin could not act
