@@ -116,7 +116,7 @@ func content(w *observe.World, name string) (target.Revision, error) {
 		}
 		return r, err
 	}
-	if w.Target != nil && w.RevisionName == name && len(w.Revision.Config.Copies()) == 0 {
+	if w.Known() && w.RevisionName == name && len(w.Revision.Config.Copies()) == 0 {
 		return w.Revision, nil
 	}
 	return target.Revision{}, fmt.Errorf("revision %s: its snapshot does not exist", name)
@@ -124,8 +124,8 @@ func content(w *observe.World, name string) (target.Revision, error) {
 
 // snapshot stores the target's present content, and drops the oldest snapshots that nothing needs.
 func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) error {
-	if w.Target == nil || w.RevisionName != name {
-		return fmt.Errorf("taking snapshot %s: the target has changed meanwhile", name)
+	if !w.Known() || w.RevisionName != name {
+		return fmt.Errorf("taking snapshot %s: the target has changed meanwhile, or cannot be released as it is now", name)
 	}
 	var number int64
 	for _, s := range w.Snapshots {
@@ -135,17 +135,25 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 	if err != nil {
 		return err
 	}
-	originals, err := a.originals(ctx, w)
+	cr.Annotations = a.notes(w.Revision)
+	content, have := w.Revision, w.Snapshots[name]
+	if have != nil { // it was taken, but not all that it refers to was copied
+		cr = have.DeepCopy()
+		if content, err = target.Read(have); err != nil {
+			return err
+		}
+	}
+	originals, err := a.originals(ctx, w, content)
 	if err != nil {
 		return err
 	}
-	cr.Annotations = a.notes(w.Revision)
-	if have := w.Snapshots[name]; have != nil {
-		cr = have.DeepCopy() // it was taken, but not all that it refers to was copied
-	} else if err := a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
+	if have == nil {
+		err = a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager))
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating snapshot %s: %w", name, err)
 	}
-	if err := a.copyConfig(ctx, w, cr, originals); err != nil {
+	if err := a.copyConfig(ctx, w, cr, content, originals); err != nil {
 		return err
 	}
 	w.Snapshots[name] = cr

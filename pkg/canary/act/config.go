@@ -22,7 +22,7 @@ import (
 // the next change is noticed. Its pods go on reading the originals: nothing is restarted.
 func (a *Actor) takeOver(ctx context.Context, w *observe.World) error {
 	stored := w.Snapshots[w.Unrecorded]
-	if stored == nil || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
+	if stored == nil || !w.Known() || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
 		return nil
 	}
 	text, err := json.Marshal(w.Revision.Config.Recorded())
@@ -46,10 +46,10 @@ func (a *Actor) annotate(ctx context.Context, cr *appsv1.ControllerRevision, key
 	return nil
 }
 
-// originals reads what the target's pods read, and makes sure that it is what the revision is named by.
-func (a *Actor) originals(ctx context.Context, w *observe.World) (map[string]client.Object, error) {
+// originals reads what the pods of r read, and makes sure that it is what the revision is named by.
+func (a *Actor) originals(ctx context.Context, w *observe.World, r target.Revision) (map[string]client.Object, error) {
 	out := map[string]client.Object{}
-	for _, it := range w.Revision.Config.Copies() {
+	for _, it := range r.Config.Copies() {
 		obj := target.NewConfig(it.Kind)
 		if err := a.Live.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj); err != nil {
 			return nil, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
@@ -71,7 +71,9 @@ func (a *Actor) originals(ctx context.Context, w *observe.World) (map[string]cli
 
 // copyConfig makes the copies that a snapshot refers to, and notes on it that all are there. A copy belongs to all snapshots that need
 // it: the garbage collector takes it with the last of them.
-func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision, originals map[string]client.Object) error {
+func (a *Actor) copyConfig(
+	ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision, r target.Revision, originals map[string]client.Object,
+) error {
 	if len(originals) == 0 {
 		return nil
 	}
@@ -81,7 +83,7 @@ func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.Con
 		}
 	}
 	owner := metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
-	for _, it := range w.Revision.Config.Copies() {
+	for _, it := range r.Config.Copies() {
 		want, err := target.CopyConfig(w.Canary.Name, it, originals[it.Copy], owner)
 		if err != nil {
 			return err

@@ -106,6 +106,23 @@ func TestASnapshotCopiesWhatItsPodsRead(t *testing.T) {
 	}
 }
 
+// What the target has now is stored under no name but its own, and a snapshot is complete only when all that it refers to was copied.
+func TestWhatIsNotKnownIsNotStored(t *testing.T) {
+	s := tracking(newStage(t, canary(), deployment("web:1", reads), settings("1"), password("hunter2")))
+	w := s.world()
+	for name, spoil := range map[string]func(*observe.World){
+		"refused":  func(w *observe.World) { w.Refused = &target.RefusedError{Reason: "ConfigMissing"} },
+		"in doubt": func(w *observe.World) { w.Doubt = errors.New("boom") },
+	} {
+		copied := *w
+		spoil(&copied)
+		_, err := s.Run(t.Context(), &copied, []plan.Effect{plan.TakeSnapshot{Revision: w.RevisionName}, plan.ApplyPrimary{Revision: w.RevisionName, Replicas: 1}})
+		if err == nil || len(copied.Snapshots) != 0 || len(s.copies("web")) != 0 {
+			t.Errorf("%s: %v, snapshots %v, copies %v", name, err, copied.Snapshots, s.copies("web"))
+		}
+	}
+}
+
 // A copy is shared by the snapshots of one Canary that need it, and by no other Canary.
 func TestCopiesBelongToTheSnapshotsThatNeedThem(t *testing.T) {
 	s := tracking(newStage(t, canary(), deployment("web:1", reads), settings("1"), password("p")))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -22,7 +23,10 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 		return nil
 	}
 	w.Revision = target.From(w.Target)
-	if w.Refused = target.Check(w.Target); w.Refused != nil || w.Canary.DeletionTimestamp != nil {
+	if w.Refused = target.Check(w.Target); w.Refused == nil {
+		w.Refused = target.Unchangeable(w.Target, w.Primary)
+	}
+	if w.Refused != nil || w.Canary.DeletionTimestamp != nil {
 		w.RevisionName = o.last(w)
 		return nil //nolint:nilerr // it is shown, and keeps rollouts from going forward
 	}
@@ -33,7 +37,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 				return err // there is nothing yet that could go on, or back
 			}
 			w.Doubt = err
-			return nil
+			return nil //nolint:nilerr // it is shown, and asked again
 		}
 		if w.Refused != nil {
 			w.RevisionName = o.last(w)
@@ -172,16 +176,20 @@ func (w *World) take(name string, stored target.Revision) {
 	}
 }
 
-// sameToday asks the API server how it would write the stored revision today. While it cannot be asked, an idle Canary takes the
-// target for the same.
+// sameToday asks the API server how it would write the stored revision today. What it refuses to write at all, it would not write like
+// the target. While it cannot be asked, an idle Canary takes the target for the same, says so, and asks again.
 func (o *Observer) sameToday(ctx context.Context, w *World, stored target.Revision) (same, sure bool) {
 	today, err := o.Normalize(ctx, w.Target, stored)
 	if err == nil {
 		today.Config = stored.Config
 		same, err = target.Same(today, w.Revision)
 	}
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return false, true
+	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
+		w.Doubt = fmt.Errorf("comparing the target with the promoted revision: %w", err)
 		return plan.Phase(w.Canary.Status.Phase).Idle(), false
 	}
 	return same, true

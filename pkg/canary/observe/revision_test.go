@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -43,7 +45,13 @@ func TestRevisionName(t *testing.T) {
 		"snapshot missing":   {"nothing to compare with", "old", nil, "v1", nil, own(defaulted), 0},
 		"snapshot is broken": {"it equals nothing", "old", []*appsv1.ControllerRevision{broken}, "v1", nil, own(defaulted), 0},
 		"only of the stable": {"what was tried before the stable one may be tried again", "r1", []*appsv1.ControllerRevision{snapshot(t, "r1", deployment(image("web:0"))), snapshot(t, "old", deployment())}, "", nil, own(defaulted), 0},
-		"not answered":       {"a guess might start a rollout", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment())}, "v1", errors.New("boom"), "old", 1},
+		"refused for good": {
+			"a policy that forbids the old content must not keep the new one out", "old",
+			[]*appsv1.ControllerRevision{snapshot(t, "old", deployment(image("web:0")))},
+			"v1",
+			apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "web", errors.New("policy")), own(defaulted), 1,
+		},
+		"not answered": {"a guess might start a rollout", "old", []*appsv1.ControllerRevision{snapshot(t, "old", deployment())}, "v1", errors.New("boom"), "old", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objs := []client.Object{deployment(defaulted)}
@@ -74,6 +82,9 @@ func TestRevisionName(t *testing.T) {
 			w, err := p.World(t.Context(), c, p.router, p.router.Capabilities(t.Context(), c))
 			if err != nil || w.RevisionName != tc.want {
 				t.Errorf("%s: %v, %v, want %s", tc.reason, w, err, tc.want)
+			}
+			if doubt := tc.normalize != nil && tc.want == "old"; (w.Doubt != nil) != doubt {
+				t.Errorf("%s: doubt %v", tc.reason, w.Doubt)
 			}
 			if asked != tc.asked {
 				t.Errorf("%s: the API server was asked %d times, want %d", tc.reason, asked, tc.asked)

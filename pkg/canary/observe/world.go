@@ -39,7 +39,7 @@ type World struct {
 	Primary, Trial client.Object
 	// Refused tells why the target cannot be released as it is; nil: it can.
 	Refused *target.RefusedError
-	// Doubt is why it is not known what the target's pods read; nil: it is. RevisionName is the last one that was known then.
+	// Doubt is why it is not known what the target's pods read, or whether its content is new; nil: it is. RevisionName is the last one that was known then.
 	Doubt error
 	// Unrecorded names a snapshot that has the target's content but not what its pods read.
 	Unrecorded string
@@ -61,6 +61,10 @@ type World struct {
 	// Scalers are the autoscalers.
 	Scalers Scalers
 }
+
+// Known tells whether RevisionName is the name of what the target has now. A target that cannot be released, or whose content is in
+// doubt, keeps the name that it had.
+func (w *World) Known() bool { return w.Target != nil && w.Refused == nil && w.Doubt == nil }
 
 // Observer reads worlds.
 type Observer struct {

@@ -4,7 +4,11 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
 // Reasons of a RefusedError, as conditions show them.
@@ -42,6 +46,37 @@ func Check(obj client.Object) *RefusedError {
 		return hostPorts(obj, w.parts().template)
 	}
 	return nil
+}
+
+// Unchangeable refuses a target that was re-created with what Kubernetes lets nobody change in the clone that is there: no release
+// could ever be applied. nil: there is nothing of the kind, or no clone.
+func Unchangeable(obj, clone client.Object) *RefusedError {
+	if clone == nil || KindOf(obj) != KindOf(clone) || KindOf(obj) == Service {
+		return nil
+	}
+	want, have := From(obj).Workload, From(clone).Workload
+	field := ""
+	switch {
+	case !equality.Semantic.DeepEqual(withoutRole(want.Selector), withoutRole(have.Selector)):
+		field = "spec.selector"
+	case want.StatefulSet != nil && want.StatefulSet.ServiceName != have.StatefulSet.ServiceName:
+		field = "spec.serviceName"
+	case want.StatefulSet != nil && want.StatefulSet.PodManagementPolicy != have.StatefulSet.PodManagementPolicy:
+		field = "spec.podManagementPolicy"
+	default:
+		return nil
+	}
+	return &RefusedError{ReasonInvalidSpec, fmt.Sprintf(
+		"%s %s: its %s differs from that of %s, which cannot be changed: put it back, or delete the Canary (the target is restored) and create it anew",
+		KindOf(obj), obj.GetName(), field, clone.GetName())}
+}
+
+func withoutRole(s *metav1.LabelSelector) *metav1.LabelSelector {
+	out := s.DeepCopy()
+	if out != nil {
+		delete(out.MatchLabels, siskinv1.RoleLabel)
+	}
+	return out
 }
 
 // hostPorts refuses pods of which a node can hold only one: primary and canary of a DaemonSet run on the same nodes.
