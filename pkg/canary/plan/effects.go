@@ -150,7 +150,7 @@ func terminate(s Snapshot, d *Decision) {
 		restore(s, d)
 	case s.Now.Before(z.DrainUntil):
 		d.because("the target serves; the clones are draining")
-		d.Effects = s.restoreScaler()
+		d.Effects = append(s.restoreScaler(), RestoreServices{}) // the apex may have been the target's already, the route not
 		d.wakeAt(s.Now, z.DrainUntil)
 	default:
 		d.because("the target serves again")

@@ -227,7 +227,7 @@ func TestDeletion(t *testing.T) {
 			in: gone(Terminating).but(served).but(func(s *Snapshot) {
 				s.Services, s.State.DrainUntil = Services{Complete: true, Restored: true}, noon.Add(time.Second)
 			}),
-			want: seen{Phase: Terminating},
+			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
 		},
 		"drained": {
 			reason: "the Canary may go",

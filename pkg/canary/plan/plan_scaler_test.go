@@ -190,7 +190,7 @@ func TestDeletionWithAutoscaler(t *testing.T) {
 		"it could not be given back": {
 			reason: "it is tried until it succeeds",
 			in:     gone().but(served).but(restored).but(func(s *Snapshot) { s.State.DrainUntil = noon.Add(time.Second) }),
-			want:   seen{Phase: Terminating, Effects: []Effect{RestoreScaler{}}},
+			want:   seen{Phase: Terminating, Effects: []Effect{RestoreScaler{}, RestoreServices{}}},
 		},
 		"it cannot be given back": {
 			reason: "the Canary goes only after that: Finish is not tried when an effect before it failed",
@@ -240,6 +240,7 @@ func TestTheSizeOfAKindWithoutReplicas(t *testing.T) {
 		"one is missing":   {func(w *Workload) { w.Available = 2 }, 100, false, "2 of 3 pods are available"},
 		"most are enough":  {func(w *Workload) { w.Available = 2 }, 60, true, "2 of 3 pods are available"},
 		"not yet replaced": {func(w *Workload) { w.Updated = 2 }, 60, false, "2 of 3 pods are available"},
+		"a node is new":    {func(w *Workload) { w.Pods, w.Updated, w.Available = 2, 2, 2 }, 60, false, "2 of 3 pods are available"},
 		"off":              {func(w *Workload) { *w = Workload{Found: true, Revision: "r1", Current: true} }, 100, true, "it is scaled to zero"},
 	} {
 		w := daemons

@@ -343,6 +343,7 @@ func (w *simulation) apply(e Effect) string {
 		w.canary.apply(e.Revision, e.Replicas)
 	case ApplyServices:
 		w.services = Services{Complete: true, Serving: e.Serving}
+		w.ledger.taken = w.ledger.taken || e.Serving
 		w.poke()
 	case ApplySplit:
 		if w.route.down {
@@ -360,9 +361,11 @@ func (w *simulation) apply(e Effect) string {
 			w.target.apply(w.target.rev, e.Replicas)
 		}
 	case RestoreServices:
+		if !w.services.Restored || w.route.known {
+			w.poke()
+		}
 		w.services = Services{Complete: true, Restored: true}
 		w.route.known = false
-		w.poke()
 	case ApplyScaler:
 		w.applyScaler(e)
 	case RestoreScaler:

@@ -23,6 +23,8 @@ type ledger struct {
 	// answered requests, by value; resumed is when a person last ended a pause.
 	answered map[string]int
 	resumed  time.Time
+	// taken tells that the target lost its traffic to the primary at some time.
+	taken bool
 	// refused is what failed or was gone back from: the target must change before it is released.
 	refused string
 	// bakeUntil is when the bake may end well.

@@ -56,7 +56,7 @@ func (w *simulation) checkRest() {
 	case w.failure != "" || w.orphan && w.gone:
 		return
 	case w.gone:
-		if w.target.found && z.Stable != "" && (w.target.held || w.target.available() == 0 && w.user.replicas > 0 || !w.services.Restored) {
+		if w.target.found && z.Stable != "" && (w.target.held || w.ledger.taken && w.target.available() == 0 && w.user.replicas > 0 || !w.services.Restored) {
 			w.violated("deletion: at the end the target does not serve")
 		}
 		if c := w.scaler; c.named && c.exists && (c.onPrimary || c.floor > 0 || c.canary) {

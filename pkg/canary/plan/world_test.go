@@ -260,6 +260,7 @@ func (w *simulation) snapshot() Snapshot {
 		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
 		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
 	}
+	s.Services.Restored = !s.Services.Serving
 	t := w.target
 	s.Target = Target{Found: t.found}
 	if t.found {
