@@ -214,6 +214,14 @@ func (s Snapshot) hopeless() string {
 		return "the gate did not agree before its deadline"
 	case z.Phase == Promoting:
 		return fmt.Sprintf("the primary was not ready before the deadline: %s", s.Primary.explain(z.Candidate))
+	}
+	return s.overdue()
+}
+
+// overdue tells what was waited for until the deadline, where nobody was asked to decide.
+func (s Snapshot) overdue() string {
+	z := s.State
+	switch {
 	case s.Spec.Invalid != "":
 		return "the spec could not be used until the deadline: " + s.Spec.Invalid
 	case !s.canaryReady():

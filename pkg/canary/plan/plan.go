@@ -28,16 +28,7 @@ func Decide(s Snapshot) Decision {
 		forward(s, &d)
 	}
 	settle(s, &d)
-	if s.Spec.Invalid != "" {
-		d.Stalled = s.Spec.InvalidReason
-		if !d.Next.Phase.ending() {
-			d.because("%s", s.Spec.Invalid)
-		}
-	}
-	if s.Scaler.Missing && d.Stalled == "" {
-		d.Stalled = "AutoscalerNotFound"
-		d.wait("the autoscaler: %s", s.Scaler.Message)
-	}
+	amiss(s, &d)
 	d.wakeAt(s.Now, s.drainUntil(d.Next))
 	if d.Next.Phase != s.State.Phase {
 		d.wake(time.Millisecond) // a phase that begins may be over already
@@ -53,6 +44,20 @@ func Decide(s Snapshot) Decision {
 func unusable(s Snapshot, d *Decision) {
 	d.because("%s", s.Spec.Invalid)
 	d.wakeAt(s.Now, s.deadline(d.Next))
+}
+
+// amiss says what only a person can mend, whatever else goes on.
+func amiss(s Snapshot, d *Decision) {
+	if s.Spec.Invalid != "" {
+		d.Stalled = s.Spec.InvalidReason
+		if !d.Next.Phase.ending() {
+			d.because("%s", s.Spec.Invalid)
+		}
+	}
+	if s.Scaler.Missing && d.Stalled == "" {
+		d.Stalled = "AutoscalerNotFound"
+		d.wait("the autoscaler: %s", s.Scaler.Message)
+	}
 }
 
 // forward goes on in the phase that is stored.

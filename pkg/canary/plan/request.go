@@ -191,7 +191,7 @@ func (s Snapshot) retry(d *Decision) string {
 		return "the primary does not serve yet: promote brings the target's revision to it without analysis"
 	case z.Replicas == 0:
 		return "the target has no replicas"
-	case s.Canary.Replicas > 0 && s.Canary.gaveUp(rev): // it would give up again at once
+	case s.Canary.gaveUp(rev): // it would give up again at once
 		return "the pods of the last attempt are still being taken away: ask again in a moment"
 	}
 	begin(s, d, rev)

@@ -196,7 +196,7 @@ func (w Workload) size() int32 { return max(w.Replicas, w.Desired) }
 
 // gaveUp tells that the workload's own controller gave up on revision, and not on one before it.
 func (w Workload) gaveUp(revision string) bool {
-	return w.Stuck && w.Current && w.Revision == revision
+	return w.Stuck && w.Current && w.Replicas > 0 && w.Revision == revision
 }
 
 // Route is the traffic as observed.
