@@ -37,7 +37,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 				return err // there is nothing yet that could go on, or back
 			}
 			w.Doubt = err
-			return nil //nolint:nilerr // it is shown, and asked again
+			return nil
 		}
 		if w.Refused != nil {
 			w.RevisionName = o.last(w)

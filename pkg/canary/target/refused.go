@@ -55,7 +55,7 @@ func Unchangeable(obj, clone client.Object) *RefusedError {
 		return nil
 	}
 	want, have := From(obj).Workload, From(clone).Workload
-	field := ""
+	var field string
 	switch {
 	case !equality.Semantic.DeepEqual(withoutRole(want.Selector), withoutRole(have.Selector)):
 		field = "spec.selector"
