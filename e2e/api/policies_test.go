@@ -10,7 +10,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -194,7 +196,12 @@ func TestPolicyHoldsDaemonSets(t *testing.T) {
 	hold := func(c *siskinv1.Canary, effect plan.Effect) {
 		t.Helper()
 		actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API), Memo: act.NewServiceMemo()}
-		if _, err := actor.Run(t.Context(), &observe.World{Canary: c, Target: read()}, []plan.Effect{effect}); err != nil {
+		// The DaemonSet's own controller writes its status meanwhile: a pass that comes too late is repeated.
+		err := retry.OnError(retry.DefaultBackoff, apierrors.IsConflict, func() error {
+			_, err := actor.Run(t.Context(), &observe.World{Canary: c, Target: read()}, []plan.Effect{effect})
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
