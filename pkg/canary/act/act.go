@@ -63,6 +63,9 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 	if err := a.takeOver(ctx, w); err != nil {
 		errs = append(errs, err)
 	}
+	if err := a.keep(ctx, w); err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range effects {
 		switch e.(type) {
 		case plan.Abandon, plan.Finish:
@@ -116,16 +119,35 @@ func content(w *observe.World, name string) (target.Revision, error) {
 		}
 		return r, err
 	}
-	if w.Known() && w.RevisionName == name && len(w.Revision.Config.Copies()) == 0 {
+	if w.Target != nil && w.RevisionName == name && w.Sure() == nil && len(w.Revision.Config.Copies()) == 0 {
 		return w.Revision, nil
 	}
 	return target.Revision{}, fmt.Errorf("revision %s: its snapshot does not exist", name)
 }
 
-// snapshot stores the target's present content, and drops the oldest snapshots that nothing needs.
+// snapshot stores the target's present content with copies of what its pods read, and drops the oldest snapshots that nothing needs.
 func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) error {
-	if !w.Known() || w.RevisionName != name {
-		return fmt.Errorf("taking snapshot %s: the target has changed meanwhile, or cannot be released as it is now", name)
+	if err := w.Sure(); err != nil { // the name is the last one that was known, the content is another
+		return fmt.Errorf("taking snapshot %s: %w", name, err)
+	}
+	if w.Target == nil || w.RevisionName != name {
+		return fmt.Errorf("taking snapshot %s: the target has changed meanwhile", name)
+	}
+	cr, err := a.stored(ctx, w, name)
+	if err != nil {
+		return err
+	}
+	if err := a.copyConfig(ctx, w, cr); err != nil {
+		return err
+	}
+	w.Snapshots[name] = cr
+	return a.collect(ctx, w, name)
+}
+
+// stored returns the snapshot of the target's content: the one that is there, else a new one.
+func (a *Actor) stored(ctx context.Context, w *observe.World, name string) (*appsv1.ControllerRevision, error) {
+	if have := w.Snapshots[name]; have != nil {
+		return have.DeepCopy(), nil // it was taken, but not all that it refers to was copied
 	}
 	var number int64
 	for _, s := range w.Snapshots {
@@ -133,31 +155,38 @@ func (a *Actor) snapshot(ctx context.Context, w *observe.World, name string) err
 	}
 	cr, err := target.Snapshot(w.Canary, name, number+1, w.Revision)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if _, err := a.originals(ctx, w, w.Revision.Config); err != nil { // what has changed meanwhile is not named
+		return nil, err
 	}
 	cr.Annotations = a.notes(w.Revision)
-	content, have := w.Revision, w.Snapshots[name]
-	if have != nil { // it was taken, but not all that it refers to was copied
-		cr = have.DeepCopy()
-		if content, err = target.Read(have); err != nil {
-			return err
-		}
+	err = a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager))
+	if apierrors.IsAlreadyExists(err) {
+		return a.another(ctx, w, name)
 	}
-	originals, err := a.originals(ctx, w, content)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("creating snapshot %s: %w", name, err)
 	}
-	if have == nil {
-		err = a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager))
+	return cr, nil
+}
+
+// another returns the snapshot that somebody else, or a pass that the cache does not show yet, took.
+func (a *Actor) another(ctx context.Context, w *observe.World, name string) (*appsv1.ControllerRevision, error) {
+	var cr appsv1.ControllerRevision
+	if err := a.Live.Get(ctx, client.ObjectKey{Namespace: w.Canary.Namespace, Name: name}, &cr); err != nil {
+		return nil, fmt.Errorf("reading snapshot %s: %w", name, err)
 	}
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating snapshot %s: %w", name, err)
+	switch owner := metav1.GetControllerOf(&cr); {
+	case cr.Labels[siskinv1.CanaryLabel] != w.Canary.Name:
+		return nil, &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
+			"ControllerRevision %s exists and is not Siskin's: rename or delete it", name)}
+	case owner == nil:
+		return &cr, a.own(ctx, w.Canary, &cr)
+	case owner.UID != w.Canary.UID:
+		return nil, fmt.Errorf("taking snapshot %s: that of %s %s, which is gone, is being deleted", name, owner.Kind, owner.Name)
 	}
-	if err := a.copyConfig(ctx, w, cr, content, originals); err != nil {
-		return err
-	}
-	w.Snapshots[name] = cr
-	return a.collect(ctx, w, name)
+	return &cr, nil
 }
 
 // collect deletes the oldest snapshots over the limit that no clone and no status names.

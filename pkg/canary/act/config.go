@@ -22,8 +22,8 @@ import (
 // the next change is noticed. Its pods go on reading the originals: nothing is restarted.
 func (a *Actor) takeOver(ctx context.Context, w *observe.World) error {
 	stored := w.Snapshots[w.Unrecorded]
-	if stored == nil || !w.Known() || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
-		return nil
+	if stored == nil || w.Sure() != nil || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
+		return nil //nolint:nilerr // what is not sure is recorded when it is
 	}
 	text, err := json.Marshal(w.Revision.Config.Recorded())
 	if err != nil {
@@ -46,10 +46,10 @@ func (a *Actor) annotate(ctx context.Context, cr *appsv1.ControllerRevision, key
 	return nil
 }
 
-// originals reads what the pods of r read, and makes sure that it is what the revision is named by.
-func (a *Actor) originals(ctx context.Context, w *observe.World, r target.Revision) (map[string]client.Object, error) {
+// originals reads what the target's pods read, and makes sure that it is what the revision is named by.
+func (a *Actor) originals(ctx context.Context, w *observe.World, config *target.Config) (map[string]client.Object, error) {
 	out := map[string]client.Object{}
-	for _, it := range r.Config.Copies() {
+	for _, it := range config.Copies() {
 		obj := target.NewConfig(it.Kind)
 		if err := a.Live.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj); err != nil {
 			return nil, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
@@ -69,18 +69,16 @@ func (a *Actor) originals(ctx context.Context, w *observe.World, r target.Revisi
 	return out, nil
 }
 
-// copyConfig makes the copies that a snapshot refers to, and notes on it that all are there. A copy belongs to all snapshots that need
-// it: the garbage collector takes it with the last of them.
-func (a *Actor) copyConfig(
-	ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision, r target.Revision, originals map[string]client.Object,
-) error {
-	if len(originals) == 0 {
-		return nil
+// copyConfig makes the copies that a snapshot, as it is stored, refers to, and notes on it that all are there. A copy belongs to all
+// snapshots that need it: the garbage collector takes it with the last of them.
+func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision) error {
+	r, err := target.Read(cr)
+	if err != nil {
+		return err
 	}
-	if cr.UID == "" { // somebody else, or a pass that the cache does not show yet, took it
-		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(cr), cr); err != nil {
-			return fmt.Errorf("reading snapshot %s: %w", cr.Name, err)
-		}
+	originals, err := a.originals(ctx, w, r.Config)
+	if err != nil || len(originals) == 0 {
+		return err
 	}
 	owner := metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
 	for _, it := range r.Config.Copies() {

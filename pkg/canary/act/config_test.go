@@ -270,3 +270,69 @@ func TestConfigurationIsTakenOver(t *testing.T) {
 		t.Errorf("suspended, and %d writes", n)
 	}
 }
+
+// halfTaken is a stage whose snapshot exists, and of which the ConfigMap's copy could not be made.
+func halfTaken(t *testing.T) (*stage, string) {
+	t.Helper()
+	s := tracking(newStage(t, canary(), deployment("web:1", reads), settings("1"), password("p")))
+	s.refuse = func(obj client.Object) error {
+		if _, ok := obj.(*corev1.ConfigMap); ok {
+			return errBoom
+		}
+		return nil
+	}
+	rev := s.revision()
+	if err := s.do(plan.TakeSnapshot{Revision: rev}); !errors.Is(err, errBoom) {
+		t.Fatalf("error %v", err)
+	}
+	s.refuse = nil
+	s.canary.Status.Phase, s.canary.Status.Canary = siskinv1.PhaseProgressing, &siskinv1.RevisionStatus{Revision: rev}
+	return s, rev
+}
+
+// While what the pods read is away, a snapshot is not called complete; its copies are those that it refers to.
+func TestASnapshotIsNotCompletedWithoutAnOriginal(t *testing.T) {
+	s, rev := halfTaken(t)
+	if err := s.api.Delete(t.Context(), settings("1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.do(plan.TakeSnapshot{Revision: rev}); err == nil || !strings.Contains(err.Error(), "ConfigMap settings does not exist") {
+		t.Errorf("error %v", err)
+	}
+	var cr appsv1.ControllerRevision
+	s.get(rev, &cr)
+	if target.Complete(&cr) {
+		t.Fatal("it is called complete, and its ConfigMap was not copied")
+	}
+	if err := s.api.Create(t.Context(), settings("1")); err != nil {
+		t.Fatal(err)
+	}
+	w := s.world()
+	w.Revision.Config = nil // the stored one says what is copied
+	if _, err := s.Run(t.Context(), w, []plan.Effect{plan.TakeSnapshot{Revision: rev}}); err != nil || len(s.copies("web")) != 2 {
+		t.Errorf("error %v, copies %v", err, s.copies("web"))
+	}
+}
+
+// A target that is refused or in doubt keeps its last name: that is not the name of what it has now.
+func TestContentIsNotStoredUnderTheLastName(t *testing.T) {
+	for name, unsure := range map[string]func(w *observe.World){
+		"refused": func(w *observe.World) { w.Refused = &target.RefusedError{Reason: "X", Message: "refused"} },
+		"doubt":   func(w *observe.World) { w.Doubt = errBoom },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, canary(), deployment("web:2"))
+			w := s.world()
+			w.RevisionName = "web-last"
+			unsure(w)
+			for _, e := range []plan.Effect{plan.TakeSnapshot{Revision: "web-last"}, plan.ApplyCanary{Revision: "web-last", Replicas: 1}} {
+				if _, err := s.Run(t.Context(), w, []plan.Effect{e}); err == nil {
+					t.Errorf("%T: another content has the name web-last", e)
+				}
+			}
+			if n := s.counter.Writes(); n != 0 {
+				t.Errorf("%d writes", n)
+			}
+		})
+	}
+}

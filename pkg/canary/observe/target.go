@@ -66,7 +66,11 @@ func lost(c *siskinv1.Canary) bool {
 // complete tells whether all that the snapshot of the target's content refers to was copied.
 func (w *World) complete() bool {
 	s, ok := w.Snapshots[w.RevisionName]
-	return ok && (len(w.Revision.Config.Copies()) == 0 || w.Unrecorded == w.RevisionName || target.Complete(s))
+	if !ok || target.Complete(s) || w.Unrecorded == w.RevisionName || len(w.Revision.Config.Copies()) == 0 {
+		return ok
+	}
+	r, err := target.Read(s) // what is tracked now may not have been when it was taken
+	return err == nil && len(r.Config.Copies()) == 0
 }
 
 func (o *Observer) workload(w *World, obj client.Object, role string, endpoints int32) plan.Workload {

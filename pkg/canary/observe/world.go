@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -62,9 +63,13 @@ type World struct {
 	Scalers Scalers
 }
 
-// Known tells whether RevisionName is the name of what the target has now. A target that cannot be released, or whose content is in
-// doubt, keeps the name that it had.
-func (w *World) Known() bool { return w.Target != nil && w.Refused == nil && w.Doubt == nil }
+// Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
+func (w *World) Sure() error {
+	if w.Refused != nil {
+		return w.Refused
+	}
+	return w.Doubt
+}
 
 // Observer reads worlds.
 type Observer struct {
@@ -165,7 +170,9 @@ func (o *Observer) snapshots(ctx context.Context, w *World) error {
 		return fmt.Errorf("listing snapshots: %w", err)
 	}
 	for i := range list.Items {
-		w.Snapshots[list.Items[i].Name] = &list.Items[i]
+		if mine(w.Canary, &list.Items[i]) {
+			w.Snapshots[list.Items[i].Name] = &list.Items[i]
+		}
 	}
 	for _, r := range []*siskinv1.RevisionStatus{w.Canary.Status.Stable, w.Canary.Status.Canary} {
 		if r == nil || w.Snapshots[r.Revision] != nil {
@@ -174,13 +181,20 @@ func (o *Observer) snapshots(ctx context.Context, w *World) error {
 		var one appsv1.ControllerRevision
 		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: r.Revision}, &one)
 		switch {
-		case err == nil && one.Labels[siskinv1.CanaryLabel] == w.Canary.Name:
+		case err == nil && one.Labels[siskinv1.CanaryLabel] == w.Canary.Name && mine(w.Canary, &one):
 			w.Snapshots[one.Name] = &one
 		case client.IgnoreNotFound(err) != nil:
 			return fmt.Errorf("reading snapshot %s: %w", r.Revision, err)
 		}
 	}
 	return nil
+}
+
+// mine tells whether a snapshot will stay: those of an earlier Canary of the same name go with that one. One that nobody owns is left
+// over, and can be used.
+func mine(c *siskinv1.Canary, snapshot *appsv1.ControllerRevision) bool {
+	owner := metav1.GetControllerOf(snapshot)
+	return owner == nil || owner.UID == c.UID
 }
 
 // traffic reads Services, endpoints and route.
