@@ -64,7 +64,7 @@ mutants: ## Check that the random worlds notice broken planners.
 
 .PHONY: e2e
 e2e: servers ## Run API tests on the real API server, and stories on a local cluster.
-	@$(SUITE) e2e -- go test -json -count=1 -p 1 -timeout 30m ./e2e/...
+	@$(SUITE) e2e -- go test -json -count=1 -p 1 -timeout 45m ./e2e/...
 
 .PHONY: soak
 soak: servers ## Release under load while faults strike, for FOR=10m (SEED= repeats one); ends in one line "soak: ...".
