@@ -38,7 +38,7 @@ const (
 	company = time.Minute
 )
 
-// doubtAgain is how soon a read of configuration that failed is tried again.
+// doubtAgain is how soon it is tried again to find out what the target's content is.
 const doubtAgain = 10 * time.Second
 
 // Reconciler reconciles Canaries.

@@ -18,14 +18,18 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// takeOver records what the pods of a snapshot read that was written before configuration belonged to revisions: digests, so that
-// the next change is noticed. Its pods go on reading the originals: nothing is restarted.
+// takeOver records what the pods of a snapshot read that was written before configuration belonged to revisions, or before its author
+// let this ConfigMap or Secret belong to them again: digests, so that the next change is noticed. Its pods go on reading the originals: nothing is restarted.
 func (a *Actor) takeOver(ctx context.Context, w *observe.World) error {
 	stored := w.Snapshots[w.Unrecorded]
 	if stored == nil || w.Sure() != nil || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
 		return nil //nolint:nilerr // what is not sure is recorded when it is
 	}
-	text, err := json.Marshal(w.Revision.Config.Recorded())
+	r, err := target.Read(stored)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(r.Config.Record(w.Revision.Config))
 	if err != nil {
 		return fmt.Errorf("encoding the configuration of %s: %w", stored.Name, err)
 	}

@@ -336,3 +336,34 @@ func TestContentIsNotStoredUnderTheLastName(t *testing.T) {
 		})
 	}
 }
+
+// What its author lets belong to revisions again is recorded once, restarts nothing, and its next change is a release.
+func TestTrackingThatIsTurnedOnAgain(t *testing.T) {
+	off := settings("1")
+	off.Annotations = map[string]string{siskinv1.ConfigTrackingAnnotation: "disabled"}
+	s := tracking(newStage(t, canary(), deployment("web:1", reads), off, password("p")))
+	rev := s.revision()
+	s.must(plan.TakeSnapshot{Revision: rev}, plan.ApplyPrimary{Revision: rev, Replicas: 3})
+	before := s.deployment("web-primary").Spec
+	s.canary.Status.Phase, s.canary.Status.Stable = siskinv1.PhaseInitialized, &siskinv1.RevisionStatus{Revision: rev}
+	s.update(settings("2"))
+	for _, want := range []int{1, 0} {
+		s.counter.Writes()
+		s.must()
+		if n := s.counter.Writes(); n != want {
+			t.Errorf("%d writes, want %d", n, want)
+		}
+	}
+	w := s.world()
+	if w.RevisionName != rev || !s.snapshotOf(w).Target.Stored || s.snapshotOf(w).Primary.Drifted {
+		t.Errorf("%s, %+v", w.RevisionName, s.snapshotOf(w))
+	}
+	s.must(plan.ApplyPrimary{Revision: rev, Replicas: 3})
+	if diff := cmp.Diff(before, s.deployment("web-primary").Spec); diff != "" {
+		t.Errorf("the primary's pods are restarted: %s", diff)
+	}
+	s.update(settings("3"))
+	if s.revision() == rev {
+		t.Error("a change is a release from then on")
+	}
+}

@@ -62,7 +62,8 @@ func TestTargetsOfAllKinds(t *testing.T) {
 	}{
 		"a DaemonSet":              {"it serves on all nodes", daemonSet(), plan.Target{Replicas: 1, Available: 1, Released: true}},
 		"a DaemonSet comes up":     {"not all nodes have one", daemonSet(func(d *appsv1.DaemonSet) { d.Status.NumberAvailable = 2 }), plan.Target{Replicas: 1, Released: true}},
-		"a DaemonSet on no node":   {"nothing is available", daemonSet(func(d *appsv1.DaemonSet) { d.Status = appsv1.DaemonSetStatus{ObservedGeneration: 2} }), plan.Target{Replicas: 1, Released: true}},
+		"a DaemonSet on no node":   {"there is nothing to wait for", daemonSet(func(d *appsv1.DaemonSet) { d.Status = appsv1.DaemonSetStatus{ObservedGeneration: 2} }), plan.Target{Replicas: 1, Available: 1, Released: true}},
+		"not counted yet":          {"its nodes are not known", daemonSet(func(d *appsv1.DaemonSet) { d.Status = appsv1.DaemonSetStatus{ObservedGeneration: 1} }), plan.Target{Replicas: 1, Released: true}},
 		"an old count":             {"it is of other pods", daemonSet(func(d *appsv1.DaemonSet) { d.Generation = 3 }), plan.Target{Replicas: 1, Released: true}},
 		"a held DaemonSet":         {"Siskin holds it", daemonSet(fenced, marked[*appsv1.DaemonSet]("1")), plan.Target{Replicas: 1, Held: true}},
 		"git wrote over the fence": {"it must be held again", daemonSet(marked[*appsv1.DaemonSet]("1")), plan.Target{Replicas: 1, Available: 1}},
@@ -255,6 +256,51 @@ func TestServicesOfAServiceTarget(t *testing.T) {
 			p := newPlace(t, c, append(tc.objs, svc("web", map[string]string{"app": "web"}))...)
 			if diff := cmp.Diff(tc.want, p.snapshot(t).Services); diff != "" {
 				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// What Kubernetes lets nobody change of the clones cannot change under them; a rollout would be taken back for no fault of its own.
+func TestATargetMadeAnewWithAnotherIdentity(t *testing.T) {
+	policy := func(s *appsv1.StatefulSet) { s.Spec.PodManagementPolicy = appsv1.ParallelPodManagement }
+	for name, tc := range map[string]struct {
+		was, is client.Object
+		want    string
+	}{
+		"the same": {deployment(), deployment(image("web:2")), ""},
+		"selector": {deployment(), deployment(func(d *appsv1.Deployment) {
+			d.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web", "tier": "front"}}
+		}), "Deployment web: its spec.selector differs from that of web-primary"},
+		"somebody else's": {deployment(), deployment(func(d *appsv1.Deployment) {
+			d.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "other"}}
+		}), ""},
+		"of a DaemonSet": {daemonSet(), daemonSet(func(d *appsv1.DaemonSet) {
+			d.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "other"}}
+		}), "DaemonSet web: its spec.selector differs from that of web-primary"},
+		"serviceName": {statefulSet(), statefulSet(func(s *appsv1.StatefulSet) { s.Spec.ServiceName = "peers" }), "StatefulSet web: its spec.serviceName differs from that of web-primary"},
+		"policy":      {statefulSet(), statefulSet(policy), "StatefulSet web: its spec.podManagementPolicy differs from that of web-primary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := canary(ofKind(target.KindOf(tc.is)), promoted("r1"))
+			primary, err := target.Clone(c, "primary", "r1", target.From(tc.was), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "somebody else's" {
+				primary.SetOwnerReferences(nil)
+				primary.SetLabels(nil)
+			}
+			w := newPlace(t, c, tc.is, primary).world(t)
+			if tc.want == "" {
+				if w.Refused != nil {
+					t.Error(w.Refused)
+				}
+				return
+			}
+			if w.Refused == nil || w.Refused.Reason != target.ReasonInvalidSpec || w.RevisionName != "r1" ||
+				!strings.HasPrefix(w.Refused.Message, tc.want) {
+				t.Errorf("%v, %s", w.Refused, w.RevisionName)
 			}
 		})
 	}

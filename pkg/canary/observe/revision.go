@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -23,7 +24,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 		return nil
 	}
 	w.Revision = target.From(w.Target)
-	if w.Refused = target.Check(w.Target); w.Refused == nil {
+	if w.Refused = target.Check(w.Target); w.Refused == nil && w.ours(w.Primary) {
 		w.Refused = target.Unchangeable(w.Target, w.Primary)
 	}
 	if w.Refused != nil || w.Canary.DeletionTimestamp != nil {
@@ -167,13 +168,19 @@ func (o *Observer) is(w *World, name string) (bool, error) {
 	return true, nil
 }
 
-// take gives the target's content the name of the snapshot that has it. One that was written before configuration belonged to revisions
-// does not say what its pods read: that is what they read now.
+// take gives the target's content the name of the snapshot that has it. One that was written before configuration belonged to revisions,
+// or while its author kept some of it out of them, does not say what its pods read: that is what they read now.
 func (w *World) take(name string, stored target.Revision) {
 	w.RevisionName = name
-	if stored.Config == nil && w.Revision.Config != nil {
+	ready := len(stored.Config.Copies()) == 0 || target.Complete(w.Snapshots[name])
+	if ready && stored.Config.Lacks(w.Revision.Config) {
 		w.Unrecorded = name
 	}
+}
+
+// ours tells whether an object is a clone of this Canary.
+func (w *World) ours(clone client.Object) bool {
+	return clone != nil && (metav1.IsControlledBy(clone, w.Canary) || clone.GetLabels()[siskinv1.CanaryLabel] == w.Canary.Name)
 }
 
 // sameToday asks the API server how it would write the stored revision today. What it refuses to write at all, it would not write like

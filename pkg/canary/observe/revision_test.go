@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -169,5 +170,39 @@ func TestDriftIsJudgedOncePerGeneration(t *testing.T) {
 	}
 	if !p.snapshot(t).Primary.Drifted {
 		t.Error("a new generation is judged anew")
+	}
+}
+
+// An upgraded API server that would not write the promoted content today has answered; one that fails has not, and that is shown.
+func TestADryRunThatIsRefusedIsAnAnswer(t *testing.T) {
+	kind := schema.GroupKind{Group: "apps", Kind: "Deployment"}
+	for name, tc := range map[string]struct {
+		err   error
+		same  bool
+		asked int
+	}{
+		"forbidden": {apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "web", errors.New("policy")), false, 1},
+		"invalid":   {apierrors.NewInvalid(kind, "web", nil), false, 1},
+		"failed":    {apierrors.NewInternalError(errors.New("webhook")), true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := canary(promoted("old"))
+			c.Status.Phase = siskinv1.PhaseSucceeded
+			p := newPlace(t, c, deployment(defaulted), snapshot(t, "old", deployment()))
+			asked := 0
+			p.ServerVersion = "v2"
+			p.Normalize = func(_ context.Context, _ client.Object, stored target.Revision) (target.Revision, error) {
+				asked++
+				return stored, fmt.Errorf("asking: %w", tc.err)
+			}
+			for range 2 {
+				if w := p.world(t); (w.RevisionName == "old") != tc.same || (w.Doubt != nil) != tc.same {
+					t.Errorf("%s, doubt %v", w.RevisionName, w.Doubt)
+				}
+			}
+			if asked != tc.asked {
+				t.Errorf("asked %d times, want %d", asked, tc.asked)
+			}
+		})
 	}
 }

@@ -25,7 +25,8 @@ func targetOf(w *World) plan.Target {
 		t.Replicas, t.Held, t.Released, t.Available = 1, true, true, min(w.TargetEndpoints, 1)
 	case !target.Numbered(w.Target):
 		t.Replicas, t.Held, t.Released = 1, marked && st.Replicas == 0, !marked && st.Replicas > 0
-		t.Available = all(t.Available, st.Desired)
+		current := st.Observed >= w.Target.GetGeneration()
+		t.Available = all(t.Available, st.Desired, t.Released && current)
 	default:
 		t.Released = !marked
 		wanted(w, marked, &t)
@@ -48,9 +49,9 @@ func wanted(w *World, marked bool, t *plan.Target) {
 	}
 }
 
-// all is 1 if all pods are available.
-func all(available, desired int32) int32 {
-	if desired > 0 && available >= desired {
+// all is 1 if all pods are available; that there is no node for one is nothing to wait for, if that is what the counts say today.
+func all(available, desired int32, current bool) int32 {
+	if available >= desired && (desired > 0 || current) {
 		return 1
 	}
 	return 0

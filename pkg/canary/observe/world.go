@@ -40,9 +40,10 @@ type World struct {
 	Primary, Trial client.Object
 	// Refused tells why the target cannot be released as it is; nil: it can.
 	Refused *target.RefusedError
-	// Doubt is why it is not known what the target's pods read, or whether its content is new; nil: it is. RevisionName is the last one that was known then.
+	// Doubt is why it is not known what the target's pods read, or whether its content is new; nil: it is. RevisionName is the last one
+	// that was known then.
 	Doubt error
-	// Unrecorded names a snapshot that has the target's content but not what its pods read.
+	// Unrecorded names a snapshot that has the target's content but not, or not all of, what its pods read.
 	Unrecorded string
 	// ConfigAgain is when to look again at what the target's pods read; 0: changes of it are told.
 	ConfigAgain time.Duration

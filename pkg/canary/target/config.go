@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -76,12 +77,45 @@ func (c *Config) Copies() []Item {
 	return out
 }
 
-// Recorded returns c without copies: what is recorded of pods that read the originals.
-func (c *Config) Recorded() *Config {
-	out := &Config{Items: make([]Item, len(c.Items))}
-	for i, it := range c.Items {
-		it.Copy = ""
-		out.Items[i] = it
+// Lacks tells whether c does not say what its pods read of what now tracks.
+func (c *Config) Lacks(now *Config) bool {
+	if c == nil || now == nil {
+		return now != nil
+	}
+	tracked := now.tracked()
+	return slices.ContainsFunc(c.Items, func(it Item) bool {
+		_, ok := tracked[it.Kind+"/"+it.Name]
+		return it.Untracked && ok
+	})
+}
+
+// Record returns c with the digests of now for what it lacks, without copies: its pods read the originals of that.
+func (c *Config) Record(now *Config) *Config {
+	out := &Config{}
+	if c == nil {
+		for _, it := range now.Items {
+			it.Copy = ""
+			out.Items = append(out.Items, it)
+		}
+		return out
+	}
+	tracked := now.tracked()
+	for _, it := range c.Items {
+		if is, ok := tracked[it.Kind+"/"+it.Name]; ok && it.Untracked {
+			it.Hash, it.Untracked = is.Hash, false
+		}
+		out.Items = append(out.Items, it)
+	}
+	return out
+}
+
+// tracked are the items whose changes are releases, by kind and name.
+func (c *Config) tracked() map[string]Item {
+	out := map[string]Item{}
+	for _, it := range c.Items {
+		if !it.Untracked {
+			out[it.Kind+"/"+it.Name] = it
+		}
 	}
 	return out
 }

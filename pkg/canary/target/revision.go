@@ -208,7 +208,8 @@ func Read(snapshot *appsv1.ControllerRevision) (Revision, error) {
 	if err := json.Unmarshal(snapshot.Data.Raw, &r); err != nil {
 		return r, fmt.Errorf("reading snapshot %s: %w", snapshot.Name, err)
 	}
-	if text := snapshot.Annotations[siskinv1.ConfigAnnotation]; r.Config == nil && text != "" {
+	if text := snapshot.Annotations[siskinv1.ConfigAnnotation]; text != "" { // it was recorded later: the data cannot be changed
+		r.Config = nil
 		if err := json.Unmarshal([]byte(text), &r.Config); err != nil {
 			return r, fmt.Errorf("reading annotation %s of snapshot %s: %w", siskinv1.ConfigAnnotation, snapshot.Name, err)
 		}
