@@ -174,7 +174,8 @@ func (w *watcher) mayGo(c fixtures.Change, what string) {
 		w.breach(c, "the canary is %s with %d %% of the traffic (mirror %d %%), or before the data plane confirmed that it has none", what, w.weight, w.mirror)
 		return
 	}
-	if d := c.At.Sub(w.freeSince); !w.freeSince.IsZero() && d < Drain-300*time.Millisecond && !w.hindered(w.freeSince, c.At) {
+	// A watch that was hindered tells late since when the canary is free: what was so before counts as seen only then.
+	if d := c.At.Sub(w.freeSince); !w.freeSince.IsZero() && d < Drain-300*time.Millisecond && !w.hindered(w.freeSince.Add(-Drain), c.At) {
 		w.breach(c, "the canary is %s %s after it lost its traffic: less than %s", what, d, Drain)
 	}
 }
