@@ -56,13 +56,17 @@ func TestBake(t *testing.T) {
 		if len(c.Status.Checks) != 3 {
 			return fmt.Sprintf("not judged yet: %+v", c.Status.Checks)
 		}
+		for _, check := range c.Status.Checks {
+			switch check.Verdict {
+			case "pass":
+			case "inconclusive": // the primary's new pods may not have been scraped twice
+				return fmt.Sprintf("no data yet: %+v", check)
+			default:
+				t.Fatalf("the good primary: %+v", check)
+			}
+		}
 		return ""
 	})
-	for _, check := range c.Status.Checks {
-		if check.Verdict != "pass" {
-			t.Errorf("the good primary: %+v", check)
-		}
-	}
 	if !meta.IsStatusConditionTrue(c.Status.Conditions, siskinv1.ConditionPromoted) || !meta.IsStatusConditionTrue(c.Status.Conditions, siskinv1.ConditionReady) {
 		t.Errorf("it is promoted, and the conditions are %+v", c.Status.Conditions)
 	}

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,13 +72,11 @@ func TestFreeze(t *testing.T) {
 			if c.Status.Rollout.ID != tc.id || !strings.Contains(c.Status.Rollout.Cause, tc.cause) {
 				t.Errorf("rollout %d ended with cause %q", c.Status.Rollout.ID, c.Status.Rollout.Cause)
 			}
-			if got := slices.Collect(func(yield func(int32) bool) {
-				for _, w := range log.all() {
-					if !yield(w.Canary) {
-						return
-					}
-				}
-			}); fmt.Sprint(got) != tc.weights {
+			var got []int32
+			for _, w := range log.until(s, 0) {
+				got = append(got, w.Canary)
+			}
+			if fmt.Sprint(got) != tc.weights {
 				t.Errorf("the canary had %v, not %s", got, tc.weights)
 			}
 			if took := time.Since(frozen); tc.request == "" && took < 11*time.Second {

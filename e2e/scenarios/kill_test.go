@@ -114,17 +114,18 @@ func takeOver(t *testing.T, e *fixtures.Env, how death) time.Duration {
 	return time.Since(killed)
 }
 
-// die kills Siskin and returns when that was.
+// die kills Siskin, as soon as it runs, and returns when that was.
 func die(t testing.TB, e *fixtures.Env, how death) time.Time {
 	t.Helper()
 	ctx := t.Context()
-	pod, err := e.SiskinPod(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.KillPod(ctx, fixtures.SiskinNamespace, pod, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	var pod string
+	cluster.Eventually(t, 45*time.Second, func(ctx context.Context) error { // the successor of one that died just now is still to start
+		var err error
+		if pod, err = e.SiskinPod(ctx); err != nil {
+			return err
+		}
+		return e.KillPod(ctx, fixtures.SiskinNamespace, pod, syscall.SIGKILL)
+	})
 	killed := time.Now()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: fixtures.SiskinNamespace, Name: "siskin.dev"}}
 	if how != crash {

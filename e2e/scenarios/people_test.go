@@ -192,7 +192,7 @@ func TestSteps(t *testing.T) {
 	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	least := map[int32]time.Duration{10: 2 * time.Second, 20: 5 * time.Second, 30: 2*time.Second + 6*time.Second + 5*time.Second, 60: 2 * time.Second}
 	most := map[int32]time.Duration{10: 5 * time.Second, 20: 8 * time.Second, 30: 30 * time.Second, 60: 30 * time.Second}
-	all := log.all()
+	all := log.until(s, 0)
 	for i, w := range all[:len(all)-1] {
 		if lasted := all[i+1].At.Sub(w.At); lasted < least[w.Canary] || w.Canary > 0 && lasted > most[w.Canary] {
 			t.Errorf("%d%% lasted %s, not %s to %s", w.Canary, lasted, least[w.Canary], most[w.Canary])

@@ -1,12 +1,15 @@
 package scenarios
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
@@ -28,6 +31,19 @@ func (w *weights) all() []weight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]weight(nil), w.log...)
+}
+
+// until waits until the route states a weight, and returns all that it stated: the status tells what was decided before the route is written.
+func (w *weights) until(s *fixtures.Story, canary int32) []weight {
+	s.Helper()
+	var all []weight
+	cluster.Eventually(s, 10*time.Second, func(context.Context) error {
+		if all = w.all(); len(all) == 0 || all[len(all)-1].Canary != canary {
+			return fmt.Errorf("the canary does not have %d%% in the end: %+v", canary, all)
+		}
+		return nil
+	})
+	return all
 }
 
 // watchWeights records the weights of the story's route until the story ends. The first is the present one, which is no change.
