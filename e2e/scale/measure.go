@@ -67,6 +67,7 @@ func (w *world) measure(ctx context.Context) (string, error) {
 		}
 		w.say("%s", r.text())
 		w.say("%s: released within %s; cores busy: %s; reconciles per rollout %.1f", r.name, r.released.Round(100*time.Millisecond), cores(r.cores), r.reconciles)
+		w.say("%s: lag by step: %s", r.name, r.lags.steps())
 		parts = append(parts, r.text())
 	}
 	return fmt.Sprintf("scale: canaries=%d interval=%s %s", w.o.canaries, w.o.interval, strings.Join(parts, " | ")), nil
@@ -136,6 +137,16 @@ func (w *world) serverWrites(ctx context.Context) (map[string]float64, error) {
 		return nil, fmt.Errorf("asking the API server for metrics: %w", err)
 	}
 	return fleet.ServerWrites(bytes.NewReader(data))
+}
+
+// steps tells the lag at the end of each step.
+func (l lags) steps() string {
+	var parts []string
+	for _, i := range slices.Sorted(maps.Keys(l.byStep)) {
+		d := l.byStep[i]
+		parts = append(parts, fmt.Sprintf("%d: p50=%d p99=%d max=%d ms", i, quantile(d, 0.5).Milliseconds(), quantile(d, 0.99).Milliseconds(), quantile(d, 1).Milliseconds()))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func durations(from, to map[types.NamespacedName]time.Time) []time.Duration {

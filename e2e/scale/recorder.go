@@ -77,7 +77,8 @@ func (s step) endedBy(is step, goesOn bool) bool {
 // (status.step.startedAt of the next step, or status.lastTransitionTime of the promotion), and against when a watch had that decision.
 type lags struct {
 	decided, seen []time.Duration
-	late          int // steps whose split was not confirmed within a second, which moves their planned end
+	byStep        map[int32][]time.Duration // of decided: the end of the last step is the promotion, which competes with other steps
+	late          int                       // steps whose split was not confirmed within a second, which moves their planned end
 }
 
 // take returns what was noted and begins anew.
@@ -88,6 +89,9 @@ func (r *recorder) take() lags {
 	r.lags = lags{}
 	slices.Sort(out.decided)
 	slices.Sort(out.seen)
+	for _, d := range out.byStep {
+		slices.Sort(d)
+	}
 	return out
 }
 
@@ -150,7 +154,12 @@ func (r *recorder) lag(c *siskinv1.Canary, now time.Time) {
 	if decided == nil || !was.endedBy(is, same && judging) {
 		return
 	}
-	r.lags.decided = append(r.lags.decided, decided.Sub(was.endsAt))
+	lag := decided.Sub(was.endsAt)
+	r.lags.decided = append(r.lags.decided, lag)
+	if r.lags.byStep == nil {
+		r.lags.byStep = map[int32][]time.Duration{}
+	}
+	r.lags.byStep[was.index] = append(r.lags.byStep[was.index], lag)
 	r.lags.seen = append(r.lags.seen, now.Sub(was.endsAt))
 	if was.late {
 		r.lags.late++

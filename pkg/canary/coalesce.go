@@ -12,21 +12,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
 )
 
 // gather is how long the events of one Canary are gathered: what a write sets off (its echo, the answer of another controller,
 // the answers of several metrics) mostly comes within it, and is looked at once.
 const gather = 20 * time.Millisecond
 
-// The priorities of the queue. When more is to be done than the API server takes, Canaries whose trial users may see go first: their
-// steps, and whatever takes them back. What has not begun can wait.
+// The priorities of the queue. When more is to be done than the API server takes, what takes users back from a version goes first, and what a
+// person asked for; then steps, which must end in time whether the version is good or bad; then what ends a rollout: either version may
+// serve meanwhile. What has not begun can wait.
 const (
-	calm   = 0
-	urgent = 10
+	calm    = 0
+	closing = 10
+	exposed = 20
+	urgent  = 30
 )
 
 // priority of a Canary in the queue.
-func priority(st *siskinv1.CanaryStatus) *int {
+func priority(c *siskinv1.Canary) *int {
+	if observe.Asked(c) {
+		return new(urgent)
+	}
+	st := &c.Status
 	switch st.Phase {
 	case siskinv1.PhaseInitializing, siskinv1.PhaseInitialized, siskinv1.PhaseWaiting, siskinv1.PhaseSucceeded, siskinv1.PhaseFailed,
 		siskinv1.PhaseCancelled, "":
@@ -35,10 +43,13 @@ func priority(st *siskinv1.CanaryStatus) *int {
 		if st.Step == nil || st.Step.Index == 0 { // its pods are not even up
 			return new(calm)
 		}
-	case siskinv1.PhaseWaitingPromotion, siskinv1.PhasePromoting, siskinv1.PhaseFinalising, siskinv1.PhaseFrozen, siskinv1.PhaseBaking,
-		siskinv1.PhaseRollingBack, siskinv1.PhaseTerminating:
+	case siskinv1.PhaseWaitingPromotion, siskinv1.PhasePromoting, siskinv1.PhaseFinalising, siskinv1.PhaseTerminating:
+		return new(closing)
+	case siskinv1.PhaseRollingBack:
+		return new(urgent)
+	case siskinv1.PhaseFrozen, siskinv1.PhaseBaking: // the one serves what failed, the other may have to
 	}
-	return new(urgent)
+	return new(exposed)
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -85,5 +96,5 @@ func (r *Reconciler) priorityOf(ctx context.Context, who reconcile.Request) *int
 	if err := r.Client.Get(ctx, who.NamespacedName, &c, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil {
 		return new(calm) // it is gone
 	}
-	return priority(&c.Status)
+	return priority(&c)
 }

@@ -20,19 +20,26 @@ func TestWhatUsersMaySeeGoesFirst(t *testing.T) {
 		reason string
 		phase  siskinv1.Phase
 		step   int32
+		asked  string
 		want   int
 	}{
-		"new":          {"nothing has begun", "", 0, calm},
-		"idle":         {"nothing goes on", siskinv1.PhaseSucceeded, 5, calm},
-		"at the gate":  {"no user sees it", siskinv1.PhaseWaiting, 0, calm},
-		"coming up":    {"its pods are not ready", siskinv1.PhaseProgressing, 0, calm},
-		"judged":       {"a step must end in time, and a bad version too", siskinv1.PhaseProgressing, 1, urgent},
-		"rolling back": {"users suffer", siskinv1.PhaseRollingBack, 0, urgent},
-		"promoted":     {"both versions serve", siskinv1.PhasePromoting, 5, urgent},
-		"going":        {"people wait for it", siskinv1.PhaseTerminating, 0, urgent},
+		"new":          {"nothing has begun", "", 0, "", calm},
+		"idle":         {"nothing goes on", siskinv1.PhaseSucceeded, 5, "", calm},
+		"at the gate":  {"no user sees it", siskinv1.PhaseWaiting, 0, "", calm},
+		"coming up":    {"its pods are not ready", siskinv1.PhaseProgressing, 0, "", calm},
+		"judged":       {"a step must end in time, and a bad version too", siskinv1.PhaseProgressing, 1, "", exposed},
+		"baking":       {"it may have to be taken back", siskinv1.PhaseBaking, 5, "", exposed},
+		"rolling back": {"users suffer", siskinv1.PhaseRollingBack, 0, "", urgent},
+		"promoted":     {"both versions serve", siskinv1.PhasePromoting, 5, "", closing},
+		"going":        {"nobody is harmed", siskinv1.PhaseTerminating, 0, "", closing},
+		"asked for":    {"a person waits", siskinv1.PhaseSucceeded, 5, "rollback@2", urgent},
+		"answered":     {"a person has been answered", siskinv1.PhaseSucceeded, 5, "promote@1", calm},
 	} {
-		st := &siskinv1.CanaryStatus{Phase: tc.phase, Step: &siskinv1.StepStatus{Index: tc.step}}
-		if got := *priority(st); got != tc.want {
+		c := &siskinv1.Canary{Status: siskinv1.CanaryStatus{
+			Phase: tc.phase, Step: &siskinv1.StepStatus{Index: tc.step}, Request: &siskinv1.RequestStatus{Value: "promote@1"},
+		}}
+		c.Annotations = map[string]string{siskinv1.RequestAnnotation: tc.asked}
+		if got := *priority(c); got != tc.want {
 			t.Errorf("%s: %s: %d", name, tc.reason, got)
 		}
 	}

@@ -118,7 +118,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	result, err := r.decide(ctx, &c)
 	if err != nil || result.RequeueAfter > 0 {
-		result.Priority = priority(&c.Status)
+		result.Priority = priority(&c)
 	}
 	return unlessConflict(ctx, result, err)
 }

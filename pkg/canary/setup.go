@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
@@ -73,6 +74,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	changed := r.sharded(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
 	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, builder.WithPredicates(changed)).
 		Watches(&siskinv1.Canary{}, r.rivals(), builder.WithPredicates(freed())).
+		Watches(&siskinv1.Canary{}, r.gathered(&handler.EnqueueRequestForObject{}), builder.WithPredicates(r.asked())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
@@ -157,6 +159,19 @@ func foreign() predicate.Predicate {
 			is, ok2 := e.ObjectNew.(*corev1.Service)
 			return ok && ok2 && users(is) &&
 				(!maps.Equal(was.Spec.Selector, is.Spec.Selector) || !maps.Equal(was.Annotations, is.Annotations))
+		},
+	}
+}
+
+// asked lets a person's request pass once more: it goes first, while other changes of a Canary wait for their turn.
+func (r *Reconciler) asked() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			c, ok := e.ObjectNew.(*siskinv1.Canary)
+			return ok && r.mine(c) && observe.Asked(c) &&
+				e.ObjectOld.GetAnnotations()[siskinv1.RequestAnnotation] != c.Annotations[siskinv1.RequestAnnotation]
 		},
 	}
 }

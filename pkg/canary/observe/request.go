@@ -19,6 +19,12 @@ func requestOf(c *siskinv1.Canary) (request, by string) {
 	return bounded(c.Annotations[siskinv1.RequestAnnotation]), bounded(c.Annotations[siskinv1.RequestedByAnnotation])
 }
 
+// Asked tells whether a person asks for something that no answer in status is to.
+func Asked(c *siskinv1.Canary) bool {
+	request, _ := requestOf(c)
+	return request != "" && (c.Status.Request == nil || c.Status.Request.Value != request)
+}
+
 // bounded makes one line of a text, of requestLimit bytes at most.
 func bounded(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
