@@ -26,6 +26,7 @@ type options struct {
 	interval                    time.Duration
 	siskin, args, profile, log  string
 	lockstepOnly                bool
+	maxP99                      time.Duration
 }
 
 func main() {
@@ -36,6 +37,7 @@ func main() {
 	flag.IntVar(&o.steps, "steps", 5, "number of steps of a rollout, 10 % each, up to 9")
 	flag.DurationVar(&o.interval, "interval", 30*time.Second, "interval of a step")
 	flag.BoolVar(&o.lockstepOnly, "lockstep-only", false, "leave out the releases that are spread over an interval")
+	flag.DurationVar(&o.maxP99, "max-p99", 0, "fail if the 99th percentile of the lag is longer in a round; 0: never")
 	flag.StringVar(&o.siskin, "siskin", "bin/siskin", "path of the siskin binary")
 	flag.StringVar(&o.args, "args", "", "further flags of siskin controller, separated by spaces")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of Siskin during the releases in lockstep to this file")
@@ -65,10 +67,12 @@ func run(ctx context.Context, o options, log, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text, err := w.measure(ctx)
+	text, worst, err := w.measure(ctx)
 	if err = errors.Join(err, w.stop()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, text)
+	if _, err = fmt.Fprintln(out, text); err == nil && o.maxP99 > 0 && worst > o.maxP99 {
+		return fmt.Errorf("the lag's 99th percentile is %s, more than --max-p99=%s", worst, o.maxP99)
+	}
 	return err
 }

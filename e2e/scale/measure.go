@@ -41,15 +41,16 @@ func (r round) text() string {
 		ms(quantile(s, 1)), r.lags.late, quantile(r.took, 0.5).Seconds(), quantile(r.took, 1).Seconds(), r.calls, r.cpu, r.rss)
 }
 
-// measure creates the Canaries and releases all of them, at once and then spread over an interval.
-func (w *world) measure(ctx context.Context) (string, error) {
+// measure creates the Canaries and releases all of them, at once and then spread over an interval. It returns the line of figures and
+// the largest 99th percentile of a round's lag.
+func (w *world) measure(ctx context.Context) (line string, worst time.Duration, err error) {
 	w.say("creating %d Canaries in %d namespaces", w.o.canaries, w.fleet.Namespaces)
 	began := time.Now()
 	if err := w.fleet.Create(ctx); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if _, err := w.recorder.untilAll(ctx, w.o.canaries, siskinv1.PhaseInitialized, 0, 15*time.Minute); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	w.say("all are initialized after %s", time.Since(began).Round(time.Second))
 	rounds := []struct {
@@ -63,14 +64,15 @@ func (w *world) measure(ctx context.Context) (string, error) {
 	for i, one := range rounds {
 		r, err := w.round(ctx, one.name, int64(i+1), one.over)
 		if err != nil {
-			return "", err
+			return "", 0, err
 		}
 		w.say("%s", r.text())
 		w.say("%s: released within %s; cores busy: %s; reconciles per rollout %.1f", r.name, r.released.Round(100*time.Millisecond), cores(r.cores), r.reconciles)
 		w.say("%s: lag by step: %s", r.name, r.lags.steps())
+		worst = max(worst, quantile(r.lags.decided, 0.99))
 		parts = append(parts, r.text())
 	}
-	return fmt.Sprintf("scale: canaries=%d interval=%s %s", w.o.canaries, w.o.interval, strings.Join(parts, " | ")), nil
+	return fmt.Sprintf("scale: canaries=%d interval=%s %s", w.o.canaries, w.o.interval, strings.Join(parts, " | ")), worst, nil
 }
 
 func (w *world) round(ctx context.Context, name string, number int64, over time.Duration) (round, error) {

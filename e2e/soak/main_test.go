@@ -82,6 +82,9 @@ func TestSoak(t *testing.T) {
 	if w.length == 0 && w.figures.rollouts < rollouts {
 		t.Errorf("%d of %d rollouts have ended", w.figures.rollouts, rollouts)
 	}
+	if f := w.figures; 2*f.missed > f.rollouts { // some are: a moment may pass while another fault strikes
+		t.Errorf("%d faults missed their moment in %d rollouts: too little of the table was tried", f.missed, f.rollouts)
+	}
 }
 
 // world is what the apps share.
