@@ -247,7 +247,7 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 	if err != nil {
 		return err
 	}
-	return ssa.Apply(ctx, a.Client, want, written)
+	return ssa.ApplyOwned(ctx, a.Client, want, written, "")
 }
 
 func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServices, out *Outcome) error {

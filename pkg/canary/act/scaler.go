@@ -170,7 +170,7 @@ func (a *Actor) applyScaled(ctx context.Context, observed client.Object, decided
 		if err != nil {
 			return err
 		}
-		err = ssa.ApplyOver(ctx, a.Client, want, fresh, live.GetResourceVersion())
+		err = ssa.ApplyOwned(ctx, a.Client, want, fresh, live.GetResourceVersion())
 		if !apierrors.IsConflict(err) {
 			return err
 		}

@@ -115,10 +115,10 @@ func contains(all, part map[string]string) bool {
 	return true
 }
 
-// Write applies obj server-side as Siskin's field manager. What others own stays; what Siskin no longer sends goes. live, which must be
+// Write applies obj, which Siskin generated, server-side as its field manager. What others own stays; what Siskin no longer sends goes. live, which must be
 // of obj's type, holds what the API server made of it.
 func Write(ctx context.Context, c client.Client, obj, live client.Object) error {
-	return ssa.Apply(ctx, c, obj, live)
+	return ssa.ApplyOwned(ctx, c, obj, live, "")
 }
 
 // Disown takes the Canary out of obj's owners. Its label stays: a Canary of the same name takes obj back by it.
