@@ -27,6 +27,8 @@ const (
 	closing = 10
 	exposed = 20
 	urgent  = 30
+	// due is added when a clock has run out or an answer is there: something is decided then, while most events only confirm what is known.
+	due = 5
 )
 
 // priority of a Canary in the queue.
@@ -70,9 +72,12 @@ func (p patient) Add(r reconcile.Request) {
 }
 
 // gathered makes a handler gather the events of one Canary.
-func (r *Reconciler) gathered(h handler.EventHandler) handler.EventHandler {
+func (r *Reconciler) gathered(h handler.EventHandler) handler.EventHandler { return r.ranked(h, 0) }
+
+// ranked is gathered, with something added to the Canary's priority.
+func (r *Reconciler) ranked(h handler.EventHandler, more int) handler.EventHandler {
 	wrap := func(ctx context.Context, q queue) queue {
-		return patient{q, func(who reconcile.Request) *int { return r.priorityOf(ctx, who) }}
+		return patient{q, func(who reconcile.Request) *int { return new(*r.priorityOf(ctx, who) + more) }}
 	}
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[client.Object], q queue) {

@@ -79,3 +79,22 @@ func gatheredAndOrdered(t *testing.T) {
 		t.Errorf("then %v, and %d are left: each waits once", names, q.Len())
 	}
 }
+
+// TestAnswersGoFirst : of two Canaries in a step, the one whose answers are there comes out before the one whose route was accepted.
+func TestAnswersGoFirst(t *testing.T) { synctest.Test(t, answersFirst) }
+
+func answersFirst(t *testing.T) {
+	confirmed, answered := newSharded(), newSharded()
+	for name, c := range map[string]*siskinv1.Canary{"confirmed": confirmed, "answered": answered} {
+		c.Namespace, c.Name, c.Status.Phase, c.Status.Step = "shop", name, siskinv1.PhaseProgressing, &siskinv1.StepStatus{Index: 1}
+	}
+	r := &Reconciler{Client: canarytest.NewClient(t, confirmed, answered)}
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	r.gathered(&handler.EnqueueRequestForObject{}).Generic(t.Context(), event.GenericEvent{Object: confirmed}, q)
+	r.ranked(&handler.EnqueueRequestForObject{}, due).Generic(t.Context(), event.GenericEvent{Object: answered}, q)
+	<-time.After(2 * gather) // of the bubble's time
+	if first, p, _ := q.GetWithPriority(); first.Name != "answered" || p != exposed+due {
+		t.Errorf("%s came first, with priority %d", first.Name, p)
+	}
+}

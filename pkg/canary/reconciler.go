@@ -117,8 +117,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, r.adopt(ctx, &c)
 	}
 	result, err := r.decide(ctx, &c)
-	if err != nil || result.RequeueAfter > 0 {
+	switch {
+	case err != nil:
 		result.Priority = priority(&c)
+	case result.RequeueAfter > 0:
+		result.Priority = new(*priority(&c) + due)
 	}
 	return unlessConflict(ctx, result, err)
 }

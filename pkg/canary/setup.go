@@ -96,7 +96,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		return err
 	}
 	if o.Wakes != nil {
-		b = b.WatchesRawSource(source.Channel(o.Wakes, r.gathered(&handler.EnqueueRequestForObject{})))
+		b = b.WatchesRawSource(source.Channel(o.Wakes, r.ranked(&handler.EnqueueRequestForObject{}, due)))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("building the Canary controller: %w", err)
