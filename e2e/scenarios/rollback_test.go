@@ -137,3 +137,40 @@ func TestDirectRolloutThatFails(t *testing.T) {
 	users.Stop()
 	s.NobodyFailed("users", users, time.Time{})
 }
+
+// TestPromotionThatFails : a version that is good as a canary and does not come up as the primary is taken back at the deadline: the primary
+// returns to what it ran before the canary gives the traffic up, and nobody notices.
+func TestPromotionThatFails(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Replicas: 2})
+	s.Start(s.App.Canary(brisk, "progressDeadlineSeconds: 12"))
+	stable := s.Now().Status.Stable.Revision
+	users := s.Users(100)
+	s.App.Env = map[string]string{"NOT_READY_AS": "-primary-"}
+	s.Release("1.1.0")
+	c := s.Phase(siskinv1.PhasePromoting, time.Minute)
+	if c.Status.Rollout.ID != 1 {
+		t.Errorf("rollout %d", c.Status.Rollout.ID)
+	}
+	c = endsAs(s, siskinv1.PhaseFailed, 2*time.Minute)
+	if c.Status.Stable.Revision != stable || c.Status.Rejected != c.Status.Canary.Revision {
+		t.Errorf("stable is %s, not %s; rejected is %q", c.Status.Stable.Revision, stable, c.Status.Rejected)
+	}
+	if !strings.Contains(c.Status.Rollout.Cause, "primary") {
+		t.Errorf("the cause says %q", c.Status.Rollout.Cause)
+	}
+	serves(s, "1.0.0", "shop-primary-", 20*time.Second)
+	cluster.Eventually(t, 30*time.Second, func(context.Context) error {
+		primary, canary := s.Deployment("-primary"), s.Deployment("-canary")
+		if primary.Annotations[siskinv1.RevisionAnnotation] != stable || primary.Status.AvailableReplicas != 2 || primary.Status.Replicas != 2 {
+			return fmt.Errorf("the primary has %s and %+v", primary.Annotations[siskinv1.RevisionAnnotation], primary.Status)
+		}
+		if canary.Status.Replicas != 0 {
+			return fmt.Errorf("the canary keeps %d pods", canary.Status.Replicas)
+		}
+		return nil
+	})
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{})
+	t.Logf("%s; %s", c.Status.Rollout.Cause, c.Status.Message)
+}

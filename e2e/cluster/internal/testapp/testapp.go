@@ -43,6 +43,7 @@ type app struct {
 //	DELAY              the time each request takes ("100ms")
 //	CRASH_AFTER_START  it exits with 1 after this time ("0s": at once)
 //	NOT_READY          "true": /readyz fails
+//	NOT_READY_AS       a part of pods' names: /readyz fails in those pods
 //	ADDR               where it listens (":8080")
 //
 // POST /fail?ratio=0.5 changes the ratio of this process, so that a version turns bad long after it was found good.
@@ -50,6 +51,9 @@ type app struct {
 // The argument --host=ADDRESS binds it to one address.
 func Run(ctx context.Context, args []string) error {
 	a := &app{version: env("VERSION", "0"), pod: env("HOSTNAME", "unknown"), notReady: env("NOT_READY", "") == "true"}
+	if part := env("NOT_READY_AS", ""); part != "" && strings.Contains(a.pod, part) {
+		a.notReady = true
+	}
 	var err error
 	if a.ratio, err = strconv.ParseFloat(env("FAIL_RATIO", "0"), 64); err != nil {
 		return fmt.Errorf("reading FAIL_RATIO: %w", err)
