@@ -135,7 +135,7 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 
 // drop forgets all that is remembered of a Canary that goes.
 func (r *Reconciler) drop(uid types.UID) {
-	r.Actor.Memo.Drop(uid)
+	r.Actor.Forget(uid)
 	r.Observer.Forget(uid)
 	r.problems.Delete(uid)
 	r.passes.Delete(uid)
@@ -197,6 +197,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	}
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
+	wake = sooner(wake, out.Later)
 	r.tell(c, w, d, out, s.Now)
 	if stuck {
 		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
