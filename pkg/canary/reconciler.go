@@ -2,6 +2,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -200,7 +201,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	wake = sooner(wake, out.Later)
 	r.tell(c, w, d, out, s.Now)
 	if stuck {
-		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
+		r.Teller.event(c, corev1.EventTypeWarning, cmp.Or(d.Stalled, d.Held), d.Why)
 	}
 	if err != nil {
 		return r.failed(c, err, wake)
@@ -235,14 +236,15 @@ func (r *Reconciler) again(uid types.UID, now time.Time) time.Duration {
 	return time.Millisecond
 }
 
-// newlyStalled tells whether a person must act since this pass, and nothing else tells so: neither a notice nor an effect that failed.
+// newlyStalled tells whether a person must act, or a rollout is held, since this pass, and nothing else tells so: neither a notice nor an effect that failed.
 func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 	_, failed := r.problems.Load(c.UID)
-	if d.Stalled == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
+	why := cmp.Or(d.Stalled, d.Held)
+	if why == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
 		return false
 	}
-	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionStalled)
-	return was == nil || was.Reason != d.Stalled
+	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
+	return was == nil || was.Reason != why
 }
 
 // watchedSince returns since when this process has been looking after c: since its first look at it (after a start, or after another

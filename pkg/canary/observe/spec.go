@@ -66,6 +66,7 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 	keep()
 	z.Steps, err = steps(a, z.Interval)
 	keep()
+	doubtful(c, z.Steps, caps)
 	err = bake(a.Bake, &z)
 	keep()
 	err = releasable(c, caps)

@@ -1,6 +1,8 @@
 package gatewayapi_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -58,5 +60,20 @@ func TestUsersWhoAreKeptBesideTheServicesCookies(t *testing.T) {
 	next.Split = router.Split{Primary: 50, Canary: 50}
 	if obs, err := r.Observe(t.Context(), next); err != nil || obs.Current != in.Split {
 		t.Errorf("read as %+v (%v)", obs.Current, err)
+	}
+}
+
+// Whoever vouches for a feature that does not exist has made a slip, which must not look like an answer.
+func TestVouchingForNoFeature(t *testing.T) {
+	h, c := capable(t)
+	r, in := h.New(c, c), intent(nil)
+	in.Owner.Annotations = map[string]string{siskinv1.FeaturesAnnotation: "HTTPRouteRequestMirror, ,HTTPRouteQueryParamMatching"}
+	if err := r.Validate(in); err != nil {
+		t.Errorf("features: %v", err)
+	}
+	in.Owner.Annotations[siskinv1.FeaturesAnnotation] = "HTTPRouteRequestMirror,mirror"
+	refused, ok := errors.AsType[*router.InvalidError](r.Validate(in))
+	if !ok || refused.Field != "metadata.annotations[siskin.dev/gateway-features]" || !strings.Contains(refused.Message, `"mirror"`) {
+		t.Errorf("no feature: %v", refused)
 	}
 }
