@@ -115,6 +115,33 @@ func TestWhatGoesOnIsNotHeldUpByAnOpenQuestion(t *testing.T) {
 	})
 }
 
+// (W8) A gateway that is replaced by one that can makes no event of the Canary: it is looked at once a minute, without a write.
+func TestAGatewayThatLearnsIsNoticed(t *testing.T) {
+	play(t, newCanary(mirrored), func(s *stage) {
+		caps := able()
+		caps.Mirror = false
+		s.router.SetCapabilities(able())
+		s.until(siskinv1.PhaseInitialized)
+		s.router.SetCapabilities(caps)
+		s.image("web:2")
+		s.kubelet()
+		s.pass()
+		s.stalled("InvalidSpec", "spec.analysis.mirror: ")
+		s.quiet()
+		for range 3 {
+			if res := s.pass(); res.RequeueAfter != time.Minute {
+				s.t.Fatalf("it comes back after %s", res.RequeueAfter)
+			}
+			s.sleep(time.Minute)
+		}
+		if s.stored > 0 || s.writes.Writes() > 0 {
+			s.t.Error("waiting costs writes")
+		}
+		s.router.SetCapabilities(able())
+		s.until(siskinv1.PhaseSucceeded)
+	})
+}
+
 func (s *stage) says(text, word string) {
 	s.t.Helper()
 	if !strings.Contains(text, word) {

@@ -39,6 +39,10 @@ const (
 	company = time.Minute
 )
 
+// ableAgain is how soon it is looked again whether the router can do by now what the spec asks for: a gateway that is replaced by one that
+// can makes no event of the Canary.
+const ableAgain = time.Minute
+
 // doubtAgain is how soon it is tried again to find out what the target's content is.
 const doubtAgain = 10 * time.Second
 
@@ -160,12 +164,15 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 // decide makes one pass: observe, plan, store, act, tell.
 func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
-	route, caps, spec := r.spec(ctx, c)
+	route, caps, spec, able := r.spec(ctx, c)
 	w, err := r.Observer.World(ctx, c, route, caps)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	refuse(&spec, w)
+	if !able {
+		w.CapsAgain = ableAgain
+	}
 	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
@@ -191,7 +198,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	}
 	wake := sooner(d.Wake, later)
 	if !c.Spec.Suspend {
-		wake = sooner(wake, w.ConfigAgain)
+		wake = sooner(sooner(wake, w.ConfigAgain), w.CapsAgain)
 		if w.Doubt != nil { // nobody tells when it can be read again
 			wake = sooner(wake, doubtAgain)
 		}
@@ -273,15 +280,16 @@ func acted(effects []plan.Effect) bool {
 	return false
 }
 
-// spec returns the router, what it can do, and the plan's spec of a Canary. What cannot be used is told in the spec: it keeps
-// rollouts from going forward, and neither a rollback nor a deletion from being carried out.
-func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Router, router.Capabilities, plan.Spec) {
+// spec returns the router, what it can do, the plan's spec of a Canary, and whether the router is able to do what that asks for. What
+// cannot be used is told in the spec: it keeps rollouts from going forward, and neither a rollback nor a deletion from being carried out.
+func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router.Router, caps router.Capabilities, spec plan.Spec, able bool) {
 	route, unknown := r.Observer.RouterOf(c)
-	caps := router.Capabilities{Weighted: true}
+	caps = router.Capabilities{Weighted: true}
 	if unknown == nil {
 		caps = route.Capabilities(ctx, c)
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
+	_, unable := errors.AsType[*observe.UnableError](err)
 	if unknown != nil {
 		err = unknown
 	}
@@ -294,7 +302,7 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Route
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
-	return route, caps, spec
+	return route, caps, spec, !unable || unknown != nil
 }
 
 // refuse keeps rollouts of a target that cannot be released from going forward.

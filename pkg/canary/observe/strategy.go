@@ -169,5 +169,5 @@ func unable(c *siskinv1.Canary, n need, caps router.Capabilities) error {
 	if caps.Vouch != "" && n.plane {
 		instead += "; " + caps.Vouch
 	}
-	return &InvalidSpecError{"spec.analysis" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}
+	return &UnableError{InvalidSpecError{"spec.analysis" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}}
 }
