@@ -64,6 +64,10 @@ const (
 	// AdoptAnnotation set to "disabled" on a Service keeps Siskin from adopting it.
 	AdoptAnnotation = "siskin.dev/adopt"
 
+	// FeaturesAnnotation on a Canary lists, separated by commas, features of the Gateway API (as in a GatewayClass's
+	// status.supportedFeatures) that its Gateways or mesh have, for those of which Siskin cannot read it.
+	FeaturesAnnotation = "siskin.dev/gateway-features"
+
 	// GitRevisionAnnotation is the git revision (branch@sha1:…) that an object was applied from.
 	GitRevisionAnnotation = "siskin.dev/git-revision"
 	// GitAuthorAnnotation is the author of that commit.

@@ -2,6 +2,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,10 @@ const (
 	// company is how soon a step must end for texts to wait for its decision, which is written anyway.
 	company = time.Minute
 )
+
+// ableAgain is how soon it is looked again whether the router can do by now what the spec asks for: a gateway that is replaced by one that
+// can makes no event of the Canary.
+const ableAgain = time.Minute
 
 // doubtAgain is how soon it is tried again to find out what the target's content is.
 const doubtAgain = 10 * time.Second
@@ -138,7 +143,7 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 
 // drop forgets all that is remembered of a Canary that goes.
 func (r *Reconciler) drop(uid types.UID) {
-	r.Actor.Memo.Drop(uid)
+	r.Actor.Forget(uid)
 	r.Observer.Forget(uid)
 	r.problems.Delete(uid)
 	r.passes.Delete(uid)
@@ -162,12 +167,15 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 // decide makes one pass: observe, plan, store, act, tell.
 func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
-	route, caps, spec := r.spec(ctx, c)
+	route, caps, spec, able := r.spec(ctx, c)
 	w, err := r.Observer.World(ctx, c, route, caps)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	refuse(&spec, w)
+	if !able {
+		w.CapsAgain = ableAgain
+	}
 	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
@@ -193,16 +201,17 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	}
 	wake := sooner(d.Wake, later)
 	if !c.Spec.Suspend {
-		wake = sooner(wake, w.ConfigAgain)
+		wake = sooner(sooner(wake, w.ConfigAgain), w.CapsAgain)
 		if w.Doubt != nil { // nobody tells when it can be read again
 			wake = sooner(wake, doubtAgain)
 		}
 	}
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
+	wake = sooner(wake, out.Later)
 	r.tell(c, w, d, out, s.Now)
 	if stuck {
-		r.Teller.event(c, corev1.EventTypeWarning, d.Stalled, d.Why)
+		r.Teller.event(c, corev1.EventTypeWarning, cmp.Or(d.Stalled, d.Held), d.Why)
 	}
 	if err != nil {
 		return r.failed(c, err, wake)
@@ -237,14 +246,15 @@ func (r *Reconciler) again(uid types.UID, now time.Time) time.Duration {
 	return time.Millisecond
 }
 
-// newlyStalled tells whether a person must act since this pass, and nothing else tells so: neither a notice nor an effect that failed.
+// newlyStalled tells whether a person must act, or a rollout is held, since this pass, and nothing else tells so: neither a notice nor an effect that failed.
 func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 	_, failed := r.problems.Load(c.UID)
-	if d.Stalled == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
+	why := cmp.Or(d.Stalled, d.Held)
+	if why == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
 		return false
 	}
-	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionStalled)
-	return was == nil || was.Reason != d.Stalled
+	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
+	return was == nil || was.Reason != why
 }
 
 // watchedSince returns since when this process has been looking after c: since its first look at it (after a start, or after another
@@ -273,15 +283,16 @@ func acted(effects []plan.Effect) bool {
 	return false
 }
 
-// spec returns the router, what it can do, and the plan's spec of a Canary. What cannot be used is told in the spec: it keeps
-// rollouts from going forward, and neither a rollback nor a deletion from being carried out.
-func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Router, router.Capabilities, plan.Spec) {
+// spec returns the router, what it can do, the plan's spec of a Canary, and whether the router is able to do what that asks for. What
+// cannot be used is told in the spec: it keeps rollouts from going forward, and neither a rollback nor a deletion from being carried out.
+func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router.Router, caps router.Capabilities, spec plan.Spec, able bool) {
 	route, unknown := r.Observer.RouterOf(c)
-	caps := router.Capabilities{Weighted: true}
+	caps = router.Capabilities{Weighted: true}
 	if unknown == nil {
 		caps = route.Capabilities(ctx, c)
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
+	_, unable := errors.AsType[*observe.UnableError](err)
 	if unknown != nil {
 		err = unknown
 	}
@@ -294,7 +305,7 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (router.Route
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
-	return route, caps, spec
+	return route, caps, spec, !unable || unknown != nil
 }
 
 // refuse keeps rollouts of a target that cannot be released from going forward.

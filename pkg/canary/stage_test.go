@@ -141,7 +141,7 @@ func newStage(t *testing.T, c *siskinv1.Canary) *stage {
 	s.Reconciler = &canary.Reconciler{
 		Client: s.writes, Clock: s.clock, Recorder: s.events, Drain: 5 * time.Second, Gauges: canary.NewGauges(prometheus.NewRegistry()),
 		Observer: &observe.Observer{Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known},
-		Actor:    &act.Actor{Client: s.writes, Services: service.New(s.writes), Memo: memo},
+		Actor:    &act.Actor{Client: s.writes, Services: service.New(s.writes), Memo: memo, Clock: s.clock},
 	}
 	s.wire(false)
 	return s

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"slices"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
@@ -73,6 +74,27 @@ func (c Capabilities) Unmatched(match []siskinv1.RequestMatch) (what string, ent
 		}
 	}
 	return "", 0
+}
+
+// Doubt returns what of an intent it is not known of whether it can be done; "" if nothing.
+func (c Capabilities) Doubt(in Intent) string {
+	u := c.Unsure
+	asked := func(by func(siskinv1.RequestMatch) bool) bool {
+		return in.Split.Audience && slices.ContainsFunc(in.Audience, by)
+	}
+	switch {
+	case in.Split.Mirror > 0 && u.Mirror:
+		return "mirror requests"
+	case in.Split.Mirror%100 > 0 && u.MirrorPercent:
+		return "mirror a part of the requests"
+	case in.Sticky() && u.Affinity:
+		return "keep users at a version"
+	case u.QueryMatch && asked(func(m siskinv1.RequestMatch) bool { return len(m.QueryParams) > 0 }):
+		return "select requests by query parameter"
+	case u.MethodMatch && asked(func(m siskinv1.RequestMatch) bool { return m.Method != nil }):
+		return "select requests by method"
+	}
+	return ""
 }
 
 func (c Capabilities) name() string {

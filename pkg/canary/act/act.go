@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -43,6 +45,10 @@ type Actor struct {
 	Expire func(kind, namespace, name string)
 	// Scalers reads autoscalers from the same caches as the observer, and writes them; nil: Client.
 	Scalers client.Client
+	// Clock tells when a route that somebody else rewrites is due for the next repair; nil: the real one.
+	Clock clock.PassiveClock
+
+	fights fights
 }
 
 // Outcome is what Run found worth telling.
@@ -53,6 +59,8 @@ type Outcome struct {
 	Shared []string
 	// Foreign is the receipt of a route that somebody else had changed and that was put right just now; nil if none was.
 	Foreign *router.Receipt
+	// Later is when to come back for what was put off: the repair of a route that somebody rewrites again and again. 0: nothing was.
+	Later time.Duration
 }
 
 // Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
@@ -301,7 +309,14 @@ func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split,
 	}
 	in := w.IntentOf(report.State(&w.Canary.Status)) // what was stored just now: tokens are new in each step
 	in.Split = split
+	now, uid, wish := a.now(), w.Canary.UID, wishOf(w.Canary, in)
+	if out.Later = a.fights.truce(uid, wish, now); out.Later > 0 {
+		return nil
+	}
 	receipt, err := w.Router.Apply(ctx, in)
+	if _, invalid := errors.AsType[*router.InvalidError](err); err == nil || invalid { // the weights move with an invalid spec too
+		a.fights.wrote(uid, wish, receipt.Changed, now)
+	}
 	if receipt.Foreign {
 		out.Foreign = &receipt
 	}
@@ -309,6 +324,13 @@ func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split,
 		return fmt.Errorf("moving traffic to %s: %w", split, err)
 	}
 	return nil
+}
+
+func (a *Actor) now() time.Time {
+	if a.Clock == nil {
+		return clock.RealClock{}.Now()
+	}
+	return a.Clock.Now()
 }
 
 func (a *Actor) finish(ctx context.Context, w *observe.World) error {

@@ -27,6 +27,14 @@ type InvalidSpecError struct{ Field, Message string }
 
 func (e *InvalidSpecError) Error() string { return e.Field + ": " + e.Message }
 
+// UnableError : the spec asks for what its router cannot do now. An edit helps, or another version of the data plane, of which nobody tells.
+type UnableError struct{ Invalid InvalidSpecError }
+
+func (e *UnableError) Error() string { return e.Invalid.Error() }
+
+// Unwrap makes it an *InvalidSpecError too.
+func (e *UnableError) Unwrap() error { return &e.Invalid }
+
 // Spec fills in defaults and checks what the schema cannot; drain is how long a side without traffic keeps running. With an error
 // (*InvalidSpecError) the rest of the spec can still be used to take a version back.
 func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (plan.Spec, error) {
@@ -66,6 +74,7 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 	keep()
 	z.Steps, err = steps(a, z.Interval)
 	keep()
+	doubtful(c, z.Steps, caps)
 	err = bake(a.Bake, &z)
 	keep()
 	err = releasable(c, caps)

@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +165,52 @@ func TestThresholdZeroIsOne(t *testing.T) {
 	got, err := observe.Spec(canary(analysis(func(a *siskinv1.CanaryAnalysis) { a.Threshold = 0 })), weighted, 0)
 	if err != nil || got.Threshold != 1 {
 		t.Errorf("threshold %d, %v: the first failed check rolls back", got.Threshold, err)
+	}
+}
+
+// What is not known yet is no error: the steps that ask for it are marked, and no others.
+func TestStepsOfUnknownCapabilities(t *testing.T) {
+	everything := router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true}
+	why := "Gateway infra/public: it could not be read"
+	query := []siskinv1.RequestMatch{{QueryParams: map[string]siskinv1.StringMatch{"q": {Exact: "1"}}}}
+	method := []siskinv1.RequestMatch{{Method: &siskinv1.StringMatch{Exact: "GET"}}}
+	mirror := func(a *siskinv1.CanaryAnalysis) { a.Mirror = true }
+	kept := func(a *siskinv1.CanaryAnalysis) { a.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web"} }
+	for name, tc := range map[string]struct {
+		unsure router.Unsure
+		edit   func(*siskinv1.CanaryAnalysis)
+		want   []string // what of each step is not known
+	}{
+		"nothing":                     {router.Unsure{}, mirror, []string{"", "", "", ""}},
+		"mirror":                      {router.Unsure{Mirror: true}, mirror, []string{"mirror requests", "", "", ""}},
+		"mirror, which nobody wants":  {router.Unsure{Mirror: true, MirrorPercent: true}, kept, []string{"", "", ""}},
+		"a part, where all is wanted": {router.Unsure{MirrorPercent: true}, mirror, []string{"", "", "", ""}},
+		"a part": {router.Unsure{MirrorPercent: true}, func(a *siskinv1.CanaryAnalysis) {
+			a.Mirror, a.MirrorWeight = true, new(int32(10))
+		}, []string{"mirror a part of the requests", "", "", ""}},
+		"affinity":                        {router.Unsure{Affinity: true}, kept, []string{"keep users at a version", "keep users at a version", ""}},
+		"query":                           {router.Unsure{QueryMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, slices.Repeat([]string{"select requests by query parameter"}, 3)},
+		"method":                          {router.Unsure{MethodMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = method }, slices.Repeat([]string{"select requests by method"}, 3)},
+		"method, where a query is wanted": {router.Unsure{MethodMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, []string{"", "", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			caps := everything
+			caps.Unsure = tc.unsure
+			if caps.Unsure != (router.Unsure{}) {
+				caps.Unsure.Why = why
+			}
+			got, err := observe.Spec(canary(analysis(func(a *siskinv1.CanaryAnalysis) {
+				a.StepWeight, a.StepWeights = nil, []int32{20, 50, 100}
+				tc.edit(a)
+			})), caps, 0)
+			if err != nil || len(got.Steps) != len(tc.want) {
+				t.Fatalf("%v, %d steps", err, len(got.Steps))
+			}
+			for i, step := range got.Steps {
+				if tc.want[i] == "" != (step.Unsure == "") || !strings.Contains(step.Unsure, tc.want[i]) || step.Unsure != "" && !strings.Contains(step.Unsure, why) {
+					t.Errorf("step %d: %q, want %q", i+1, step.Unsure, tc.want[i])
+				}
+			}
+		})
 	}
 }

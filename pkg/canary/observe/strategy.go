@@ -102,6 +102,37 @@ func listed(in []siskinv1.AnalysisStep, every time.Duration) ([]plan.Step, error
 	return out, nil
 }
 
+// doubtful marks the steps of which it is not known yet whether the router can do what they ask for.
+func doubtful(c *siskinv1.Canary, steps []plan.Step, caps router.Capabilities) {
+	if caps.Unsure == (router.Unsure{}) {
+		return
+	}
+	in := Widest(c)
+	for i := range steps {
+		in.Split = router.Split{Primary: 100 - steps[i].Weight, Canary: steps[i].Weight, Mirror: steps[i].Mirror, Audience: steps[i].Audience}
+		if what := caps.Doubt(in); what != "" {
+			steps[i].Unsure = fmt.Sprintf("it is not known yet whether this provider (%s) can %s (%s): mend that, which is noticed within %s",
+				providerOf(c), what, caps.Unsure.Why, plan.Relearn)
+			if caps.Vouch != "" {
+				steps[i].Unsure += ", or, " + caps.Vouch
+			}
+		}
+	}
+}
+
+func providerOf(c *siskinv1.Canary) string {
+	return cmp.Or(c.Spec.Provider, c.Status.Provider, "the default one")
+}
+
+// need is what a strategy asks of its router.
+type need struct {
+	missing bool
+	// plane tells that the data plane, and not the provider, decides.
+	plane bool
+	// field below spec.analysis; what the router cannot do; what to do instead.
+	field, what, instead string
+}
+
 // possible refuses a strategy that the router cannot do, by name.
 func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	a := c.Spec.Analysis
@@ -109,23 +140,16 @@ func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 		return nil
 	}
 	unmatched, entry := caps.Unmatched(a.Match)
-	for _, need := range []struct {
-		missing              bool
-		field, what, instead string
-	}{
-		{weighted(a) && !caps.Weighted, "", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
-		{z.PromotionStep > 0 && !caps.Weighted, ".stepWeightPromotion", "split traffic by weight", "leave it out"},
-		{unmatched != "", fmt.Sprintf(".match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
-		{a.Mirror && !caps.Mirror, ".mirror", "mirror requests", "set it to false, or use a provider that can"},
-		{mirror(a)%100 > 0 && !caps.MirrorPercent, ".mirrorWeight", "mirror a part of the requests", "leave it out"},
-		{a.SessionAffinity != nil && !caps.Affinity, ".sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
+	for _, n := range []need{
+		{weighted(a) && !caps.Weighted, false, "", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
+		{z.PromotionStep > 0 && !caps.Weighted, false, ".stepWeightPromotion", "split traffic by weight", "leave it out"},
+		{unmatched != "", caps.Match, fmt.Sprintf(".match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
+		{a.Mirror && !caps.Mirror, true, ".mirror", "mirror requests", "set it to false, or use a provider that can"},
+		{mirror(a)%100 > 0 && !caps.MirrorPercent, true, ".mirrorWeight", "mirror a part of the requests", "leave it out"},
+		{a.SessionAffinity != nil && !caps.Affinity, true, ".sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
 	} {
-		if need.missing {
-			name := cmp.Or(c.Spec.Provider, c.Status.Provider, "the default one")
-			if caps.Of != "" { // of a Gateway, its controller decides
-				name += ", " + caps.Of
-			}
-			return &InvalidSpecError{"spec.analysis" + need.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, need.what, need.instead)}
+		if n.missing {
+			return unable(c, n, caps)
 		}
 	}
 	switch {
@@ -135,4 +159,15 @@ func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 		return &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights, steps or iterations"}
 	}
 	return nil
+}
+
+func unable(c *siskinv1.Canary, n need, caps router.Capabilities) error {
+	name, instead := providerOf(c), n.instead
+	if caps.Of != "" { // of a Gateway, its controller decides
+		name += ", " + caps.Of
+	}
+	if caps.Vouch != "" && n.plane {
+		instead += "; " + caps.Vouch
+	}
+	return &UnableError{InvalidSpecError{"spec.analysis" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}}
 }

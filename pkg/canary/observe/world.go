@@ -50,8 +50,10 @@ type World struct {
 	// Snapshots by name.
 	Snapshots map[string]*appsv1.ControllerRevision
 	// Router of the Canary, what it can do, Intent for the stored split, and what was seen of it.
-	Router      router.Router
-	Caps        router.Capabilities
+	Router router.Router
+	Caps   router.Capabilities
+	// CapsAgain is when to ask the router again what it can do; 0: the spec asks for nothing that it cannot.
+	CapsAgain   time.Duration
 	Intent      router.Intent
 	Observation router.Observation
 	// Problem is what of the routing only an edit can mend, or what failed to be read; it never hides the rest of the world.

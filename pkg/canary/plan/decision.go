@@ -20,6 +20,8 @@ type Decision struct {
 	WaitingFor []string
 	// Stalled is a CamelCase reason when a person must act.
 	Stalled string
+	// Held is a CamelCase reason when a rollout waits for something that may come by itself.
+	Held string
 	// Wake is when to look again; zero means only when something changes.
 	Wake time.Duration
 }

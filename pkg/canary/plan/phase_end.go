@@ -231,6 +231,9 @@ func (s Snapshot) overdue() string {
 	case z.judging() && s.Now.Before(s.checkAt(z)):
 		return "the route was not confirmed long enough at a time for a check before the deadline: something changes it again and again"
 	}
+	if why := s.unsure(); why != "" {
+		return "it was not known before the deadline what the router can do: " + why
+	}
 	for _, r := range z.Results {
 		if r.Verdict == Inconclusive {
 			return fmt.Sprintf("no verdict before the deadline: %s", describe(r))

@@ -74,6 +74,10 @@ func step(s Snapshot, d *Decision) {
 		promote(s, d, "all steps passed")
 		return
 	}
+	if why := s.unsure(); why != "" { // the checks that passed stay passed until the deadline
+		waitToKnow(d, z.Candidate, why)
+		return
+	}
 	to := s.Spec.Steps[n-1]
 	if z.TrafficAt.IsZero() {
 		z.TrafficAt = s.Now

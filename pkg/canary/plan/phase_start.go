@@ -94,6 +94,8 @@ func idle(s Snapshot, d *Decision) {
 			"without analysis", rev)
 	case s.Spec.Invalid != "":
 		d.because("revision %s waits until the spec can be used: %s", rev, s.Spec.Invalid)
+	case s.Spec.doubts() != "":
+		waitToKnow(d, rev, s.Spec.doubts())
 	default:
 		begin(s, d, rev)
 	}

@@ -13,6 +13,8 @@ const (
 	Patience = time.Second
 	// Recheck is how soon an inconclusive check is repeated, at the latest.
 	Recheck = 10 * time.Second
+	// Relearn is how soon it is looked again whether it is known by now what the data plane can do.
+	Relearn = 30 * time.Second
 )
 
 // Policy for checks without data.
@@ -58,6 +60,8 @@ type Step struct {
 	Audience bool
 	// Pause after the checks passed; 0 none, UntilResumed without end.
 	Pause time.Duration
+	// Unsure tells in one sentence why it is not known whether the data plane can do what the step asks for; "": it can.
+	Unsure string
 }
 
 // serves tells whether users see more of the canary in this step than by present. Copies of requests are no answers.

@@ -129,7 +129,7 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	z := d.Next
 	reason := reasonOf(d, s)
 	ready := metav1.ConditionFalse
-	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" {
+	if (z.Phase == plan.Initialized || z.Phase == plan.Succeeded || z.Phase == plan.Cancelled || z.Phase == plan.Baking) && d.Stalled == "" && d.Held == "" {
 		ready = metav1.ConditionTrue
 	}
 	message := st.Message
@@ -143,19 +143,22 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 		})
 	}
 	set(siskinv1.ConditionReady, ready, reason)
-	busy := !z.Phase.Idle() && z.Phase != plan.Baking && !s.Spec.Suspend && d.Stalled == ""
+	busy := (!z.Phase.Idle() && z.Phase != plan.Baking && !s.Spec.Suspend || d.Held != "") && d.Stalled == ""
 	setOrDrop(st, siskinv1.ConditionReconciling, busy, func(k string) { set(k, metav1.ConditionTrue, reason) })
-	stalled := d.Stalled != "" || z.Phase == plan.Failed
+	stalled := d.Stalled != "" || z.Phase == plan.Failed && d.Held == ""
 	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
 	set(siskinv1.ConditionPromoted, promoted(z), cmp.Or(string(z.Phase), ReasonSuspended))
 }
 
-// reasonOf is the reason of Ready, Reconciling and Stalled: what a person must act on goes first, then what holds the rollout.
+// reasonOf is the reason of Ready, Reconciling and Stalled: what a person must act on goes first, then what holds the rollout that would
+// begin or go on.
 func reasonOf(d plan.Decision, s plan.Snapshot) string {
 	z := d.Next
 	switch {
 	case d.Stalled != "":
 		return d.Stalled
+	case d.Held != "":
+		return d.Held
 	case z.Phase == plan.Failed:
 		return ReasonRolledBack
 	case s.Spec.Suspend:

@@ -87,6 +87,7 @@ func short(st siskinv1.CanaryStatus) string {
 }
 
 func TestConditions(t *testing.T) {
+	held := func(in *report.Input) { in.Decision.Held = "CapabilitiesUnknown" }
 	for name, tc := range map[string]struct {
 		reason  string
 		phase   plan.Phase
@@ -117,6 +118,10 @@ func TestConditions(t *testing.T) {
 		"suspended idle":    {"what git said last serves", plan.Succeeded, suspended, "Ready=True/Suspended Promoted=True/Succeeded", status.CurrentStatus},
 		"stalled rollout":   {"only a person can help", plan.Progressing, stalled("AnalysisInvalid"), "Ready=False/AnalysisInvalid Stalled=True/AnalysisInvalid Promoted=Unknown/Progressing", status.FailedStatus},
 		"stalled idle":      {"the target is gone, the primary goes on serving", plan.Succeeded, stalled("TargetNotFound"), "Ready=False/TargetNotFound Stalled=True/TargetNotFound Promoted=True/Succeeded", status.FailedStatus},
+		"held idle":         {"a new revision waits for what may come by itself", plan.Succeeded, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=True/Succeeded", status.InProgressStatus},
+		"held failure":      {"the fix waits, and is no failure", plan.Failed, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=False/Failed", status.InProgressStatus},
+		"held rollout":      {"it goes on by itself", plan.Progressing, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=Unknown/Progressing", status.InProgressStatus},
+		"held, stalled":     {"what only a person can mend goes first", plan.Progressing, func(in *report.Input) { held(in); stalled("RouteRejected")(in) }, "Ready=False/RouteRejected Stalled=True/RouteRejected Promoted=Unknown/Progressing", status.FailedStatus},
 		"stalled failure":   {"what can be mended now is told first", plan.Failed, stalled("PrimaryNotReady"), "Ready=False/PrimaryNotReady Stalled=True/PrimaryNotReady Promoted=False/Failed", status.FailedStatus},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,9 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -29,9 +31,22 @@ func everything() router.Capabilities {
 	}
 }
 
+// least is what two parents can do that both carry the traffic. What one of them cannot do is certain, whatever the other can.
 func least(a, b router.Capabilities) router.Capabilities {
 	a.Mirror, a.MirrorPercent, a.Affinity = a.Mirror && b.Mirror, a.MirrorPercent && b.MirrorPercent, a.Affinity && b.Affinity
 	a.NoQueryMatch, a.NoMethodMatch = a.NoQueryMatch || b.NoQueryMatch, a.NoMethodMatch || b.NoMethodMatch
+	open := func(can, x, y bool) bool { return can && (x || y) }
+	u := router.Unsure{
+		Mirror:        open(a.Mirror, a.Unsure.Mirror, b.Unsure.Mirror),
+		MirrorPercent: open(a.MirrorPercent, a.Unsure.MirrorPercent, b.Unsure.MirrorPercent),
+		QueryMatch:    open(!a.NoQueryMatch, a.Unsure.QueryMatch, b.Unsure.QueryMatch),
+		MethodMatch:   open(!a.NoMethodMatch, a.Unsure.MethodMatch, b.Unsure.MethodMatch),
+		Affinity:      open(a.Affinity, a.Unsure.Affinity, b.Unsure.Affinity),
+	}
+	if u != (router.Unsure{}) {
+		u.Why = cmp.Or(a.Unsure.Why, b.Unsure.Why)
+	}
+	a.Unsure, a.Vouch = u, cmp.Or(a.Vouch, b.Vouch)
 	if a.Of != "" && b.Of != "" {
 		a.Of += " and "
 	}
@@ -39,30 +54,108 @@ func least(a, b router.Capabilities) router.Capabilities {
 	return a
 }
 
-// parent tells what one parent of the route can do.
+// parent tells what one parent of the route can do: what its class says, or else what is known of its controller and what a person vouches
+// for. That a controller accepted the route says nothing about it.
 func (r *Router) parent(ctx context.Context, c *siskinv1.Canary, ref gatewayv1.ParentReference) router.Capabilities {
 	key := gatewayKey{namespace: c.Namespace, name: string(ref.Name)}
 	if ref.Namespace != nil {
 		key.namespace = string(*ref.Namespace)
 	}
-	var p plane
+	p := plane{final: true} // a Service of a mesh has no class
 	if *ref.Kind == "Gateway" && *ref.Group == gatewayv1.GroupName {
 		p = r.planes.of(ctx, key)
 	}
-	if p.controller == "" { // a Service of a mesh has no class; the class of a Gateway may be out of reach
-		p.controller = r.answered(ctx, c, ref)
+	of := string(*ref.Kind) + " " + key.namespace + "/" + key.name
+	if len(p.features) > 0 {
+		out := fromFeatures(p.features)
+		out.Of = of + " of " + p.controller
+		return out
 	}
-	out := fromFeatures(p.features)
-	if len(p.features) == 0 {
-		out = fromController(p.controller)
+	name := cmp.Or(p.controller, r.answered(ctx, c, ref))
+	why := unanswered(p, string(*ref.Kind))
+	var out router.Capabilities
+	switch {
+	case name == "":
+		out = everything()
+		out.Unsure = router.Unsure{Mirror: true, MirrorPercent: true, QueryMatch: true, MethodMatch: true, Affinity: true, Why: of + ": " + why}
+		out.Of = of + " (" + why + ")"
+	case p.final:
+		out = fromController(name)
+		out.Of = of + " of " + name
+	default:
+		out = perhaps(fromController(name), of+" of "+name+": "+p.why)
+		out.Of = of + " of " + name
 	}
-	out.Of = string(*ref.Kind) + " " + key.namespace + "/" + key.name
-	if p.controller != "" {
-		out.Of += " of " + p.controller
-	} else {
-		out.Of += " (" + p.why + ")"
+	out.Vouch = "if it can, annotate the Canary with " + siskinv1.FeaturesAnnotation
+	return vouched(c, out)
+}
+
+// unanswered tells why the controller behind a parent is not known.
+func unanswered(p plane, kind string) string {
+	const nobody = "no controller has answered for "
+	switch {
+	case p.why == "":
+		return nobody + "it yet"
+	case p.final: // the answer to the route is all that can be had
+		return p.why + ", and " + nobody + "the " + kind + " yet"
+	}
+	return p.why
+}
+
+// perhaps makes of what a controller is not known to do what it may do: its class, which cannot be read just now, may say that it does.
+func perhaps(known router.Capabilities, why string) router.Capabilities {
+	out := everything()
+	out.Unsure = router.Unsure{
+		Mirror: !known.Mirror, MirrorPercent: !known.MirrorPercent, QueryMatch: known.NoQueryMatch, MethodMatch: known.NoMethodMatch, Affinity: !known.Affinity,
+	}
+	if out.Unsure != (router.Unsure{}) {
+		out.Unsure.Why = why
 	}
 	return out
+}
+
+// vouched adds what a person says that the Canary's gateways and mesh can do.
+func vouched(c *siskinv1.Canary, out router.Capabilities) router.Capabilities {
+	said := make(map[features.FeatureName]bool)
+	for _, name := range vouchers(c) {
+		said[name] = true
+	}
+	if len(said) == 0 {
+		return out
+	}
+	can, u := fromFeatures(said), &out.Unsure
+	out.Mirror, u.Mirror = out.Mirror || can.Mirror, u.Mirror && !can.Mirror
+	out.MirrorPercent, u.MirrorPercent = out.MirrorPercent || can.MirrorPercent, u.MirrorPercent && !can.MirrorPercent
+	out.Affinity, u.Affinity = out.Affinity || can.Affinity, u.Affinity && !can.Affinity
+	out.NoQueryMatch, u.QueryMatch = out.NoQueryMatch && can.NoQueryMatch, u.QueryMatch && can.NoQueryMatch
+	out.NoMethodMatch, u.MethodMatch = out.NoMethodMatch && can.NoMethodMatch, u.MethodMatch && can.NoMethodMatch
+	if *u == (router.Unsure{Why: u.Why}) {
+		u.Why = ""
+	}
+	return out
+}
+
+// vouchers are the features that the Canary's annotation lists.
+func vouchers(c *siskinv1.Canary) []features.FeatureName {
+	var out []features.FeatureName
+	for name := range strings.SplitSeq(c.Annotations[siskinv1.FeaturesAnnotation], ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, features.FeatureName(name))
+		}
+	}
+	return out
+}
+
+// vouchable refuses names that are no features of the Gateway API: a slip must not look like an answer.
+func vouchable(c *siskinv1.Canary) error {
+	for _, name := range vouchers(c) {
+		known := slices.ContainsFunc(features.AllFeatures.UnsortedList(), func(f features.Feature) bool { return f.Name == name })
+		if !known {
+			return invalid("metadata.annotations["+siskinv1.FeaturesAnnotation+"]",
+				"%q is no feature of the Gateway API: give names such as %s, separated by commas", name, features.SupportHTTPRouteRequestMirror)
+		}
+	}
+	return nil
 }
 
 // answered is the controller that has answered for a parent of the Canary's route, if there is one.
@@ -91,8 +184,8 @@ func fromFeatures(said map[features.FeatureName]bool) router.Capabilities {
 	return out
 }
 
-// fromController is what conformance reports say of controllers whose GatewayClass says nothing. Of others it is assumed that they match
-// requests and keep users, and not that they mirror: to be wrong about that costs users their answers.
+// fromController is what conformance reports say of controllers whose GatewayClass says nothing, or may not be read. Of others it is assumed
+// that they match requests and keep users, and not that they mirror: to be wrong about that costs users their answers.
 func fromController(name string) router.Capabilities {
 	out := everything()
 	switch {

@@ -99,6 +99,28 @@ func TestCapabilities(t *testing.T) {
 		return c
 	}
 	noMirror := but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent = false, false })
+	unsure := func(why string, edits ...func(*router.Capabilities)) router.Capabilities {
+		return but(func(c *router.Capabilities) {
+			c.Unsure = router.Unsure{Mirror: true, MirrorPercent: true, QueryMatch: true, MethodMatch: true, Affinity: true, Why: why}
+			for _, edit := range edits {
+				edit(c)
+			}
+		})
+	}
+	onlyMirror := func(c *router.Capabilities) {
+		c.Unsure.Affinity, c.Unsure.QueryMatch, c.Unsure.MethodMatch = false, false, false
+	}
+	down := func(s *sky, kind string) {
+		s.refuse = func(obj client.Object) error {
+			if _, class := obj.(*gatewayv1.GatewayClass); class == (kind == "GatewayClass") {
+				return apierrors.NewServiceUnavailable("down")
+			}
+			return nil
+		}
+	}
+	vouch := func(c *siskinv1.Canary, names string) {
+		c.Annotations = map[string]string{siskinv1.FeaturesAnnotation: names}
+	}
 	mesh := func(c *siskinv1.Canary) {
 		c.Spec.Service.GatewayRefs = []gatewayv1.ParentReference{{Group: new(gatewayv1.Group("")), Kind: new(gatewayv1.Kind("Service")), Name: "finch"}}
 	}
@@ -137,16 +159,62 @@ func TestCapabilities(t *testing.T) {
 			if err := s.Delete(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "public"}}); err != nil {
 				t.Fatal(err)
 			}
-		}, noMirror, "it does not exist"},
+		}, unsure("Gateway aviary/public: it does not exist"), "Gateway aviary/public (it does not exist)"},
+		"a Gateway that cannot be read now": {"a passing failure says nothing about it", nil, func(_ *testing.T, s *sky, _ *siskinv1.Canary) {
+			down(s, "Gateway")
+		}, unsure("Gateway aviary/public: it could not be read"), "it could not be read"},
+		"a class that cannot be read now": {"a passing failure says nothing about it", nil, func(_ *testing.T, s *sky, _ *siskinv1.Canary) {
+			down(s, "GatewayClass")
+		}, unsure("Gateway aviary/public: its GatewayClass class-aviary could not be read"), "could not be read"},
+		"a class that cannot be read now, of Envoy Gateway": {"what its report says it does, it does", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			down(s, "GatewayClass")
+			s.answered(t, c, "gateway.envoyproxy.io/gatewayclass-controller")
+		}, all, "gateway.envoyproxy.io"},
+		"a class that cannot be read now, of Traefik": {"its class may say that it has learned to mirror", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			down(s, "GatewayClass")
+			s.answered(t, c, traefik)
+		}, unsure("Gateway aviary/public of "+traefik+": its GatewayClass class-aviary could not be read", onlyMirror), traefik},
+		"a class that may not be read, of Traefik": {"nothing more will be known", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			s.refuse = forbidden("GatewayClass")
+			s.answered(t, c, traefik)
+		}, noMirror, traefik},
+		"a class that may not be read, of nobody": {"nothing more will be known", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			s.refuse = forbidden("GatewayClass")
+			s.answered(t, c, "example.org/gateway-controller")
+		}, noMirror, "example.org/gateway-controller"},
+		"a class that may not be read, of nobody, vouched for": {"a person knows", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
+			t.Helper()
+			s.refuse = forbidden("GatewayClass")
+			vouch(c, "HTTPRouteRequestMirror")
+			s.answered(t, c, "example.org/gateway-controller")
+		}, but(func(c *router.Capabilities) { c.MirrorPercent = false }), "example.org/gateway-controller"},
+		"a mesh that has not answered, vouched for": {"a person knows", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
+			mesh(c)
+			vouch(c, "HTTPRouteRequestMirror, HTTPRouteRequestPercentageMirror")
+		}, unsure("Service aviary/finch: no controller has answered for it yet", func(c *router.Capabilities) {
+			c.Unsure.Mirror, c.Unsure.MirrorPercent = false, false
+		}), "Service aviary/finch"},
+		"a class that says little, vouched for": {"the class knows better", []features.FeatureName{"HTTPRoute"}, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
+			vouch(c, "HTTPRouteRequestMirror")
+		}, but(func(c *router.Capabilities) {
+			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch, c.NoMethodMatch = false, false, false, true, true
+		}), ""},
 		"a class that may not be read": {"a Siskin of one namespace has no such right", nil, func(_ *testing.T, s *sky, _ *siskinv1.Canary) {
 			s.refuse = forbidden("GatewayClass")
-		}, noMirror, "Siskin may not read its GatewayClass class-aviary"},
+		}, unsure("Gateway aviary/public: Siskin may not read its GatewayClass class-aviary, and no controller has answered for the Gateway yet"), "Gateway aviary/public (Siskin may not read"},
 		"a class that may not be read, of Istio": {"the answer to the route names the controller", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
 			t.Helper()
 			s.refuse = forbidden("GatewayClass")
 			s.answered(t, c, "istio.io/gateway-controller")
 		}, all, "istio.io/gateway-controller"},
-		"a mesh": {"a Service has no class", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) { mesh(c) }, noMirror, "Service aviary/finch"},
+		"a mesh": {
+			"a Service has no class", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) { mesh(c) },
+			unsure("Service aviary/finch: no controller has answered for it yet"), "Service aviary/finch (no controller has answered for it yet)",
+		},
 		"a mesh of Linkerd": {"the answer to the route names the controller", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
 			t.Helper()
 			mesh(c)
@@ -159,7 +227,8 @@ func TestCapabilities(t *testing.T) {
 			mesh(c)
 			c.Spec.Service.GatewayRefs = append(c.Spec.Service.GatewayRefs, both...)
 		}, but(func(c *router.Capabilities) {
-			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, false, true
+			c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, true
+			c.Unsure = router.Unsure{Mirror: true, MethodMatch: true, Why: "Service aviary/finch: no controller has answered for it yet"}
 		}), " and Gateway aviary/public"},
 	}
 	for name, tt := range tests {
@@ -172,7 +241,13 @@ func TestCapabilities(t *testing.T) {
 			if !strings.Contains(have.Of, tt.of) {
 				t.Errorf("it is of %q, not of %q", have.Of, tt.of)
 			}
-			have.Of = ""
+			if strings.Contains(have.Of, "()") {
+				t.Errorf("it is of %q", have.Of)
+			}
+			if vouched := strings.Contains(have.Vouch, siskinv1.FeaturesAnnotation); vouched != (len(tt.says) == 0) && name != "a Gateway and a mesh" {
+				t.Errorf("vouching is offered: %q", have.Vouch)
+			}
+			have.Of, have.Vouch = "", ""
 			if have != tt.want {
 				t.Errorf("%s:\nhave %+v\nwant %+v", tt.reason, have, tt.want)
 			}
@@ -232,7 +307,7 @@ func TestAGatewayThatHangs(t *testing.T) {
 		},
 	})
 	r := gatewayapi.New(s, hang, s.clock)
-	if caps := r.Capabilities(t.Context(), routertest.Canary(namespace)); caps.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
+	if caps := r.Capabilities(t.Context(), routertest.Canary(namespace)); !caps.Unsure.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
 		t.Errorf("%+v", caps)
 	}
 }

@@ -49,6 +49,9 @@ func (r *Router) Validate(in router.Intent) error {
 	if in.Port <= 0 {
 		in.Port = 1 // that it is missing is told where it is looked for
 	}
+	if err := vouchable(in.Owner); err != nil {
+		return err
+	}
 	_, err := build(in)
 	return err
 }

@@ -75,7 +75,8 @@ func cookies(in router.Intent) siskinv1.SessionAffinity {
 	return siskinv1.SessionAffinity{}
 }
 
-// keeps tells whether each match of a rule asks for a cookie, with this value or ("") with any.
+// keeps tells whether each match of a rule asks for a cookie, with this value or ("") with any. The cookie's name is looked for where one
+// begins: an audience may be selected by a cookie whose name, or whose value, ends in the same way.
 func keeps(rule *gatewayv1.HTTPRouteRule, cookie, value string) bool {
 	if cookie == "" || len(rule.Matches) == 0 {
 		return false
@@ -83,7 +84,8 @@ func keeps(rule *gatewayv1.HTTPRouteRule, cookie, value string) bool {
 	asked := cookiePattern(cookie, condition{kind: kindExact, value: value})
 	return !slices.ContainsFunc(rule.Matches, func(m gatewayv1.HTTPRouteMatch) bool {
 		return !slices.ContainsFunc(m.Headers, func(h gatewayv1.HTTPHeaderMatch) bool {
-			return strings.EqualFold(string(h.Name), "Cookie") && strings.Contains(h.Value, asked)
+			return strings.EqualFold(string(h.Name), "Cookie") &&
+				(strings.Contains(h.Value, cookieBefore+asked) || strings.Contains(h.Value, cookieBetween+asked))
 		})
 	})
 }

@@ -17,14 +17,11 @@ import (
 var (
 	pathCharacters = regexp.MustCompile(`^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+$`)
 	pathForbidden  = regexp.MustCompile(`//|/\./|/\.\./|%2[fF]|/\.\.?$`)
-	headerName     = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+\\-.^_\x60|~]{1,256}$")
 )
 
 const (
 	kindExact = "Exact"
 	kindRegex = "RegularExpression"
-	// maxValue is the longest value of a header match that the API takes.
-	maxValue = 4096
 )
 
 // request is what one entry of a match selects, before it is written as an HTTPRoute's match. Nil path and method are any.
@@ -81,7 +78,7 @@ func read(field string, m siskinv1.RequestMatch) (request, error) {
 	if out.headers, err = conditions(field+".headers", m.Headers, strings.ToLower, inHeader); err != nil {
 		return out, err
 	}
-	if out.query, err = conditions(field+".queryParams", m.QueryParams, strings.Clone, inHeader); err != nil {
+	if out.query, err = conditions(field+".queryParams", m.QueryParams, strings.Clone, inQuery); err != nil {
 		return out, err
 	}
 	out.cookies, err = conditions(field+".cookies", m.Cookies, strings.Clone, inCookie)
@@ -111,9 +108,25 @@ func conditions(field string, in map[string]siskinv1.StringMatch, key func(strin
 	return out, nil
 }
 
-// inHeader is how HTTPRoutes match headers and query parameters: as a whole, or by a regex. The regexes made here mean the same
-// where a regex must match the whole value and where it is searched for.
 func inHeader(field string, m siskinv1.StringMatch) (condition, error) {
+	return inString(field, m, maxValue)
+}
+
+func inQuery(field string, m siskinv1.StringMatch) (condition, error) {
+	return inString(field, m, maxQuery)
+}
+
+// inString is how HTTPRoutes match headers and query parameters: as a whole, or by a regex. The regexes made here mean the same
+// where a regex must match the whole value and where it is searched for.
+func inString(field string, m siskinv1.StringMatch, most int) (condition, error) {
+	c, err := inWords(field, m)
+	if err != nil {
+		return c, err
+	}
+	return c, fitting(field, c.value, most)
+}
+
+func inWords(field string, m siskinv1.StringMatch) (condition, error) {
 	switch {
 	case given(m) != 1:
 		return condition{}, invalid(field, "give exactly one of exact, prefix, suffix, regex")
@@ -140,6 +153,14 @@ func given(m siskinv1.StringMatch) int {
 }
 
 func path(field string, m siskinv1.StringMatch) (*gatewayv1.HTTPPathMatch, error) {
+	out, err := inPath(field, m)
+	if err != nil {
+		return nil, err
+	}
+	return out, fitting(field, *out.Value, maxPath)
+}
+
+func inPath(field string, m siskinv1.StringMatch) (*gatewayv1.HTTPPathMatch, error) {
 	switch {
 	case given(m) != 1:
 		return nil, invalid(field, "give exactly one of exact, prefix, suffix, regex")
@@ -195,6 +216,9 @@ func (r request) match() (gatewayv1.HTTPRouteMatch, error) {
 			headers = map[string]condition{}
 		}
 		headers["cookie"] = all
+	}
+	if err := cmp.Or(counted("headers", headers), counted("query parameters", r.query)); err != nil {
+		return out, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(headers)) {
 		h := headers[key]

@@ -34,6 +34,8 @@ type plane struct {
 	features map[features.FeatureName]bool
 	// why the controller is not known.
 	why string
+	// final tells that reading once more will not tell more: the class was read, or Siskin has no right to.
+	final bool
 }
 
 // planes remembers what is behind Gateways. It reads from the API server, and rarely: a cache would need the right to list
@@ -86,26 +88,26 @@ func (p *planes) read(ctx context.Context, key gatewayKey) (plane, error) {
 	defer cancel()
 	var gateway gatewayv1.Gateway
 	if err := p.live.Get(ctx, client.ObjectKey{Namespace: key.namespace, Name: key.name}, &gateway); err != nil {
-		return plane{why: why("it", err)}, fmt.Errorf("reading Gateway %s/%s: %w", key.namespace, key.name, err)
+		return unread("it", err), fmt.Errorf("reading Gateway %s/%s: %w", key.namespace, key.name, err)
 	}
 	name := string(gateway.Spec.GatewayClassName)
 	var class gatewayv1.GatewayClass
 	if err := p.live.Get(ctx, client.ObjectKey{Name: name}, &class); err != nil {
-		return plane{why: why("its GatewayClass "+name, err)}, fmt.Errorf("reading GatewayClass %s: %w", name, err)
+		return unread("its GatewayClass "+name, err), fmt.Errorf("reading GatewayClass %s: %w", name, err)
 	}
-	out := plane{controller: string(class.Spec.ControllerName), features: make(map[features.FeatureName]bool)}
+	out := plane{final: true, controller: string(class.Spec.ControllerName), features: make(map[features.FeatureName]bool)}
 	for _, f := range class.Status.SupportedFeatures {
 		out.features[features.FeatureName(f.Name)] = true
 	}
 	return out, nil
 }
 
-func why(what string, err error) string {
+func unread(what string, err error) plane {
 	switch {
 	case apierrors.IsNotFound(err):
-		return what + " does not exist"
+		return plane{why: what + " does not exist"}
 	case apierrors.IsForbidden(err):
-		return "Siskin may not read " + what
+		return plane{why: "Siskin may not read " + what, final: true}
 	}
-	return what + " could not be read"
+	return plane{why: what + " could not be read"}
 }

@@ -45,11 +45,14 @@ func parents(refs []gatewayv1.ParentReference) ([]gatewayv1.ParentReference, err
 	if len(refs) == 0 {
 		return nil, invalid(field, "name the Gateway (or, in a mesh, the Service) that the HTTPRoute attaches to")
 	}
+	if err := listed(field, len(refs), maxParents); err != nil {
+		return nil, err
+	}
 	out := make([]gatewayv1.ParentReference, 0, len(refs))
 	for i, ref := range refs {
 		ref = defaulted(*ref.DeepCopy())
-		if slices.ContainsFunc(out, func(r gatewayv1.ParentReference) bool { return equality.Semantic.DeepEqual(r, ref) }) {
-			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is named twice: remove one", ref.Name)
+		if err := section(fmt.Sprintf("%s[%d]", field, i), out, ref); err != nil {
+			return nil, err
 		}
 		out = append(out, ref)
 	}
@@ -76,6 +79,9 @@ func hostnames(hosts []string) ([]gatewayv1.Hostname, error) {
 	if slices.Contains(hosts, "*") {
 		return nil, nil
 	}
+	if err := listed("spec.service.hosts", len(hosts), maxHostnames); err != nil {
+		return nil, err
+	}
 	var out []gatewayv1.Hostname
 	for i, host := range hosts {
 		problems := validation.IsDNS1123Subdomain(host)
@@ -92,13 +98,23 @@ func hostnames(hosts []string) ([]gatewayv1.Hostname, error) {
 
 func filters(svc siskinv1.CanaryService, service []request) ([]gatewayv1.HTTPRouteFilter, error) {
 	var out []gatewayv1.HTTPRouteFilter
+	var headers siskinv1.Headers
 	if svc.Headers != nil {
-		if f := headerFilter(svc.Headers.Request); f != nil {
-			out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterRequestHeaderModifier, RequestHeaderModifier: f})
-		}
-		if f := headerFilter(svc.Headers.Response); f != nil {
-			out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: f})
-		}
+		headers = *svc.Headers
+	}
+	request, err := headerFilter("spec.service.headers.request", headers.Request)
+	if err != nil {
+		return nil, err
+	}
+	response, err := headerFilter("spec.service.headers.response", headers.Response)
+	if err != nil {
+		return nil, err
+	}
+	if request != nil {
+		out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterRequestHeaderModifier, RequestHeaderModifier: request})
+	}
+	if response != nil {
+		out = append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterResponseHeaderModifier, ResponseHeaderModifier: response})
 	}
 	rewrite, err := rewriteFilter(svc.Rewrite, service)
 	if err != nil {
@@ -110,9 +126,9 @@ func filters(svc siskinv1.CanaryService, service []request) ([]gatewayv1.HTTPRou
 	return out, nil
 }
 
-func headerFilter(ops *siskinv1.HeaderOperations) *gatewayv1.HTTPHeaderFilter {
+func headerFilter(field string, ops *siskinv1.HeaderOperations) (*gatewayv1.HTTPHeaderFilter, error) {
 	if ops == nil || len(ops.Set)+len(ops.Add)+len(ops.Remove) == 0 {
-		return nil
+		return nil, nil //nolint:nilnil // no header is to be changed
 	}
 	list := func(m map[string]string) []gatewayv1.HTTPHeader {
 		var out []gatewayv1.HTTPHeader
@@ -121,12 +137,16 @@ func headerFilter(ops *siskinv1.HeaderOperations) *gatewayv1.HTTPHeaderFilter {
 		}
 		return out
 	}
-	return &gatewayv1.HTTPHeaderFilter{Set: list(ops.Set), Add: list(ops.Add), Remove: slices.Clone(ops.Remove)}
+	out := &gatewayv1.HTTPHeaderFilter{Set: list(ops.Set), Add: list(ops.Add), Remove: slices.Clone(ops.Remove)}
+	return out, header(field, out)
 }
 
 func rewriteFilter(rw *siskinv1.Rewrite, service []request) (*gatewayv1.HTTPURLRewriteFilter, error) {
 	if rw == nil || (rw.URI == "" && rw.Authority == "") {
 		return nil, nil //nolint:nilnil // no rewrite is wanted
+	}
+	if err := fitting("spec.service.rewrite.uri", rw.URI, maxPath); err != nil {
+		return nil, err
 	}
 	out := &gatewayv1.HTTPURLRewriteFilter{}
 	if rw.Authority != "" {
@@ -173,8 +193,8 @@ func duration(field, value string, into **gatewayv1.Duration) (time.Duration, er
 		return 0, nil
 	}
 	d, err := time.ParseDuration(value)
-	if err != nil {
-		return 0, invalid(field, "%q is no duration such as 15s", value)
+	if err != nil || !timeoutValue.MatchString(value) {
+		return 0, invalid(field, "%q is no duration such as 15s or 1m30s: give whole numbers of five digits at most", value)
 	}
 	*into = new(gatewayv1.Duration(value))
 	return d, nil

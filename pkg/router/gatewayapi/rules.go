@@ -9,13 +9,6 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// What the API server takes of one HTTPRoute.
-const (
-	maxRules        = 16
-	maxRuleMatches  = 64
-	maxTotalMatches = 128
-)
-
 // ruler makes the rules of one route. They are, each only if it is wanted:
 //
 //  1. the audience goes to the canary;
