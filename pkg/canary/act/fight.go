@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// firstTruce is how long a route that was repaired once is left alone by repairs; each further repair doubles it, up to longestTruce.
-	firstTruce, longestTruce = time.Second, 30 * time.Second
+	// firstTruce is how long a route that was repaired once is left alone by repairs; each further repair doubles it, up to longestTruce, or
+	// to shortTruce where all traffic is the primary's: what somebody else sends to the canary then may be answered by nobody.
+	firstTruce, shortTruce, longestTruce = time.Second, 2 * time.Second, 30 * time.Second
 	// peace is how long a route must not have needed a repair until the next one is immediate again.
 	peace = time.Minute
 )
@@ -58,6 +59,9 @@ func (f *fights) truce(uid types.UID, w wish, now time.Time) time.Duration {
 	pause := longestTruce
 	if n := have.repairs - 1; n < 5 { // 2^5 s are more than the longest
 		pause = min(firstTruce<<n, longestTruce)
+	}
+	if w.split.Canary == 0 {
+		pause = min(pause, shortTruce)
 	}
 	return max(have.last.Add(pause).Sub(now), 0)
 }
