@@ -63,10 +63,11 @@ func apply(t *testing.T, e *fixtures.Env, namespace, manager, manifest string) {
 	}
 }
 
-// policed waits until the admission policies are in force: the API server takes a moment to compile them.
+// policed waits until the admission policies are in force, the last one too: the API server takes a moment to compile them, and some seconds
+// to know a new CRD well enough for them.
 func policed(t *testing.T, e *fixtures.Env, namespace string) {
 	t.Helper()
-	cluster.Eventually(t, 20*time.Second, func(ctx context.Context) error {
+	cluster.Eventually(t, 30*time.Second, func(ctx context.Context) error {
 		obj := parsed(t, strings.Replace(deployment("2", held), "name: finch", "name: probe", 1))
 		u := unstructuredIn(obj, namespace)
 		if err := e.API.Create(ctx, u, client.DryRunAll); err != nil {
@@ -77,16 +78,22 @@ func policed(t *testing.T, e *fixtures.Env, namespace string) {
 		if err := e.API.Create(ctx, svc, client.DryRunAll); err != nil {
 			return err
 		}
-		hpa := unstructuredIn(parsed(t, `apiVersion: autoscaling/v2
+		for _, manifest := range []string{`apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: probe, annotations: {siskin.dev/scales: probe-primary}}
 spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: probe}}
-`), namespace)
-		if err := e.API.Create(ctx, hpa, client.DryRunAll); err != nil {
-			return err
-		}
-		if scales, _, _ := unstructured.NestedString(hpa.Object, "spec", "scaleTargetRef", "name"); scales != "probe-primary" {
-			return errors.New("the policies are not in force yet")
+`, `apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: probe, annotations: {siskin.dev/scales: probe-primary}}
+spec: {scaleTargetRef: {name: probe}, triggers: []}
+`} {
+			scaler := unstructuredIn(parsed(t, manifest), namespace)
+			if err := e.API.Create(ctx, scaler, client.DryRunAll); err != nil {
+				return err
+			}
+			if scales, _, _ := unstructured.NestedString(scaler.Object, "spec", "scaleTargetRef", "name"); scales != "probe-primary" {
+				return errors.New("the policies are not in force yet")
+			}
 		}
 		n := u.Object["spec"].(map[string]any)["replicas"]
 		role := svc.Object["spec"].(map[string]any)["selector"].(map[string]any)[siskinv1.RoleLabel]

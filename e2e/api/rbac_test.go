@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
@@ -35,6 +39,9 @@ func canaryOnly(t *testing.T, e *fixtures.Env) (client.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cluster.Eventually(t, 10*time.Second, func(ctx context.Context) error { // the authorizer takes a moment to know of the binding
+		return c.List(ctx, &siskinv1.CanaryList{}, client.InNamespace(ns))
+	})
 	return c, ns
 }
 

@@ -355,7 +355,7 @@ func testGrace(t *testing.T, c *cluster.Cluster) {
 	if _, err := c.Kubectl(t.Context(), "delete", "pod", "deaf", "--timeout=20s"); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
+	if took := time.Since(began); took < 2*time.Second || took > 15*time.Second { // 30 s would be the default
 		t.Errorf("the pod was gone after %s, want 2 s", took)
 	}
 }
@@ -411,7 +411,7 @@ func testRollingUpdate(t *testing.T, c *cluster.Cluster) {
 	apply(t, c, app("roll", 3, `{name: VERSION, value: "2"}`))
 	waitAvailable(t, c, "default", "roll")
 	before := second.Load()
-	cluster.Eventually(t, 10*time.Second, func(context.Context) error {
+	cluster.Eventually(t, 30*time.Second, func(context.Context) error {
 		if second.Load() < before+100 || len(pods(t, c, "default", "roll")) != 3 {
 			return errors.New("the old pods are not gone")
 		}

@@ -74,7 +74,7 @@ func get(ctx context.Context, hc *http.Client, url, host string) (string, http.H
 
 func waitGet(t *testing.T, hc *http.Client, url, host, want string) {
 	t.Helper()
-	cluster.Eventually(t, 30*time.Second, func(ctx context.Context) error {
+	cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
 		b, _, err := get(ctx, hc, url, host)
 		if err == nil && !strings.Contains(b, want) {
 			err = errors.New("unexpected answer: " + b)

@@ -61,7 +61,7 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	cluster.Eventually(t, 10*time.Second, func(context.Context) error {
+	cluster.Eventually(t, 30*time.Second, func(context.Context) error {
 		if left := marked(id); len(left) > 0 {
 			return fmt.Errorf("processes %v are left", left)
 		}

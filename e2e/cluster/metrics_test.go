@@ -46,7 +46,7 @@ func testAutoscaling(t *testing.T, c *cluster.Cluster) {
 		if err := c.SetLoad(t.Context(), "scaled", "app=busy", step.milli); err != nil {
 			t.Fatal(err)
 		}
-		cluster.Eventually(t, 30*time.Second, func(ctx context.Context) error {
+		cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
 			var d appsv1.Deployment
 			if err := c.Client().Get(ctx, client.ObjectKey{Namespace: "scaled", Name: "busy"}, &d); err != nil {
 				return err

@@ -172,6 +172,14 @@ func (s *steps) note(c *siskinv1.Canary) {
 // check fails if a step was shorter than its interval, or than it was planned, or if more than one rollout was begun.
 func (s *steps) check(t *testing.T, n int32) {
 	t.Helper()
+	cluster.Eventually(t, 10*time.Second, func(context.Context) error { // the watch may tell later than a read
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, ok := s.decided[-1]; !ok {
+			return fmt.Errorf("the promotion was not seen: %v", s.decided)
+		}
+		return nil
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.rollouts) != 1 {

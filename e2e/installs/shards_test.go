@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,9 +111,13 @@ func twins(t *testing.T, e *fixtures.Env) {
 	t.Helper()
 	var before appsv1.Deployment
 	key := client.ObjectKey{Namespace: "shop", Name: "one"}
-	if err := e.API.Get(t.Context(), key, &before); err != nil {
-		t.Fatal(err)
-	}
+	cluster.Eventually(t, 45*time.Second, func(ctx context.Context) error { // its own Siskin holds it some seconds after it was initialized
+		err := e.API.Get(ctx, key, &before)
+		if err == nil && (*before.Spec.Replicas != 0 || before.Status.Replicas != 0 || before.Status.ObservedGeneration != before.Generation) {
+			err = fmt.Errorf("the target is not held yet: %d replicas, %+v", *before.Spec.Replicas, before.Status)
+		}
+		return err
+	})
 	_, twin, _ := strings.Cut(app("one", "1", "", "  labels: {shard: b}"), "---\n")
 	e.Given(t, "shop", strings.Replace(twin, "name: one", "name: twin", 1))
 	c := e.Until(t, "shop", "twin", 20*time.Second, func(c *siskinv1.Canary) string {
@@ -129,7 +134,12 @@ func twins(t *testing.T, e *fixtures.Env) {
 		t.Errorf("%v: %s", err, out)
 	}
 	var after appsv1.Deployment
-	if err := e.API.Get(t.Context(), key, &after); err != nil || after.ResourceVersion != before.ResourceVersion {
-		t.Errorf("the other one's target was touched: %v", err)
+	if err := e.API.Get(t.Context(), key, &after); err != nil {
+		t.Fatal(err)
+	}
+	before.Status, after.Status = appsv1.DeploymentStatus{}, appsv1.DeploymentStatus{} // which is the Deployment controller's
+	before.ResourceVersion, after.ResourceVersion, before.ManagedFields, after.ManagedFields = "", "", nil, nil
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the other one's target was touched: -before +after\n%s", diff)
 	}
 }

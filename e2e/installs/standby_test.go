@@ -81,7 +81,7 @@ func loseLeader(t *testing.T, e *fixtures.Env) time.Duration {
 		return nil
 	})
 	led := time.Now()
-	cluster.Eventually(t, 5*time.Second, func(ctx context.Context) error { // it has looked at everything
+	cluster.Eventually(t, 15*time.Second, func(ctx context.Context) error { // it has looked at everything
 		for _, pod := range pods(t, e, "siskin") {
 			if pod.Name != successor {
 				continue

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
@@ -33,19 +34,27 @@ func stalls(s *fixtures.Story, reason string, words ...string) *siskinv1.Canary 
 	})
 }
 
-// warnings checks that one event, and only one, tells people.
+// warnings waits for an event that tells people, and checks that it is the only one. It comes after the status.
 func warnings(s *fixtures.Story, word string) {
 	s.Helper()
-	all, err := s.EventsOf(s.Context(), "")
-	if err != nil {
-		s.Fatal(err)
-	}
+	var all []fixtures.Event
 	n := 0
-	for _, e := range all {
-		if e.Type == "Warning" && strings.Contains(e.Note, word) {
-			n += e.Count
+	cluster.Eventually(s, 15*time.Second, func(ctx context.Context) error {
+		var err error
+		if all, err = s.EventsOf(ctx, ""); err != nil {
+			return err
 		}
-	}
+		n = 0
+		for _, e := range all {
+			if e.Type == "Warning" && strings.Contains(e.Note, word) {
+				n += e.Count
+			}
+		}
+		if n == 0 {
+			return fmt.Errorf("no warning names %q: %+v", word, all)
+		}
+		return nil
+	})
 	if n != 1 {
 		s.Errorf("%d warnings name %q, not one: %+v", n, word, all)
 	}

@@ -113,7 +113,7 @@ func TestDeadSlack(t *testing.T) {
 		s.Release(fmt.Sprintf("1.%d.0", i+1))
 		begun(s, int64(i))
 		endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
-		if took := time.Since(began); took > 30*time.Second {
+		if took := time.Since(began); took > 45*time.Second {
 			t.Errorf("two steps of 3 s took %s while Slack was dead", took)
 		}
 	}
@@ -124,10 +124,10 @@ func TestDeadSlack(t *testing.T) {
 	told(s, "promotion by the bot", "chat.postMessage", "Promoted", "1.3.0")
 }
 
-// told waits for a message about the story with all these words.
+// told waits for a message about the story with all these words: what could not be sent is tried again after a minute at most.
 func told(s *fixtures.Story, what, whom string, words ...string) {
 	s.Helper()
-	cluster.Eventually(s, 45*time.Second, func(ctx context.Context) error {
+	cluster.Eventually(s, 90*time.Second, func(ctx context.Context) error {
 		all := messages(ctx, s, whom)
 	next:
 		for _, m := range all {

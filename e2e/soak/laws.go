@@ -19,7 +19,7 @@ import (
 const Drain = 5 * time.Second
 
 const (
-	// behind is how far a cache may be behind the API server.
+	// behind is how far a cache, or a watch of the test's, may be behind the API server.
 	behind = time.Second
 	// patience is how long traffic may stay with a canary that has no ready pod, while nothing hinders Siskin.
 	patience = 10 * time.Second
@@ -174,8 +174,9 @@ func (w *watcher) mayGo(c fixtures.Change, what string) {
 		w.breach(c, "the canary is %s with %d %% of the traffic (mirror %d %%), or before the data plane confirmed that it has none", what, w.weight, w.mirror)
 		return
 	}
-	// A watch that was hindered tells late since when the canary is free: what was so before counts as seen only then.
-	if d := c.At.Sub(w.freeSince); !w.freeSince.IsZero() && d < Drain-300*time.Millisecond && !w.hindered(w.freeSince.Add(-Drain), c.At) {
+	// The watch of the routes may be behind that of the Deployments; one that was hindered tells late since when the canary is free: what was
+	// so before counts as seen only then.
+	if d := c.At.Sub(w.freeSince); !w.freeSince.IsZero() && d < Drain-behind && !w.hindered(w.freeSince.Add(-Drain), c.At) {
 		w.breach(c, "the canary is %s %s after it lost its traffic: less than %s", what, d, Drain)
 	}
 }
