@@ -43,6 +43,28 @@ func TestHoldingADaemonSet(t *testing.T) {
 				return &d
 			}
 			before := read()
+			writes := 0
+			s.refuse = func(obj client.Object) error { // between Siskin's two writes its controller tells what it sees
+				if _, ok := obj.(*appsv1.DaemonSet); ok {
+					if writes++; writes%3 == 2 {
+						d := read()
+						d.Status.ObservedGeneration += int64(writes)
+						if err := s.api.Status().Update(t.Context(), d, client.FieldOwner("kube-controller-manager")); err != nil {
+							t.Error(err)
+						}
+						d = read()
+						for i := range d.ManagedFields { // as the API server has it; the fake does not note it
+							if m := &d.ManagedFields[i]; m.Manager == "kube-controller-manager" {
+								m.Subresource = "status"
+							}
+						}
+						if err := s.api.Update(t.Context(), d); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				return nil
+			}
 			s.must(plan.HoldTarget{Replicas: 1})
 			held := read()
 			wantNodes := map[string]string{siskinv1.HeldAnnotation: "true"}
