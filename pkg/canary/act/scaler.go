@@ -40,7 +40,7 @@ func (a *Actor) live() client.Reader {
 // what a crash has left out is seen.
 func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyScaler) error {
 	errs := []error{a.strays(ctx, w)}
-	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
+	ref, main := w.Autoscaler(), w.Scalers.Main
 	if main == nil {
 		errs = append(errs, a.dropCopy(ctx, w))
 		return errors.Join(errs...)
@@ -65,20 +65,17 @@ func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
 	return errors.Join(errs...)
 }
 
-// strays gives the autoscalers back that are not in the spec any more. If none took their place, the size that they gave the primary is
-// recorded as the user's: what was recorded before is older.
+// strays gives the autoscalers back that are not in the spec any more, but for what would wake the target. If none took their place, the
+// size that they gave the primary is recorded as the user's.
 func (a *Actor) strays(ctx context.Context, w *observe.World) error {
-	if len(w.Scalers.Strays) == 0 {
-		return nil
-	}
-	if w.Canary.Spec.AutoscalerRef == nil && w.Primary != nil && w.Target != nil && w.Target.GetAnnotations()[siskinv1.HeldAnnotation] != "" {
-		if err := a.hold(ctx, w, target.Observe(w.Primary).Replicas); err != nil {
+	if n, unrecorded := w.Size(); unrecorded {
+		if err := a.hold(ctx, w, n); err != nil {
 			return err
 		}
 	}
 	var errs []error
 	for _, s := range w.Scalers.Strays {
-		errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
+		errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Left))
 	}
 	return errors.Join(errs...)
 }

@@ -1,9 +1,11 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,12 +34,13 @@ type ScalerSource struct {
 
 // Scalers are the autoscalers that concern a Canary.
 type Scalers struct {
-	// Main is the one that the spec names, nil if it cannot be used; Problem tells why.
+	// Main is the one that the spec names, nil if it cannot be used; Problem tells why. If the spec names none any more, it is the one
+	// that goes on scaling the primary, because it would wake the target.
 	Main    *scaler.Scaler
 	Problem string
 	// Copy is the canary's own.
 	Copy *unstructured.Unstructured
-	// Strays point at the primary and are not in the spec any more.
+	// Strays are marked to scale the primary and are not in the spec any more.
 	Strays []*scaler.Scaler
 }
 
@@ -55,6 +58,7 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	}
 	ref := w.Canary.Spec.AutoscalerRef
 	if ref == nil {
+		w.Scalers.stay()
 		return nil
 	}
 	gvk, err := scaler.GVK(ref)
@@ -84,6 +88,39 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	}
 	w.Scalers.Main = s
 	return nil
+}
+
+// stay makes the first of those that must not go back to the target Main.
+func (s *Scalers) stay() {
+	slices.SortFunc(s.Strays, func(a, b *scaler.Scaler) int { return cmp.Compare(a.String(), b.String()) })
+	if i := slices.IndexFunc(s.Strays, (*scaler.Scaler).Wakes); i >= 0 {
+		s.Main = s.Strays[i]
+		s.Strays = slices.Delete(s.Strays, i, i+1)
+	}
+}
+
+// drifted tells that a stray is not as it should be.
+func (s *Scalers) drifted() bool {
+	return slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
+}
+
+// Autoscaler is what the spec says of the primary's autoscaler; nothing is said of one that it does not name.
+func (w *World) Autoscaler() *siskinv1.AutoscalerRef {
+	if ref := w.Canary.Spec.AutoscalerRef; ref != nil {
+		return ref
+	}
+	return &siskinv1.AutoscalerRef{}
+}
+
+// Size is the number of pods that an autoscaler which the spec has ceased to name gave the primary, if that is to be recorded as the
+// user's: what was recorded before is older. A target that the user has switched off stays so.
+func (w *World) Size() (int32, bool) {
+	if w.Canary.Spec.AutoscalerRef != nil || w.Primary == nil || w.Target == nil || (w.Scalers.Main == nil && len(w.Scalers.Strays) == 0) {
+		return 0, false
+	}
+	marks := w.Target.GetAnnotations()
+	n, recorded := target.Observe(w.Primary).Replicas, marks[siskinv1.ReplicasAnnotation]
+	return n, marks[siskinv1.HeldAnnotation] != "" && n > 0 && recorded != "0" && recorded != strconv.Itoa(int(n))
 }
 
 func (src ScalerSource) missing(gvk schema.GroupVersionKind, name string) string {
@@ -140,13 +177,13 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 }
 
 // scalerOf makes the plan's view of the autoscalers. An autoscaler that is not in the spec any more counts as one that is not as it
-// should be, until it has been given back.
+// should be, until it has been given back. One that is not given back counts as the primary's.
 func scalerOf(w *World, z plan.State) plan.Scaler {
 	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
 	if main == nil {
 		stray := len(w.Scalers.Strays) > 0
 		return plan.Scaler{
-			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: stray, Canary: w.Scalers.Copy != nil,
+			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: w.Scalers.drifted(), Canary: w.Scalers.Copy != nil,
 			Missing: ref != nil, Message: w.Scalers.Problem, Restored: !stray && w.Scalers.Copy == nil,
 		}
 	}
@@ -154,8 +191,9 @@ func scalerOf(w *World, z plan.State) plan.Scaler {
 		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
 		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays) == 0,
 	}
-	s.Drifted = len(w.Scalers.Strays) > 0 || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(ref, main.Floor())))
-	if w.Scalers.Copy != nil && ref.Canary != nil {
+	_, unrecorded := w.Size()
+	s.Drifted = unrecorded || w.Scalers.drifted() || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(w.Autoscaler(), main.Floor())))
+	if w.Scalers.Copy != nil && ref != nil && ref.Canary != nil {
 		want, err := main.Copy(w.Canary, ref.Canary)
 		s.Drifted = s.Drifted || (err == nil && !scaler.Runs(w.Scalers.Copy, want))
 	}
@@ -173,14 +211,14 @@ func least(w *World, z plan.State) int32 {
 	return n
 }
 
-// follow leaves the size of the primary to the autoscaler that the spec names, also while that is not there or somebody has just
+// follow leaves the size of the primary to its autoscaler, to the one that the spec names also while that is not there or somebody has just
 // pointed it elsewhere: the number that was recorded when the target was held is an old one. A target that was released because the
 // Canary is being deleted has its own number; what the autoscaler does to the primary meanwhile is not waited for.
 func follow(w *World, s *plan.Snapshot) {
 	if s.Deleting && s.Target.Found && s.Target.Released {
 		s.Scaler.OnPrimary = false
 	}
-	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
+	if (w.Canary.Spec.AutoscalerRef == nil && w.Scalers.Main == nil) || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
 		return
 	}
 	s.Target.Replicas = s.Primary.Replicas
