@@ -39,7 +39,7 @@ func (a *Actor) live() client.Reader {
 // applyScaler makes the autoscalers as the spec says. The canary's own comes and goes before the floor is noted on the user's, so that
 // what a crash has left out is seen.
 func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyScaler) error {
-	errs := []error{a.strays(ctx, w)}
+	errs := []error{a.strays(ctx, w), a.dropLeftover(ctx, w)}
 	ref, main := w.Autoscaler(), w.Scalers.Main
 	if main == nil {
 		errs = append(errs, a.dropCopy(ctx, w))
@@ -56,7 +56,7 @@ func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyS
 
 // restoreScaler gives the user's autoscaler back to the target.
 func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
-	errs := []error{a.dropCopy(ctx, w)}
+	errs := []error{a.dropCopy(ctx, w), a.dropLeftover(ctx, w)}
 	for _, s := range append(w.Scalers.Strays, w.Scalers.Main) {
 		if s != nil && s.Marked() {
 			errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
@@ -135,8 +135,21 @@ func (a *Actor) dropCopy(ctx context.Context, w *observe.World) error {
 	if w.Scalers.Copy == nil {
 		return nil
 	}
-	if err := a.scalers().Delete(ctx, w.Scalers.Copy.DeepCopy()); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting the canary's autoscaler: %w", err)
+	return a.drop(ctx, w.Scalers.Copy)
+}
+
+// dropLeftover takes away what the canary had of an autoscaler that the spec named before.
+func (a *Actor) dropLeftover(ctx context.Context, w *observe.World) error {
+	var errs []error
+	for _, obj := range w.Scalers.Leftover {
+		errs = append(errs, a.drop(ctx, obj))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Actor) drop(ctx context.Context, obj *unstructured.Unstructured) error {
+	if err := a.scalers().Delete(ctx, obj.DeepCopy()); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the canary's autoscaler %s: %w", obj.GetName(), err)
 	}
 	return nil
 }

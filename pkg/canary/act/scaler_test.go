@@ -2,6 +2,7 @@ package act_test
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,6 +216,41 @@ func TestAScalerThatWouldWakeTheTargetStaysOnThePrimary(t *testing.T) {
 	s.on(s.scaledWorld(), plan.RestoreScaler{})
 	if live := read(); !cmp.Equal(live.Object["spec"], so.Object["spec"]) || len(live.GetAnnotations()) != 0 {
 		t.Errorf("not given back: %+v", live.Object)
+	}
+}
+
+// The canary's own of an autoscaler that the spec has ceased to name in the middle of a rollout would scale the canary for ever.
+func TestACopyOfAScalerThatTheSpecLeftGoes(t *testing.T) {
+	for name, edit := range map[string]func(*siskinv1.Canary){
+		"removed": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef = nil },
+		"renamed": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Name = "other" },
+		"missing": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Name = "none" },
+		"kind":    func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Kind = scaler.KindScaledObject },
+	} {
+		for _, effect := range []plan.Effect{plan.ApplyScaler{Floor: 5}, plan.RestoreScaler{}} {
+			t.Run(fmt.Sprintf("%s, %T", name, effect), func(t *testing.T) {
+				s := newStage(t, scaledCanary(func(r *siskinv1.AutoscalerRef) {
+					r.Canary = &siskinv1.ScalerReplicas{MinReplicas: new(int32(1)), MaxReplicas: new(int32(3))}
+				}), deployment("web:1"), autoscaler("web"), autoscaler("other"), autoscaler("other-canary"))
+				s.on(s.scaledWorld(), plan.ApplyScaler{Floor: 5, Canary: true})
+				edit(s.canary)
+				if err := s.api.Delete(t.Context(), s.scaler("web")); err != nil { // only the copy is left, which is to be seen too
+					t.Fatal(err)
+				}
+				if st := s.snapshotOf(s.scaledWorld()).Scaler; !st.Drifted || !st.Found || st.Restored {
+					t.Errorf("nobody would take it away: %+v", st)
+				}
+				s.on(s.scaledWorld(), effect)
+				var h autoscalingv2.HorizontalPodAutoscaler
+				if err := s.api.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-canary"}, &h); !apierrors.IsNotFound(err) {
+					t.Errorf("web-canary still scales %s (%v)", h.Spec.ScaleTargetRef.Name, err)
+				}
+				if len(s.scaledWorld().Scalers.Leftover) != 0 {
+					t.Error("it goes on for ever")
+				}
+				s.scaler("other-canary") // that is somebody's
+			})
+		}
 	}
 }
 

@@ -106,8 +106,10 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	for _, s := range w.Snapshots {
 		objs = append(objs, s)
 	}
-	if w.Scalers.Copy != nil {
-		objs = append(objs, w.Scalers.Copy.DeepCopy())
+	for _, s := range append(w.Scalers.Leftover, w.Scalers.Copy) {
+		if s != nil {
+			objs = append(objs, s.DeepCopy())
+		}
 	}
 	var routes gatewayv1.HTTPRouteList
 	err := a.Client.List(ctx, &routes, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name})

@@ -28,7 +28,7 @@ type ScalerSource struct {
 	Reader client.Reader
 	// Kinds that the API server has.
 	Kinds []schema.GroupVersionKind
-	// MarkIndex is the cache's field index of autoscalers by ScalesAnnotation; "": all of the namespace are looked at.
+	// MarkIndex is the cache's field index of autoscalers by what scaler.Keys says; "": all of the namespace are looked at.
 	MarkIndex string
 }
 
@@ -38,8 +38,9 @@ type Scalers struct {
 	// that goes on scaling the primary, because it would wake the target.
 	Main    *scaler.Scaler
 	Problem string
-	// Copy is the canary's own.
-	Copy *unstructured.Unstructured
+	// Copy is the canary's own; Leftover are those of autoscalers that the spec named before.
+	Copy     *unstructured.Unstructured
+	Leftover []*unstructured.Unstructured
 	// Strays are marked to scale the primary and are not in the spec any more.
 	Strays []*scaler.Scaler
 }
@@ -99,9 +100,9 @@ func (s *Scalers) stay() {
 	}
 }
 
-// drifted tells that a stray is not as it should be.
+// drifted tells that a stray is not as it should be, or that a copy has been left over.
 func (s *Scalers) drifted() bool {
-	return slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
+	return len(s.Leftover) > 0 || slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
 }
 
 // Autoscaler is what the spec says of the primary's autoscaler; nothing is said of one that it does not name.
@@ -150,30 +151,54 @@ func (src ScalerSource) get(ctx context.Context, gvk schema.GroupVersionKind, na
 	return obj, nil
 }
 
-// strays finds the autoscalers that Siskin pointed at the primary and that the spec does not name: spec.autoscalerRef was changed. One
+// strays finds the autoscalers that Siskin pointed at the primary and that the spec does not name, and the copies of such for the
+// canary: spec.autoscalerRef was changed. One
 // that belongs to another object has its marks from that, as KEDA gives the marks of a ScaledObject to its HorizontalPodAutoscaler.
 func (src ScalerSource) strays(ctx context.Context, w *World) error {
 	primary := target.CloneName(w.Canary.Spec.TargetRef.Name, siskinv1.RolePrimary)
-	ref := w.Canary.Spec.AutoscalerRef
+	own := scaler.CopyKey(w.Canary.Name)
+	ref := w.Autoscaler()
 	for _, gvk := range src.Kinds {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
-		opts := []client.ListOption{client.InNamespace(w.Canary.Namespace)}
-		if src.MarkIndex != "" {
-			opts = append(opts, client.MatchingFields{src.MarkIndex: primary})
+		marked, err := src.list(ctx, gvk, w.Canary.Namespace, primary)
+		if err != nil {
+			return err
 		}
-		if err := src.Reader.List(ctx, list, opts...); err != nil {
-			return fmt.Errorf("listing autoscalers of kind %s: %w", gvk.Kind, err)
-		}
-		for i := range list.Items {
-			obj := &list.Items[i]
-			named := ref != nil && ref.Kind == gvk.Kind && ref.Name == obj.GetName()
-			if obj.GetAnnotations()[siskinv1.ScalesAnnotation] == primary && !named && metav1.GetControllerOf(obj) == nil {
+		for _, obj := range marked {
+			if (ref.Kind != gvk.Kind || ref.Name != obj.GetName()) && metav1.GetControllerOf(obj) == nil {
 				w.Scalers.Strays = append(w.Scalers.Strays, scaler.Of(obj, w.Canary.Spec.TargetRef))
+			}
+		}
+		copies, err := src.list(ctx, gvk, w.Canary.Namespace, own)
+		if err != nil {
+			return err
+		}
+		for _, obj := range copies {
+			if (ref.Kind != gvk.Kind || scaler.CopyName(ref.Name) != obj.GetName()) && metav1.IsControlledBy(obj, w.Canary) {
+				w.Scalers.Leftover = append(w.Scalers.Leftover, obj)
 			}
 		}
 	}
 	return nil
+}
+
+// list returns the autoscalers of a kind that have a key.
+func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, namespace, key string) ([]*unstructured.Unstructured, error) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+	opts := []client.ListOption{client.InNamespace(namespace)}
+	if src.MarkIndex != "" {
+		opts = append(opts, client.MatchingFields{src.MarkIndex: key})
+	}
+	if err := src.Reader.List(ctx, list, opts...); err != nil {
+		return nil, fmt.Errorf("listing autoscalers of kind %s: %w", gvk.Kind, err)
+	}
+	var out []*unstructured.Unstructured
+	for i := range list.Items {
+		if slices.Contains(scaler.Keys(&list.Items[i]), key) {
+			out = append(out, &list.Items[i])
+		}
+	}
+	return out, nil
 }
 
 // scalerOf makes the plan's view of the autoscalers. An autoscaler that is not in the spec any more counts as one that is not as it
@@ -181,7 +206,7 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 func scalerOf(w *World, z plan.State) plan.Scaler {
 	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
 	if main == nil {
-		stray := len(w.Scalers.Strays) > 0
+		stray := len(w.Scalers.Strays)+len(w.Scalers.Leftover) > 0
 		return plan.Scaler{
 			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: w.Scalers.drifted(), Canary: w.Scalers.Copy != nil,
 			Missing: ref != nil, Message: w.Scalers.Problem, Restored: !stray && w.Scalers.Copy == nil,
@@ -189,7 +214,7 @@ func scalerOf(w *World, z plan.State) plan.Scaler {
 	}
 	s := plan.Scaler{
 		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
-		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays) == 0,
+		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays)+len(w.Scalers.Leftover) == 0,
 	}
 	_, unrecorded := w.Size()
 	s.Drifted = unrecorded || w.Scalers.drifted() || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(w.Autoscaler(), main.Floor())))
