@@ -166,14 +166,13 @@ func (m *ServiceMemo) Known(w *observe.World) bool {
 	return ok && have == m.digest(w, serving(w))
 }
 
-func (m *ServiceMemo) remember(w *observe.World, serves bool) {
-	m.known.Store(w.Canary.UID, m.digest(w, serves))
-}
+// remember keeps a digest that was made before the Services were looked at: what has changed since is not known.
+func (m *ServiceMemo) remember(w *observe.World, digest string) { m.known.Store(w.Canary.UID, digest) }
 
 func (m *ServiceMemo) forget(w *observe.World) { m.known.Delete(w.Canary.UID) }
 
-// Changed notes that a Service of the namespace which is not Siskin's own has come, gone or changed its selector: it may feed pods
-// that must not be fed, so that all Canaries of the namespace look again.
+// Changed notes that a Service of the namespace which is not Siskin's own has come, gone or changed its selector, or that a workload is
+// behind another: it may feed pods that must not be fed, or not feed what it must, so that all Canaries of the namespace look again.
 func (m *ServiceMemo) Changed(namespace string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -134,7 +134,9 @@ func TestPointedAndRestored(t *testing.T) {
 
 // TestAnEditIsTheNewWish : whatever Siskin wrote last, a value that is not so is the user's, at once and after the rollout.
 func TestLeft(t *testing.T) {
-	idles := func(u *unstructured.Unstructured) { _ = unstructured.SetNestedField(u.Object, int64(0), "spec", "minReplicas") }
+	idles := func(u *unstructured.Unstructured) {
+		_ = unstructured.SetNestedField(u.Object, int64(0), "spec", "minReplicas")
+	}
 	elsewhere := func(u *unstructured.Unstructured) { setString(u, "shop", "spec", "scaleTargetRef", "name") }
 	for name, tc := range map[string]struct {
 		reason, manifest string
