@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 
@@ -97,6 +98,9 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	var objs []client.Object
 	for _, clone := range []client.Object{w.Primary, w.Trial} {
 		if clone != nil {
+			if err := a.untrack(ctx, w.Canary, clone); err != nil {
+				return err
+			}
 			objs = append(objs, clone)
 		}
 	}
@@ -122,6 +126,24 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 		if err := a.disown(ctx, w.Canary, obj); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no owner.
+func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone client.Object) error {
+	if _, ok := clone.GetLabels()[target.Tracking]; !ok || !metav1.IsControlledBy(clone, canary) {
+		return nil
+	}
+	before, ok := clone.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", clone, clone.GetName())
+	}
+	kept := maps.Clone(clone.GetLabels())
+	delete(kept, target.Tracking)
+	clone.SetLabels(kept)
+	if err := a.Client.Patch(ctx, clone, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("taking label %s off %s: %w", target.Tracking, clone.GetName(), err)
 	}
 	return nil
 }
