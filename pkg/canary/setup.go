@@ -83,7 +83,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](o.BackoffBase, o.BackoffMax),
 		})
 	for _, obj := range target.Workloads() {
-		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted()))
+		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
+			Watches(obj, r.crowded(), builder.WithPredicates(peopled()))
 	}
 	if r.Observer.Config != nil {
 		b = b.Watches(&corev1.ConfigMap{}, r.readers(), builder.OnlyMetadata, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
@@ -134,6 +135,44 @@ func (r *Reconciler) neighbours() handler.EventHandler {
 		r.Actor.Memo.Changed(o.GetNamespace())
 		return r.requests(ctx, client.InNamespace(o.GetNamespace()))
 	}))
+}
+
+// crowded wakes the Canaries to look at the Services again that they have adopted and that select a workload's pods.
+func (r *Reconciler) crowded() handler.EventHandler {
+	return r.gathered(handler.EnqueueRequestsFromMapFunc(r.holders))
+}
+
+func (r *Reconciler) holders(ctx context.Context, o client.Object) []reconcile.Request {
+	where := client.InNamespace(o.GetNamespace())
+	var list corev1.ServiceList
+	if err := r.Client.List(ctx, &list, where, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil {
+		return nil // only a cache that is not there fails
+	}
+	names := map[string]bool{}
+	for i := range list.Items {
+		if name := service.HolderOf(&list.Items[i], service.PodLabels(o)); name != "" {
+			names[name] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	r.Actor.Memo.Changed(o.GetNamespace())
+	return slices.DeleteFunc(r.requests(ctx, where), func(q reconcile.Request) bool { return !names[q.Name] })
+}
+
+// peopled lets workloads pass that come, go, or have pods with other labels, but for clones. Those that are there when Siskin starts
+// are seen by the first pass of each Canary.
+func peopled() predicate.Predicate {
+	users := func(o client.Object) bool { return o.GetLabels()[siskinv1.CanaryLabel] == "" }
+	return predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return users(e.Object) && !e.IsInInitialList },
+		DeleteFunc:  func(e event.DeleteEvent) bool { return users(e.Object) },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return users(e.ObjectNew) && !maps.Equal(service.PodLabels(e.ObjectOld), service.PodLabels(e.ObjectNew))
+		},
+	}
 }
 
 // readers wakes the Canaries whose target reads a ConfigMap.

@@ -22,7 +22,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// IndexScales finds autoscalers by what Siskin pointed them at.
+// IndexScales finds autoscalers by what scaler.Keys says.
 const IndexScales = "scales"
 
 // scalerKeys are the autoscalers of a Canary: the one that its spec names and the canary's own.
@@ -39,12 +39,7 @@ func (r *Reconciler) watchScalers(ctx context.Context, mgr ctrl.Manager, b *buil
 	for _, gvk := range kinds {
 		obj := &unstructured.Unstructured{}
 		obj.SetGroupVersionKind(gvk)
-		err := mgr.GetFieldIndexer().IndexField(ctx, obj, IndexScales, func(o client.Object) []string {
-			if name := o.GetAnnotations()[siskinv1.ScalesAnnotation]; name != "" {
-				return []string{name}
-			}
-			return nil
-		})
+		err := mgr.GetFieldIndexer().IndexField(ctx, obj, IndexScales, func(o client.Object) []string { return scaler.Keys(o) })
 		if err != nil {
 			return nil, fmt.Errorf("indexing autoscalers by what they scale: %w", err)
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/hook"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 func TestWhoseDeploymentItIs(t *testing.T) {
@@ -282,6 +283,51 @@ func TestUsersServicesWake(t *testing.T) {
 	if user, own := svc("web", "", ""), svc("web", "", "web"); !p.Create(event.CreateEvent{Object: user}) || p.Create(event.CreateEvent{Object: own}) ||
 		!p.Delete(event.DeleteEvent{Object: user}) || p.Delete(event.DeleteEvent{Object: own}) {
 		t.Error("the users' Services that come and go count, ours do not")
+	}
+}
+
+// TestWorkloadsBehindAdoptedServicesWake : one that comes, also without pods, would have no traffic from a Service that Siskin narrowed.
+func TestWorkloadsBehindAdoptedServicesWake(t *testing.T) {
+	workload := func(tier, owner string) *appsv1.Deployment {
+		d := &appsv1.Deployment{}
+		d.Namespace, d.Name, d.Spec.Template.Labels = "shop", "admin", map[string]string{"tier": tier}
+		if owner != "" {
+			d.Labels = map[string]string{siskinv1.CanaryLabel: owner}
+		}
+		return d
+	}
+	p, scaled := peopled(), workload("front", "")
+	scaled.Spec.Replicas, scaled.Status.Replicas, scaled.Generation = new(int32(3)), 3, 2
+	for name, tc := range map[string]struct {
+		passes, want bool
+	}{
+		"create":    {p.Create(event.CreateEvent{Object: workload("front", "")}), true},
+		"the start": {p.Create(event.CreateEvent{Object: workload("front", ""), IsInInitialList: true}), false},
+		"a clone":   {p.Create(event.CreateEvent{Object: workload("front", "web")}), false},
+		"labels":    {p.Update(event.UpdateEvent{ObjectOld: workload("back", ""), ObjectNew: workload("front", "")}), true},
+		"status":    {p.Update(event.UpdateEvent{ObjectOld: workload("front", ""), ObjectNew: scaled}), false},
+		"delete":    {p.Delete(event.DeleteEvent{Object: workload("front", "")}), true},
+	} {
+		if tc.passes != tc.want {
+			t.Errorf("%s: %t", name, tc.passes)
+		}
+	}
+
+	canary := func(name string) *siskinv1.Canary {
+		return &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
+	}
+	adopted := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
+		Name: "front", Namespace: "shop", Annotations: map[string]string{siskinv1.ServingAnnotation: "primary", service.HolderAnnotation: "web"},
+	}}
+	adopted.Spec.Selector = map[string]string{"tier": "front", siskinv1.RoleLabel: "primary"}
+	free := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "free", Namespace: "shop"}}
+	free.Spec.Selector = map[string]string{"tier": "back"}
+	r := &Reconciler{Client: routertest.NewClient(t, adopted, free, canary("web"), canary("other")), Actor: &act.Actor{Memo: act.NewServiceMemo()}}
+	if got := r.holders(t.Context(), workload("front", "")); len(got) != 1 || got[0].Name != "web" {
+		t.Errorf("woken: %v", got)
+	}
+	if got := r.holders(t.Context(), workload("back", "")); len(got) != 0 {
+		t.Errorf("nobody has adopted it: %v", got)
 	}
 }
 

@@ -269,13 +269,14 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	if e.Serving && w.Router != nil {
 		in.Serving = service.ServingRole(w.Caps, router.Split(e.Split))
 	}
+	digest := a.Memo.digest(w, e.Serving)
 	res, err := a.Services.Apply(ctx, in)
 	out.Adopted, out.Shared = append(out.Adopted, res.Adopted...), append(out.Shared, res.Shared...)
 	if err != nil {
 		return fmt.Errorf("applying the Services: %w", err)
 	}
 	w.Intent.Port = res.Port
-	a.Memo.remember(w, e.Serving)
+	a.Memo.remember(w, digest)
 	return nil
 }
 

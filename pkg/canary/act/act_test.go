@@ -188,6 +188,23 @@ func TestServicesAreWrittenOnceAndRemembered(t *testing.T) {
 	}
 }
 
+// What changes while the Services are looked at may have been missed.
+func TestAChangeDuringTheLookIsNotForgotten(t *testing.T) {
+	s := newStage(t, canary(), deployment("web:1"))
+	serving := plan.ApplyServices{Serving: true, Split: plan.AllPrimary()}
+	s.must(serving)
+	svc := s.service("web-canary")
+	svc.Spec.Selector["app"] = "else"
+	if err := s.api.Update(t.Context(), svc); err != nil {
+		t.Fatal(err)
+	}
+	s.refuse = func(client.Object) error { s.Memo.Changed(s.canary.Namespace); return nil }
+	w := s.world()
+	if _, err := s.Run(t.Context(), w, []plan.Effect{serving}); err != nil || s.Memo.Known(w) {
+		t.Errorf("nobody looks again (%v)", err)
+	}
+}
+
 func TestAnAdoptedServiceIsTold(t *testing.T) {
 	mine := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
 	mine.Spec.Selector, mine.Spec.Ports = map[string]string{"app": "web"}, []corev1.ServicePort{{Port: 80}}

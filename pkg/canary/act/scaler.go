@@ -39,8 +39,8 @@ func (a *Actor) live() client.Reader {
 // applyScaler makes the autoscalers as the spec says. The canary's own comes and goes before the floor is noted on the user's, so that
 // what a crash has left out is seen.
 func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyScaler) error {
-	errs := []error{a.strays(ctx, w)}
-	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
+	errs := []error{a.strays(ctx, w), a.dropLeftover(ctx, w)}
+	ref, main := w.Autoscaler(), w.Scalers.Main
 	if main == nil {
 		errs = append(errs, a.dropCopy(ctx, w))
 		return errors.Join(errs...)
@@ -56,7 +56,7 @@ func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyS
 
 // restoreScaler gives the user's autoscaler back to the target.
 func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
-	errs := []error{a.dropCopy(ctx, w)}
+	errs := []error{a.dropCopy(ctx, w), a.dropLeftover(ctx, w)}
 	for _, s := range append(w.Scalers.Strays, w.Scalers.Main) {
 		if s != nil && s.Marked() {
 			errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
@@ -65,20 +65,17 @@ func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
 	return errors.Join(errs...)
 }
 
-// strays gives the autoscalers back that are not in the spec any more. If none took their place, the size that they gave the primary is
-// recorded as the user's: what was recorded before is older.
+// strays gives the autoscalers back that are not in the spec any more, but for what would wake the target. If none took their place, the
+// size that they gave the primary is recorded as the user's.
 func (a *Actor) strays(ctx context.Context, w *observe.World) error {
-	if len(w.Scalers.Strays) == 0 {
-		return nil
-	}
-	if w.Canary.Spec.AutoscalerRef == nil && w.Primary != nil && w.Target != nil && w.Target.GetAnnotations()[siskinv1.HeldAnnotation] != "" {
-		if err := a.hold(ctx, w, target.Observe(w.Primary).Replicas); err != nil {
+	if n, unrecorded := w.Size(); unrecorded {
+		if err := a.hold(ctx, w, n); err != nil {
 			return err
 		}
 	}
 	var errs []error
 	for _, s := range w.Scalers.Strays {
-		errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
+		errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Left))
 	}
 	return errors.Join(errs...)
 }
@@ -138,8 +135,21 @@ func (a *Actor) dropCopy(ctx context.Context, w *observe.World) error {
 	if w.Scalers.Copy == nil {
 		return nil
 	}
-	if err := a.scalers().Delete(ctx, w.Scalers.Copy.DeepCopy()); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting the canary's autoscaler: %w", err)
+	return a.drop(ctx, w.Scalers.Copy)
+}
+
+// dropLeftover takes away what the canary had of an autoscaler that the spec named before.
+func (a *Actor) dropLeftover(ctx context.Context, w *observe.World) error {
+	var errs []error
+	for _, obj := range w.Scalers.Leftover {
+		errs = append(errs, a.drop(ctx, obj))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Actor) drop(ctx context.Context, obj *unstructured.Unstructured) error {
+	if err := a.scalers().Delete(ctx, obj.DeepCopy()); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the canary's autoscaler %s: %w", obj.GetName(), err)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package act_test
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,7 +49,7 @@ func (s *stage) scaledWorld() *observe.World {
 	s.t.Helper()
 	o := &observe.Observer{
 		Client: s.api, Routers: map[string]router.Router{"fake": s.router}, Default: "fake",
-		Scalers: observe.ScalerSource{Kinds: []schema.GroupVersionKind{scaler.HPA()}},
+		Scalers: observe.ScalerSource{Kinds: []schema.GroupVersionKind{scaler.HPA(), scaler.ScaledObject()}},
 	}
 	w, err := o.World(s.t.Context(), s.canary, s.router, s.router.Capabilities(s.t.Context(), s.canary))
 	if err != nil {
@@ -158,6 +161,96 @@ func TestAScalerThatTheSpecLeftIsGivenBack(t *testing.T) {
 	}
 	if got := s.deployment("web").Annotations[siskinv1.ReplicasAnnotation]; got != "7" {
 		t.Errorf("recorded %s: the primary would shrink", got)
+	}
+}
+
+// KEDA wakes a target that is held at zero, and its number would pass for the user's wish: what the spec has left goes on scaling the
+// primary until the Canary is deleted.
+func TestAScalerThatWouldWakeTheTargetStaysOnThePrimary(t *testing.T) {
+	so := scaler.New(scaler.ScaledObject(), "shop", "web")
+	so.Object["spec"] = map[string]any{
+		"scaleTargetRef": map[string]any{"name": "web"}, "minReplicaCount": int64(2), "maxReplicaCount": int64(30), "idleReplicaCount": int64(0),
+		"triggers": []any{map[string]any{"type": "prometheus", "name": "load", "metadata": map[string]any{"query": `load{app="web"}`}}},
+	}
+	c := scaledCanary(func(r *siskinv1.AutoscalerRef) {
+		r.Kind, r.PrimaryScalerQueries = scaler.KindScaledObject, map[string]string{"load": "primary"}
+		r.PrimaryScalerReplicas = &siskinv1.ScalerReplicas{MaxReplicas: new(int32(40))}
+	})
+	s := newStage(t, c, deployment("web:1"), so.DeepCopy())
+	read := func() *unstructured.Unstructured {
+		live := scaler.New(scaler.ScaledObject(), "shop", "web")
+		s.get("web", live)
+		return live
+	}
+	rev := s.revision()
+	s.must(plan.TakeSnapshot{Revision: rev}, plan.ApplyPrimary{Revision: rev, Replicas: 20}, plan.HoldTarget{Replicas: 3})
+	s.on(s.scaledWorld(), plan.ApplyScaler{Floor: 20})
+	s.canary.Spec.AutoscalerRef = nil
+	for _, size := range []int32{20, 25} { // it goes on scaling: whenever it is deleted, the size that it gave is known
+		p := s.deployment("web-primary")
+		p.Spec.Replicas = new(size)
+		if err := s.api.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if st := s.snapshotOf(s.scaledWorld()); !st.Scaler.Drifted || !st.Scaler.OnPrimary || st.Target.Replicas != size {
+			t.Errorf("%+v, the user wants %d", st.Scaler, st.Target.Replicas)
+		}
+		s.on(s.scaledWorld(), plan.ApplyScaler{})
+		if got := s.deployment("web").Annotations[siskinv1.ReplicasAnnotation]; got != strconv.Itoa(int(size)) {
+			t.Errorf("recorded %s, want %d: the primary would change its size", got, size)
+		}
+		if st := s.snapshotOf(s.scaledWorld()); st.Scaler.Drifted {
+			t.Errorf("it goes on for ever: %+v", st.Scaler)
+		}
+	}
+	want := so.DeepCopy().Object["spec"].(map[string]any)
+	want["scaleTargetRef"] = map[string]any{"name": "web-primary"}
+	want["triggers"].([]any)[0].(map[string]any)["metadata"] = map[string]any{"query": `load{app="web-primary"}`}
+	if diff := cmp.Diff(want, read().Object["spec"]); diff != "" {
+		t.Errorf("-want +is\n%s", diff)
+	}
+	s.canary.Spec.AutoscalerRef = &siskinv1.AutoscalerRef{Kind: scaler.KindHPA, Name: "web"} // also when another takes its place
+	if st := s.snapshotOf(s.scaledWorld()); st.Scaler.Drifted {
+		t.Errorf("it goes on for ever: %+v", st.Scaler)
+	}
+	s.on(s.scaledWorld(), plan.RestoreScaler{})
+	if live := read(); !cmp.Equal(live.Object["spec"], so.Object["spec"]) || len(live.GetAnnotations()) != 0 {
+		t.Errorf("not given back: %+v", live.Object)
+	}
+}
+
+// The canary's own of an autoscaler that the spec has ceased to name in the middle of a rollout would scale the canary for ever.
+func TestACopyOfAScalerThatTheSpecLeftGoes(t *testing.T) {
+	for name, edit := range map[string]func(*siskinv1.Canary){
+		"removed": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef = nil },
+		"renamed": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Name = "other" },
+		"missing": func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Name = "none" },
+		"kind":    func(c *siskinv1.Canary) { c.Spec.AutoscalerRef.Kind = scaler.KindScaledObject },
+	} {
+		for _, effect := range []plan.Effect{plan.ApplyScaler{Floor: 5}, plan.RestoreScaler{}} {
+			t.Run(fmt.Sprintf("%s, %T", name, effect), func(t *testing.T) {
+				s := newStage(t, scaledCanary(func(r *siskinv1.AutoscalerRef) {
+					r.Canary = &siskinv1.ScalerReplicas{MinReplicas: new(int32(1)), MaxReplicas: new(int32(3))}
+				}), deployment("web:1"), autoscaler("web"), autoscaler("other"), autoscaler("other-canary"))
+				s.on(s.scaledWorld(), plan.ApplyScaler{Floor: 5, Canary: true})
+				edit(s.canary)
+				if err := s.api.Delete(t.Context(), s.scaler("web")); err != nil { // only the copy is left, which is to be seen too
+					t.Fatal(err)
+				}
+				if st := s.snapshotOf(s.scaledWorld()).Scaler; !st.Drifted || !st.Found || st.Restored {
+					t.Errorf("nobody would take it away: %+v", st)
+				}
+				s.on(s.scaledWorld(), effect)
+				var h autoscalingv2.HorizontalPodAutoscaler
+				if err := s.api.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web-canary"}, &h); !apierrors.IsNotFound(err) {
+					t.Errorf("web-canary still scales %s (%v)", h.Spec.ScaleTargetRef.Name, err)
+				}
+				if len(s.scaledWorld().Scalers.Leftover) != 0 {
+					t.Error("it goes on for ever")
+				}
+				s.scaler("other-canary") // that is somebody's
+			})
+		}
 	}
 }
 

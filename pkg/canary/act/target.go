@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 
@@ -97,6 +98,9 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	var objs []client.Object
 	for _, clone := range []client.Object{w.Primary, w.Trial} {
 		if clone != nil {
+			if err := a.untrack(ctx, w.Canary, clone); err != nil {
+				return err
+			}
 			objs = append(objs, clone)
 		}
 	}
@@ -106,8 +110,10 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	for _, s := range w.Snapshots {
 		objs = append(objs, s)
 	}
-	if w.Scalers.Copy != nil {
-		objs = append(objs, w.Scalers.Copy.DeepCopy())
+	for _, s := range append(w.Scalers.Leftover, w.Scalers.Copy) {
+		if s != nil {
+			objs = append(objs, s.DeepCopy())
+		}
 	}
 	var routes gatewayv1.HTTPRouteList
 	err := a.Client.List(ctx, &routes, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name})
@@ -120,6 +126,24 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 		if err := a.disown(ctx, w.Canary, obj); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no owner.
+func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone client.Object) error {
+	if _, ok := clone.GetLabels()[target.Tracking]; !ok || !metav1.IsControlledBy(clone, canary) {
+		return nil
+	}
+	before, ok := clone.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", clone, clone.GetName())
+	}
+	kept := maps.Clone(clone.GetLabels())
+	delete(kept, target.Tracking)
+	clone.SetLabels(kept)
+	if err := a.Client.Patch(ctx, clone, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("taking label %s off %s: %w", target.Tracking, clone.GetName(), err)
 	}
 	return nil
 }
@@ -164,14 +188,13 @@ func (m *ServiceMemo) Known(w *observe.World) bool {
 	return ok && have == m.digest(w, serving(w))
 }
 
-func (m *ServiceMemo) remember(w *observe.World, serves bool) {
-	m.known.Store(w.Canary.UID, m.digest(w, serves))
-}
+// remember keeps a digest that was made before the Services were looked at: what has changed since is not known.
+func (m *ServiceMemo) remember(w *observe.World, digest string) { m.known.Store(w.Canary.UID, digest) }
 
 func (m *ServiceMemo) forget(w *observe.World) { m.known.Delete(w.Canary.UID) }
 
-// Changed notes that a Service of the namespace which is not Siskin's own has come, gone or changed its selector: it may feed pods
-// that must not be fed, so that all Canaries of the namespace look again.
+// Changed notes that a Service of the namespace which is not Siskin's own has come, gone or changed its selector, or that a workload is
+// behind another: it may feed pods that must not be fed, or not feed what it must, so that all Canaries of the namespace look again.
 func (m *ServiceMemo) Changed(namespace string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

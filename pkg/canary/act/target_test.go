@@ -137,11 +137,17 @@ func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 		Name: "web", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{other, ref},
 	}}
 	r := target.From(deployment("web:1"))
+	tracked := cloned(canary(), "primary", "r1", r, 1)
+	tracked.Labels[target.Tracking] = "web" // an earlier Siskin wrote it
 	s := newStage(t, canary(func(c *siskinv1.Canary) { c.Spec.DeletionPolicy = siskinv1.DeletionPolicyOrphan }),
 		deployment("web:1"), route, stored(t, "r1", 1, deployment("web:1")),
-		cloned(canary(), "primary", "r1", r, 1), cloned(canary(), "canary", "r1", r, 1))
+		tracked, cloned(canary(), "canary", "r1", r, 1))
 	s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
 	s.must(plan.Abandon{}, plan.Finish{})
+
+	if _, is := s.deployment("web-primary").Labels[target.Tracking]; is {
+		t.Error("Argo CD would prune what serves")
+	}
 
 	var kept gatewayv1.HTTPRoute
 	s.get("web", &kept)

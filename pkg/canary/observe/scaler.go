@@ -1,9 +1,11 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -26,18 +28,20 @@ type ScalerSource struct {
 	Reader client.Reader
 	// Kinds that the API server has.
 	Kinds []schema.GroupVersionKind
-	// MarkIndex is the cache's field index of autoscalers by ScalesAnnotation; "": all of the namespace are looked at.
+	// MarkIndex is the cache's field index of autoscalers by what scaler.Keys says; "": all of the namespace are looked at.
 	MarkIndex string
 }
 
 // Scalers are the autoscalers that concern a Canary.
 type Scalers struct {
-	// Main is the one that the spec names, nil if it cannot be used; Problem tells why.
+	// Main is the one that the spec names, nil if it cannot be used; Problem tells why. If the spec names none any more, it is the one
+	// that goes on scaling the primary, because it would wake the target.
 	Main    *scaler.Scaler
 	Problem string
-	// Copy is the canary's own.
-	Copy *unstructured.Unstructured
-	// Strays point at the primary and are not in the spec any more.
+	// Copy is the canary's own; Leftover are those of autoscalers that the spec named before.
+	Copy     *unstructured.Unstructured
+	Leftover []*unstructured.Unstructured
+	// Strays are marked to scale the primary and are not in the spec any more.
 	Strays []*scaler.Scaler
 }
 
@@ -55,6 +59,7 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	}
 	ref := w.Canary.Spec.AutoscalerRef
 	if ref == nil {
+		w.Scalers.stay()
 		return nil
 	}
 	gvk, err := scaler.GVK(ref)
@@ -86,6 +91,39 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	return nil
 }
 
+// stay makes the first of those that must not go back to the target Main.
+func (s *Scalers) stay() {
+	slices.SortFunc(s.Strays, func(a, b *scaler.Scaler) int { return cmp.Compare(a.String(), b.String()) })
+	if i := slices.IndexFunc(s.Strays, (*scaler.Scaler).Wakes); i >= 0 {
+		s.Main = s.Strays[i]
+		s.Strays = slices.Delete(s.Strays, i, i+1)
+	}
+}
+
+// drifted tells that a stray is not as it should be, or that a copy has been left over.
+func (s *Scalers) drifted() bool {
+	return len(s.Leftover) > 0 || slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
+}
+
+// Autoscaler is what the spec says of the primary's autoscaler; nothing is said of one that it does not name.
+func (w *World) Autoscaler() *siskinv1.AutoscalerRef {
+	if ref := w.Canary.Spec.AutoscalerRef; ref != nil {
+		return ref
+	}
+	return &siskinv1.AutoscalerRef{}
+}
+
+// Size is the number of pods that an autoscaler which the spec has ceased to name gave the primary, if that is to be recorded as the
+// user's: what was recorded before is older. A target that the user has switched off stays so.
+func (w *World) Size() (int32, bool) {
+	if w.Canary.Spec.AutoscalerRef != nil || w.Primary == nil || w.Target == nil || (w.Scalers.Main == nil && len(w.Scalers.Strays) == 0) {
+		return 0, false
+	}
+	marks := w.Target.GetAnnotations()
+	n, recorded := target.Observe(w.Primary).Replicas, marks[siskinv1.ReplicasAnnotation]
+	return n, marks[siskinv1.HeldAnnotation] != "" && n > 0 && recorded != "0" && recorded != strconv.Itoa(int(n))
+}
+
 func (src ScalerSource) missing(gvk schema.GroupVersionKind, name string) string {
 	if !src.served(gvk) {
 		return fmt.Sprintf("this cluster has no %s of %s: install its CRD and restart Siskin, or correct spec.autoscalerRef", gvk.Kind, gvk.GroupVersion())
@@ -113,49 +151,74 @@ func (src ScalerSource) get(ctx context.Context, gvk schema.GroupVersionKind, na
 	return obj, nil
 }
 
-// strays finds the autoscalers that Siskin pointed at the primary and that the spec does not name: spec.autoscalerRef was changed. One
+// strays finds the autoscalers that Siskin pointed at the primary and that the spec does not name, and the copies of such for the
+// canary: spec.autoscalerRef was changed. One
 // that belongs to another object has its marks from that, as KEDA gives the marks of a ScaledObject to its HorizontalPodAutoscaler.
 func (src ScalerSource) strays(ctx context.Context, w *World) error {
 	primary := target.CloneName(w.Canary.Spec.TargetRef.Name, siskinv1.RolePrimary)
-	ref := w.Canary.Spec.AutoscalerRef
+	own := scaler.CopyKey(w.Canary.Name)
+	ref := w.Autoscaler()
 	for _, gvk := range src.Kinds {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
-		opts := []client.ListOption{client.InNamespace(w.Canary.Namespace)}
-		if src.MarkIndex != "" {
-			opts = append(opts, client.MatchingFields{src.MarkIndex: primary})
+		marked, err := src.list(ctx, gvk, w.Canary.Namespace, primary)
+		if err != nil {
+			return err
 		}
-		if err := src.Reader.List(ctx, list, opts...); err != nil {
-			return fmt.Errorf("listing autoscalers of kind %s: %w", gvk.Kind, err)
-		}
-		for i := range list.Items {
-			obj := &list.Items[i]
-			named := ref != nil && ref.Kind == gvk.Kind && ref.Name == obj.GetName()
-			if obj.GetAnnotations()[siskinv1.ScalesAnnotation] == primary && !named && metav1.GetControllerOf(obj) == nil {
+		for _, obj := range marked {
+			if (ref.Kind != gvk.Kind || ref.Name != obj.GetName()) && metav1.GetControllerOf(obj) == nil {
 				w.Scalers.Strays = append(w.Scalers.Strays, scaler.Of(obj, w.Canary.Spec.TargetRef))
+			}
+		}
+		copies, err := src.list(ctx, gvk, w.Canary.Namespace, own)
+		if err != nil {
+			return err
+		}
+		for _, obj := range copies {
+			if (ref.Kind != gvk.Kind || scaler.CopyName(ref.Name) != obj.GetName()) && metav1.IsControlledBy(obj, w.Canary) {
+				w.Scalers.Leftover = append(w.Scalers.Leftover, obj)
 			}
 		}
 	}
 	return nil
 }
 
+// list returns the autoscalers of a kind that have a key.
+func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, namespace, key string) ([]*unstructured.Unstructured, error) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+	opts := []client.ListOption{client.InNamespace(namespace)}
+	if src.MarkIndex != "" {
+		opts = append(opts, client.MatchingFields{src.MarkIndex: key})
+	}
+	if err := src.Reader.List(ctx, list, opts...); err != nil {
+		return nil, fmt.Errorf("listing autoscalers of kind %s: %w", gvk.Kind, err)
+	}
+	var out []*unstructured.Unstructured
+	for i := range list.Items {
+		if slices.Contains(scaler.Keys(&list.Items[i]), key) {
+			out = append(out, &list.Items[i])
+		}
+	}
+	return out, nil
+}
+
 // scalerOf makes the plan's view of the autoscalers. An autoscaler that is not in the spec any more counts as one that is not as it
-// should be, until it has been given back.
+// should be, until it has been given back. One that is not given back counts as the primary's.
 func scalerOf(w *World, z plan.State) plan.Scaler {
 	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
 	if main == nil {
-		stray := len(w.Scalers.Strays) > 0
+		stray := len(w.Scalers.Strays)+len(w.Scalers.Leftover) > 0
 		return plan.Scaler{
-			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: stray, Canary: w.Scalers.Copy != nil,
+			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: w.Scalers.drifted(), Canary: w.Scalers.Copy != nil,
 			Missing: ref != nil, Message: w.Scalers.Problem, Restored: !stray && w.Scalers.Copy == nil,
 		}
 	}
 	s := plan.Scaler{
 		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
-		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays) == 0,
+		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays)+len(w.Scalers.Leftover) == 0,
 	}
-	s.Drifted = len(w.Scalers.Strays) > 0 || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(ref, main.Floor())))
-	if w.Scalers.Copy != nil && ref.Canary != nil {
+	_, unrecorded := w.Size()
+	s.Drifted = unrecorded || w.Scalers.drifted() || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(w.Autoscaler(), main.Floor())))
+	if w.Scalers.Copy != nil && ref != nil && ref.Canary != nil {
 		want, err := main.Copy(w.Canary, ref.Canary)
 		s.Drifted = s.Drifted || (err == nil && !scaler.Runs(w.Scalers.Copy, want))
 	}
@@ -173,14 +236,14 @@ func least(w *World, z plan.State) int32 {
 	return n
 }
 
-// follow leaves the size of the primary to the autoscaler that the spec names, also while that is not there or somebody has just
+// follow leaves the size of the primary to its autoscaler, to the one that the spec names also while that is not there or somebody has just
 // pointed it elsewhere: the number that was recorded when the target was held is an old one. A target that was released because the
 // Canary is being deleted has its own number; what the autoscaler does to the primary meanwhile is not waited for.
 func follow(w *World, s *plan.Snapshot) {
 	if s.Deleting && s.Target.Found && s.Target.Released {
 		s.Scaler.OnPrimary = false
 	}
-	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
+	if (w.Canary.Spec.AutoscalerRef == nil && w.Scalers.Main == nil) || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
 		return
 	}
 	s.Target.Replicas = s.Primary.Replicas

@@ -14,6 +14,21 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
+// CopyKey is the key of the autoscalers that canaries have of their own, by the name of the Canary.
+func CopyKey(canary string) string { return siskinv1.RoleCanary + "/" + canary }
+
+// Keys are what an autoscaler is found by: what Siskin pointed it at, and whose canary it scales.
+func Keys(obj metav1.Object) []string {
+	var keys []string
+	if name := obj.GetAnnotations()[siskinv1.ScalesAnnotation]; name != "" {
+		keys = append(keys, name)
+	}
+	if l := obj.GetLabels(); l[siskinv1.RoleLabel] == siskinv1.RoleCanary && l[siskinv1.CanaryLabel] != "" {
+		keys = append(keys, CopyKey(l[siskinv1.CanaryLabel]))
+	}
+	return keys
+}
+
 // Copy is the canary's own autoscaler: the user's, pointed at the canary, with the limits of spec.autoscalerRef.canary. It never goes
 // to zero, so that what is on trial can be judged. Labels and annotations of the user's stay where they are: a GitOps tool would take
 // the copy for its own.

@@ -190,6 +190,21 @@ func (s *Scaler) Restored() *unstructured.Unstructured {
 	return out
 }
 
+// Wakes tells that it brings a workload back from zero by itself, so that it must not scale the target: Siskin holds that at zero.
+func (s *Scaler) Wakes() bool {
+	least := s.wish().min
+	return s.Foreign() == "" && (s.obj.GetKind() == KindScaledObject || (least != nil && *least == 0))
+}
+
+// Left is the object as it should be when the spec has ceased to name it: as the user wrote it, scaling the target. One that would wake
+// the target goes on scaling the primary, with nothing of the spec and no floor.
+func (s *Scaler) Left() *unstructured.Unstructured {
+	if s.Wakes() {
+		return s.Pointed(&siskinv1.AutoscalerRef{}, 0)
+	}
+	return s.Restored()
+}
+
 // Same tells whether two versions of an object differ in nothing that this package writes.
 func Same(a, b *unstructured.Unstructured) bool {
 	if !equality.Semantic.DeepEqual(a.Object["spec"], b.Object["spec"]) {

@@ -133,6 +133,37 @@ func TestPointedAndRestored(t *testing.T) {
 }
 
 // TestAnEditIsTheNewWish : whatever Siskin wrote last, a value that is not so is the user's, at once and after the rollout.
+func TestLeft(t *testing.T) {
+	idles := func(u *unstructured.Unstructured) {
+		_ = unstructured.SetNestedField(u.Object, int64(0), "spec", "minReplicas")
+	}
+	elsewhere := func(u *unstructured.Unstructured) { setString(u, "shop", "spec", "scaleTargetRef", "name") }
+	for name, tc := range map[string]struct {
+		reason, manifest string
+		edit             func(*unstructured.Unstructured)
+		want             string
+		marked           bool
+	}{
+		"an HPA":              {"it does nothing at zero", hpa, nil, "web 2-9", false},
+		"one that may idle":   {"it wakes what is at zero", hpa, idles, "web-primary 0-9", true},
+		"KEDA":                {"it wakes what is at zero", scaledObject, nil, "web-primary -", true},
+		"of something else":   {"a person pointed it there", scaledObject, elsewhere, "shop -", false},
+		"an HPA of something": {"a person pointed it there", hpa, elsewhere, "shop 2-9", false},
+	} {
+		before := of(parsed(t, tc.manifest).DeepCopy()).Pointed(ref(func(r *siskinv1.AutoscalerRef) { r.PrimaryScalerReplicas = replicas(0, 20) }), 5)
+		if tc.edit != nil {
+			tc.edit(before)
+		}
+		left := of(before).Left()
+		if got := look(left); got != tc.want || of(left).Marked() != tc.marked {
+			t.Errorf("%s: %s: %s, want %s, marked %t", name, tc.reason, got, tc.want, of(left).Marked())
+		}
+		if again := of(left).Left(); !Same(left, again) {
+			t.Errorf("%s: it is written again and again", name)
+		}
+	}
+}
+
 func TestAnEditIsTheNewWish(t *testing.T) {
 	set := func(value int64, field string) func(*unstructured.Unstructured) {
 		return func(u *unstructured.Unstructured) { _ = unstructured.SetNestedField(u.Object, value, "spec", field) }

@@ -196,3 +196,12 @@ func TestRunsAfterARoundTripOfADefaultedTarget(t *testing.T) {
 		t.Error("a clone that was just written counts as drifted: it would be written for ever")
 	}
 }
+
+// Snapshots of an earlier Siskin have the label still; pods are selected by it.
+func TestACloneOfAnOldSnapshotIsNotTracked(t *testing.T) {
+	r := target.From(deployment(func(d *appsv1.Deployment) { d.Spec.Template.Labels[target.Tracking] = "web" }))
+	r.Workload.Labels[target.Tracking] = "web"
+	if d := cloned(canary(), siskinv1.RolePrimary, "r1", r, 1); d.Labels[target.Tracking] != "" || d.Spec.Template.Labels[target.Tracking] != "web" {
+		t.Errorf("the clone has %v, its pods %v", d.Labels, d.Spec.Template.Labels)
+	}
+}

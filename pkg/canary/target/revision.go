@@ -96,6 +96,10 @@ func (r Revision) Into(obj client.Object) {
 	*workloadOf(obj).parts().template = *r.Template.DeepCopy()
 }
 
+// Tracking is the label by which Argo CD tracks its objects where it is set to. Many charts set it too, so that only the objects
+// themselves do without: their pods keep it.
+const Tracking = "app.kubernetes.io/instance"
+
 // ownLabels drops the labels by which GitOps tools find what they may prune: a clone that carried them would be deleted.
 func ownLabels(all map[string]string) map[string]string {
 	out := map[string]string{}
@@ -103,7 +107,7 @@ func ownLabels(all map[string]string) map[string]string {
 		prefix, _, _ := strings.Cut(k, "/")
 		switch {
 		case strings.HasSuffix(prefix, "toolkit.fluxcd.io"), strings.HasSuffix(prefix, "argoproj.io"):
-		case prefix == siskinv1.GroupVersion.Group:
+		case k == Tracking, prefix == siskinv1.GroupVersion.Group:
 		default:
 			out[k] = v
 		}

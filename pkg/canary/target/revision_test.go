@@ -117,7 +117,7 @@ func TestLabelsOfGitOpsToolsAreNotTakenOver(t *testing.T) {
 	d := deployment(func(d *appsv1.Deployment) {
 		d.Labels = map[string]string{
 			"app": "web", "app.kubernetes.io/part-of": "shop", "kustomize.toolkit.fluxcd.io/name": "apps", "helm.toolkit.fluxcd.io/name": "web",
-			"argocd.argoproj.io/instance": "web", "siskin.dev/gitsync": "apps", "toolkit.fluxcd.io.example.com/x": "stays",
+			"argocd.argoproj.io/instance": "web", "app.kubernetes.io/instance": "web", "siskin.dev/gitsync": "apps", "toolkit.fluxcd.io.example.com/x": "stays",
 		}
 	})
 	want := map[string]string{"app": "web", "app.kubernetes.io/part-of": "shop", "toolkit.fluxcd.io.example.com/x": "stays"}

@@ -189,18 +189,32 @@ func (a *Applier) notHeld(ctx context.Context, canary *siskinv1.Canary, svc *cor
 
 // notShared refuses an apex that also serves pods of other workloads, because with a role it would lose them.
 func (a *Applier) notShared(ctx context.Context, in In, svc *corev1.Service) error {
-	pod, err := a.stranger(ctx, in, svc)
-	if err != nil || pod == "" {
+	other, err := a.stranger(ctx, in, svc)
+	if err != nil || other == "" {
 		return err
 	}
+	loses := "would lose"
+	if marked(svc) {
+		loses = "has lost"
+	}
 	return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
-		"Service %s also selects pods of other workloads (%s), which it would lose: narrow its selector to those of %s",
-		svc.Name, pod, in.Canary.Spec.TargetRef.Name)}
+		"Service %s also selects pods of other workloads (%s), which it %s: narrow its selector to those of %s",
+		svc.Name, other, loses, in.Canary.Spec.TargetRef.Name)}
 }
 
-// stranger returns the name of a pod that svc selects and the target does not, or "". Pods of Jobs do not count: that they
-// are selected is a slip, and they come and go.
+// stranger returns what besides the target svc selects, or "": a workload, also one that has no pods at the moment, or a pod of
+// something else.
 func (a *Applier) stranger(ctx context.Context, in In, svc *corev1.Service) (string, error) {
+	other, err := a.otherWorkload(ctx, in, svc)
+	if err != nil || other != "" {
+		return other, err
+	}
+	return a.otherPod(ctx, in, svc)
+}
+
+// otherPod returns the name of a pod that svc selects and the target does not, or "". Pods of Jobs do not count: that they are
+// selected is a slip, and they come and go.
+func (a *Applier) otherPod(ctx context.Context, in In, svc *corev1.Service) (string, error) {
 	if len(in.Selector) == 0 {
 		return "", nil
 	}

@@ -43,11 +43,11 @@ func (a *Applier) other(ctx context.Context, in In, svc *corev1.Service, near ne
 	case !mine && (off || near.names[heldBy(svc)] || !feeds(svc, in.PodLabels)):
 		return nil
 	}
-	pod, err := a.stranger(ctx, in, svc)
+	stranger, err := a.stranger(ctx, in, svc)
 	if err != nil {
 		return err
 	}
-	if pod == "" {
+	if stranger == "" {
 		return a.adopt(ctx, in, svc, siskinv1.RolePrimary, res)
 	}
 	res.Shared = append(res.Shared, svc.Name)

@@ -63,7 +63,7 @@ type Result struct {
 // Applier reads and writes the Services.
 type Applier struct{ c client.Client }
 
-// New returns an Applier. Reads (Services, Canaries, metadata of Pods) come from c's cache.
+// New returns an Applier. Reads (Services, Canaries, workloads, metadata of Pods) come from c's cache.
 func New(c client.Client) *Applier { return &Applier{c: c} }
 
 // ServingRole is the role that the apex selects for a split: the primary, but for a router without weights, which moves
@@ -147,7 +147,7 @@ func (a *Applier) own(ctx context.Context, in In, live *corev1.Service) (user *c
 	if err == nil {
 		err = a.notHeld(ctx, in.Canary, live)
 	}
-	if err == nil && !marked(live) {
+	if err == nil {
 		err = a.notShared(ctx, in, live)
 	}
 	if err != nil && marked(live) && heldBy(live) == in.Canary.Name && len(live.Spec.Selector) > 0 {

@@ -3,9 +3,12 @@ package service_test
 import (
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -275,6 +278,24 @@ func TestApexRefused(t *testing.T) {
 		}, Spec: podSpec()}
 	}
 	other := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "robin-1", Labels: map[string]string{"app": "robin", "tier": "web"}}}
+	atZero := func(name, kind string, labels map[string]string, edits ...func(metav1.Object)) client.Object {
+		meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
+		pods := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
+		for _, edit := range edits {
+			edit(&meta)
+		}
+		switch kind {
+		case "StatefulSet":
+			return &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Replicas: new(int32(0)), Template: pods}}
+		case "DaemonSet":
+			return &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: pods}}
+		}
+		return &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: new(int32(0)), Template: pods}}
+	}
+	front, back := map[string]string{"app": "robin", "tier": "web"}, map[string]string{"app": "robin", "tier": "back"}
+	clone := func(o metav1.Object) {
+		o.SetLabels(map[string]string{siskinv1.CanaryLabel: "finch", siskinv1.RoleLabel: "primary"})
+	}
 	optOut := user("finch", map[string]string{"app": "finch"})
 	optOut.Annotations[siskinv1.AdoptAnnotation] = "disabled"
 	external := user("finch", nil)
@@ -287,13 +308,22 @@ func TestApexRefused(t *testing.T) {
 		objects []client.Object
 		ok      bool
 	}{
-		"opted out":                      {objects: []client.Object{optOut}},
-		"ExternalName":                   {objects: []client.Object{external}},
-		"no selector":                    {objects: []client.Object{user("finch", nil)}},
-		"apex of another Canary":         {objects: []client.Object{held, robin}},
-		"held by a Canary that is gone":  {objects: []client.Object{held.DeepCopy()}, ok: true},
-		"selects other pods too":         {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), controlled(other, "ReplicaSet")}},
-		"a Job's pod does not count":     {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), controlled(other, "Job")}, ok: true},
+		"opted out":                     {objects: []client.Object{optOut}},
+		"ExternalName":                  {objects: []client.Object{external}},
+		"no selector":                   {objects: []client.Object{user("finch", nil)}},
+		"apex of another Canary":        {objects: []client.Object{held, robin}},
+		"held by a Canary that is gone": {objects: []client.Object{held.DeepCopy()}, ok: true},
+		"selects other pods too":        {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), controlled(other, "ReplicaSet")}},
+		"a Job's pod does not count":    {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), controlled(other, "Job")}, ok: true},
+		"another Deployment at zero":    {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), atZero("robin", "Deployment", front)}},
+		"another StatefulSet at zero":   {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), atZero("finch", "StatefulSet", front)}},
+		"another DaemonSet at zero":     {objects: []client.Object{user("finch", map[string]string{"tier": "web"}), atZero("robin", "DaemonSet", front)}},
+		"a Deployment of another Service": {
+			objects: []client.Object{user("finch", map[string]string{"tier": "web"}), atZero("robin", "Deployment", back)}, ok: true,
+		},
+		"the target and its clone": {objects: []client.Object{
+			user("finch", map[string]string{"tier": "web"}), atZero("finch", "Deployment", front), atZero("finch-primary", "Deployment", front, clone),
+		}, ok: true},
 		"primary's name is somebody's":   {objects: []client.Object{user("finch-primary", map[string]string{"a": "b"})}},
 		"selector wider, but only finch": {objects: []client.Object{user("finch", map[string]string{"tier": "web"})}, ok: true},
 	}
@@ -367,6 +397,39 @@ func TestOthers(t *testing.T) {
 	}
 	w.selector("metrics", map[string]string{"tier": "web", "app": "finch"})
 	w.selector("partly", map[string]string{"tier": "web"})
+}
+
+// A workload that comes later, or is scaled up in the morning, is behind a Service that was adopted while it was away.
+func TestAnotherWorkloadBehindAdoptedServices(t *testing.T) {
+	for name, selector := range map[string]map[string]string{"finch": {"tier": "web"}, "all": {"tier": "web"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, user(name, selector))
+			w.apply()
+			w.selector(name, role(selector, "primary"))
+			robin := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "robin"}}
+			robin.Spec.Template.Labels = map[string]string{"app": "robin", "tier": "web"}
+			if holder := service.HolderOf(w.get(name), service.PodLabels(robin)); holder != "finch" {
+				t.Errorf("%q is told of it", holder)
+			}
+			robin.Spec.Replicas = new(int32(0))
+			if err := w.c.Create(t.Context(), robin); err != nil {
+				t.Fatal(err)
+			}
+			res, err := w.applier.Apply(t.Context(), w.in)
+			if name == "all" {
+				if err != nil || !slices.Equal(res.Restored, []string{"all"}) || !slices.Equal(res.Shared, []string{"all"}) {
+					t.Errorf("restored %v, shared %v: %v", res.Restored, res.Shared, err)
+				}
+				w.selector(name, selector)
+				return
+			}
+			wantField(t, err, "spec.service.name") // it is told, and does not stop what has to go on
+			if !strings.Contains(err.Error(), "Deployment robin") {
+				t.Error(err)
+			}
+			w.selector(name, role(selector, "primary"))
+		})
+	}
 }
 
 func TestOthersRestored(t *testing.T) {
