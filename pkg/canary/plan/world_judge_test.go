@@ -98,8 +98,14 @@ func (w *simulation) checkStepDone(s Snapshot) {
 		if !ok || a.Verdict != Pass && !unclear {
 			w.violated("3: step %d ends though %s %s says %q", s.State.Step, q.Kind, q.Name, a.Verdict)
 		}
+		w.checkFresh(s, q)
 		if w.hooks.asked[q.Key].Before(from.Add(w.ledger.interval - w.slack())) {
 			w.violated("10: %s %s was asked too early: %v, step of %v", q.Kind, q.Name, clock(w.hooks.asked[q.Key]), clock(from))
+		}
+	}
+	for _, q := range slices.Concat(s.increaseGates(), s.promotionGates()) {
+		if _, ok := s.Answers[q.Key]; ok {
+			w.checkFresh(s, q)
 		}
 	}
 	if !s.Canary.Ready(s.State.Candidate, s.Spec.CanaryReady) && !s.Scaler.OnPrimary {
