@@ -88,17 +88,17 @@ func (o *Observer) config(ctx context.Context, w *World, fresh bool) error {
 	return nil
 }
 
-// last is the name that the target's content had when it was last known: in this process, else by the status.
+// last is the name that the target's content had when it was last known: in this process, else by the status. Status names a rejected
+// revision only for as long as the target has it, in whatever phase.
 func (o *Observer) last(w *World) string {
 	st := w.Canary.Status
 	if name, ok := o.names.latest(w.Target.GetUID()); ok {
 		return name
 	}
-	if c := candidate(st); c != "" {
-		return c
-	}
-	if st.Phase == siskinv1.PhaseFailed && st.Rejected != "" {
-		return st.Rejected
+	for _, name := range []string{st.Rejected, candidate(st)} {
+		if name != "" {
+			return name
+		}
 	}
 	return revisionOf(st.Stable)
 }
