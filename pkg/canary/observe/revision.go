@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,19 +65,18 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 
 // version names all that the name of the target's content depends on.
 func (o *Observer) version(w *World) string {
-	st := w.Canary.Status
-	version := strconv.FormatInt(w.Target.GetGeneration(), 10)
-	for _, name := range judged(st) {
+	parts := []string{strconv.FormatInt(w.Target.GetGeneration(), 10)}
+	for _, name := range judged(w.Canary.Status) {
 		_, stored := w.Snapshots[name]
-		version += fmt.Sprintf("/%s/%t", name, stored)
+		parts = append(parts, name, strconv.FormatBool(stored))
 	}
 	if target.KindOf(w.Target) == target.Service { // it has no generation
-		version += "/" + w.Target.GetResourceVersion()
+		parts = append(parts, w.Target.GetResourceVersion())
 	}
 	if w.Revision.Config != nil {
-		version += "/" + w.Revision.Config.Digest()
+		parts = append(parts, w.Revision.Config.Digest())
 	}
-	return version
+	return strings.Join(parts, "/")
 }
 
 // config reads what the target's pods read.
