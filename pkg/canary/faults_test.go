@@ -174,9 +174,9 @@ func TestAnEffectThatKeepsFailingDelaysNoCheck(t *testing.T) {
 func TestTheBackoffGrowsWhereNothingIsDue(t *testing.T) {
 	limiter := new(canary.Reconciler).RateLimiter(10*time.Millisecond, 30*time.Second)
 	req := reconcile.Request{NamespacedName: web}
-	for i, want := range []time.Duration{10, 20, 40, 80} {
-		if got := limiter.When(req); got != want*time.Millisecond {
-			t.Errorf("pause %d is %v", i, got)
+	for want := 10 * time.Millisecond; want < 100*time.Millisecond; want *= 2 {
+		if got := limiter.When(req); got != want {
+			t.Errorf("a pause of %v instead of %v", got, want)
 		}
 	}
 	if got := limiter.NumRequeues(req); got != 4 {

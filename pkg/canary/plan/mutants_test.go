@@ -211,6 +211,11 @@ func mutantsOfRollouts() []mutant {
 				z.Attempt, z.CheckAt = s.State.Attempt, s.State.CheckAt
 			}
 		})},
+		{"a new revision keeps the end of a rollout from being told", before(func(s *Snapshot) {
+			if s.State.Phase.Idle() && s.Target.Revision != s.State.Stable {
+				s.Spec.Hooks = slices.DeleteFunc(slices.Clone(s.Spec.Hooks), func(h Hook) bool { return h.Type == PostRollout })
+			}
+		})},
 		{"effects land only once", after(func(s Snapshot, d *Decision) {
 			if sameState(s.State, d.Next) {
 				d.Effects = nil

@@ -49,6 +49,13 @@ func (w *simulation) checkBegin(s Snapshot, d Decision) {
 		w.violated("2: a new rollout starts in %s", b.Phase)
 	}
 	verb, _, asked := accepted(s, d)
+	if until := latest(s.State.Since, s.Since).Add(s.Spec.Deadline); s.State.Phase.Idle() && !asked && w.now.Before(until) {
+		for _, q := range s.endQuestions() {
+			if _, ok := s.Answers[q.Key]; !ok {
+				w.violated("14: rollout %d begins before post-rollout hook %s was told the end of the one before", b.Rollout, q.Name)
+			}
+		}
+	}
 	if again := asked && verb == Retry; b.Candidate == w.ledger.refused && !again {
 		w.violated("3: rejected revision %s is tried again", b.Candidate)
 	}
