@@ -344,6 +344,16 @@ func TestTheEndOfARolloutIsToldBeforeTheNextBegins(t *testing.T) {
 			in:     end().but(func(s *Snapshot) { s.State.Since = noon.Add(-s.Spec.Deadline) }),
 			want:   begun,
 		},
+		"the bake is ended by it": {
+			reason: "the rollout before has ended by that",
+			in: end().but(func(s *Snapshot) {
+				s.State.Phase, s.State.BakeUntil, s.Kept = Baking, noon.Add(time.Minute), []string{"r1", "r2"}
+			}),
+			want: seen{Phase: Succeeded, Told: []string{"Baked"}},
+			more: func(d Decision) string {
+				return must(d.Wake == time.Millisecond && d.Next.BakeUntil.IsZero(), "%+v", d)
+			},
+		},
 		"a person asks": {
 			reason: "a person waits for nobody",
 			in:     end().but(func(s *Snapshot) { s.Request, s.State.Rejected, s.State.Phase = "retry@1", "r3", Failed }),
