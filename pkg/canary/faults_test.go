@@ -1,14 +1,18 @@
 package canary_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -112,6 +116,75 @@ func TestAnEffectThatFailsIsToldOnceAndTriedAgain(t *testing.T) {
 			t.Errorf("it is still shown: %v", waiting)
 		}
 	})
+}
+
+// An admission webhook refuses that the target is held, again and again: a bad version goes all the same when its check is due.
+func TestAnEffectThatKeepsFailingDelaysNoCheck(t *testing.T) {
+	play(t, newCanary(), func(s *stage) {
+		t := s.t
+		s.until(siskinv1.PhaseInitialized)
+		s.image("web:2")
+		for s.canary().Status.CanaryWeight == 0 {
+			s.kubelet()
+			s.sleep(s.pass().RequeueAfter)
+		}
+		began := s.clock.Now()
+		limiter, req := s.RateLimiter(10*time.Millisecond, 30*time.Second), reconcile.Request{NamespacedName: web}
+		for range 20 { // it has failed for a long time
+			limiter.When(req)
+		}
+		s.metrics.Answer(99)
+		s.Actor.Client = interceptor.NewClient(s.api, interceptor.Funcs{
+			Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, opts ...client.PatchOption) error {
+				if d, ok := obj.(*appsv1.Deployment); ok && d.Name == "web" {
+					return errBoom
+				}
+				return c.Patch(ctx, obj, p, opts...)
+			},
+		})
+		d := s.deployment("web")
+		d.Spec.Replicas = new(int32(3)) // git wrote it
+		if err := s.api.Update(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		failures := 0
+		for s.canary().Status.Phase == siskinv1.PhaseProgressing && s.clock.Now().Sub(began) < time.Hour {
+			s.kubelet()
+			woken := s.woken
+			res, err := s.once()
+			pause := res.RequeueAfter
+			if err != nil {
+				failures++
+				pause = limiter.When(req)
+			}
+			if s.woken == woken {
+				s.sleep(pause)
+			}
+		}
+		interval, _ := time.ParseDuration(s.canary().Spec.Analysis.Interval)
+		if took := s.clock.Now().Sub(began); failures < 2 || s.canary().Status.Phase != siskinv1.PhaseRollingBack || took > interval+5*time.Second {
+			t.Errorf("%s after %v and %d failures; its check was due after %v", s.canary().Status.Phase, took, failures, interval)
+		}
+		if failures > 20 {
+			t.Errorf("it was tried %d times within %v", failures, interval)
+		}
+	})
+}
+
+func TestTheBackoffGrowsWhereNothingIsDue(t *testing.T) {
+	limiter := new(canary.Reconciler).RateLimiter(10*time.Millisecond, 30*time.Second)
+	req := reconcile.Request{NamespacedName: web}
+	for want := 10 * time.Millisecond; want < 100*time.Millisecond; want *= 2 {
+		if got := limiter.When(req); got != want {
+			t.Errorf("a pause of %v instead of %v", got, want)
+		}
+	}
+	if got := limiter.NumRequeues(req); got != 4 {
+		t.Errorf("%d failures", got)
+	}
+	if limiter.Forget(req); limiter.When(req) != 10*time.Millisecond {
+		t.Error("success ends it")
+	}
 }
 
 func TestASpecThatCannotBeUsed(t *testing.T) {

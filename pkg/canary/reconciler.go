@@ -69,6 +69,7 @@ type Reconciler struct {
 	claimIndex string // the cache's field index of Canaries by what they claim; "": all of a namespace are looked through
 
 	problems sync.Map // by uid: the effect that failed last
+	wakes    sync.Map // by name: how soon the plan wants to look again, of the pass whose effects failed last
 	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
 	mu    sync.Mutex
@@ -385,8 +386,8 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 	return 0, nil
 }
 
-// failed tells an effect that failed, once per text, shows it in status with the next pass, and has it tried again with backoff,
-// unless only an edit helps.
+// failed tells an effect that failed, once per text, shows it in status with the next pass, and has it tried again with backoff (see
+// RateLimiter), unless only an edit helps.
 //
 // What only an edit mends is looked at when the plan asks for it, and once a minute: the rollout's clocks run on, and what is in the
 // way may be taken away without an event that Siskin sees.
@@ -403,6 +404,9 @@ func (r *Reconciler) failed(c *siskinv1.Canary, err error, wake time.Duration) (
 			wake = time.Minute
 		}
 		return reconcile.Result{RequeueAfter: wake}, nil
+	}
+	if wake > 0 && !apierrors.IsConflict(err) {
+		r.wakes.Store(client.ObjectKeyFromObject(c), wake)
 	}
 	return reconcile.Result{}, fmt.Errorf("acting: %w", err)
 }

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -80,7 +79,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](o.BackoffBase, o.BackoffMax),
+			RateLimiter: r.RateLimiter(o.BackoffBase, o.BackoffMax),
 		})
 	for _, obj := range target.Workloads() {
 		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).

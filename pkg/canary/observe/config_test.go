@@ -19,6 +19,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
@@ -422,5 +423,36 @@ func TestWhatWasFoundToBeStaleIsReadAgain(t *testing.T) {
 	p.Config.Expire("Secret", "shop", "key")
 	if p.world(t).RevisionName == before {
 		t.Error("the Secret was not read again")
+	}
+}
+
+// A person went back to r1: r2, which the target still says, must change before it is released. Siskin starts anew while the target's
+// ConfigMap is away.
+func TestARejectedRevisionIsNotForgottenByARestart(t *testing.T) {
+	for name, status := range map[string]func(*siskinv1.CanaryStatus){
+		"gone back":    func(s *siskinv1.CanaryStatus) { s.Phase = siskinv1.PhaseSucceeded },
+		"going back":   func(s *siskinv1.CanaryStatus) { s.Phase = siskinv1.PhasePromoting },
+		"it failed":    func(s *siskinv1.CanaryStatus) { s.Phase = siskinv1.PhaseFailed },
+		"taken back":   func(s *siskinv1.CanaryStatus) { s.Phase = siskinv1.PhaseRollingBack },
+		"was canceled": func(s *siskinv1.CanaryStatus) { s.Phase = siskinv1.PhaseCancelled },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r2 := reader(image("web:2"))
+			c := canary(promoted("r1"))
+			c.Status.Rejected, c.Status.Replicas = "r2", new(int32(3))
+			c.Status.Split = &siskinv1.SplitStatus{Primary: 100}
+			c.Status.Rollout = &siskinv1.RolloutStatus{ID: 2, Previous: "r2", Direct: true}
+			c.Status.Canary = &siskinv1.RevisionStatus{Revision: "r1"}
+			status(&c.Status)
+			p := newTracked(t, c, r2, snapshot(t, "r1", reader(image("web:1"))), snapshot(t, "r2", r2))
+			w := p.world(t)
+			if w.Refused == nil {
+				t.Fatal("the ConfigMap is missing")
+			}
+			s := p.Snapshot(w, plan.Spec{Interval: 1, Invalid: "x", InvalidReason: "ConfigMissing"}, now, now)
+			if d := plan.Decide(s); s.Target.Revision != "r2" || d.Next.Rejected != "r2" {
+				t.Errorf("the target is taken for %q, rejected is %q: r2 would be released by itself when the ConfigMap is back", s.Target.Revision, d.Next.Rejected)
+			}
+		})
 	}
 }

@@ -3,6 +3,9 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,17 +65,18 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 
 // version names all that the name of the target's content depends on.
 func (o *Observer) version(w *World) string {
-	st := w.Canary.Status
-	stable := revisionOf(st.Stable)
-	_, stored := w.Snapshots[stable]
-	version := fmt.Sprintf("%d/%s/%t/%s/%s", w.Target.GetGeneration(), stable, stored, candidate(st), st.Rejected)
+	parts := []string{strconv.FormatInt(w.Target.GetGeneration(), 10)}
+	for _, name := range judged(w.Canary.Status) {
+		_, stored := w.Snapshots[name]
+		parts = append(parts, name, strconv.FormatBool(stored))
+	}
 	if target.KindOf(w.Target) == target.Service { // it has no generation
-		version += "/" + w.Target.GetResourceVersion()
+		parts = append(parts, w.Target.GetResourceVersion())
 	}
 	if w.Revision.Config != nil {
-		version += "/" + w.Revision.Config.Digest()
+		parts = append(parts, w.Revision.Config.Digest())
 	}
-	return version
+	return strings.Join(parts, "/")
 }
 
 // config reads what the target's pods read.
@@ -88,19 +92,25 @@ func (o *Observer) config(ctx context.Context, w *World, fresh bool) error {
 	return nil
 }
 
-// last is the name that the target's content had when it was last known: in this process, else by the status.
+// last is the name that the target's content had when it was last known: in this process, else by the status. Status names a rejected
+// revision only for as long as the target has it, in whatever phase.
 func (o *Observer) last(w *World) string {
 	st := w.Canary.Status
 	if name, ok := o.names.latest(w.Target.GetUID()); ok {
 		return name
 	}
-	if c := candidate(st); c != "" {
-		return c
-	}
-	if st.Phase == siskinv1.PhaseFailed && st.Rejected != "" {
-		return st.Rejected
+	for _, name := range []string{st.Rejected, candidate(st)} {
+		if name != "" {
+			return name
+		}
 	}
 	return revisionOf(st.Stable)
+}
+
+// judged are the revisions that the plan treats unlike a new one: the promoted one, the one on trial, the one that was taken back. Any
+// may be missing.
+func judged(st siskinv1.CanaryStatus) []string {
+	return []string{revisionOf(st.Stable), candidate(st), st.Rejected}
 }
 
 func revisionOf(r *siskinv1.RevisionStatus) string {
@@ -125,29 +135,44 @@ func (o *Observer) name(ctx context.Context, w *World) (sure bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	st := w.Canary.Status
 	w.RevisionName = target.Name(w.Canary.Name, canonical)
-	for _, name := range []string{revisionOf(st.Stable), candidate(st), st.Rejected} {
+	names := judged(w.Canary.Status)
+	for _, name := range names {
 		if ok, err := o.is(w, name); ok || err != nil {
 			return true, err
 		}
 	}
-	if _, known := w.Snapshots[w.RevisionName]; known {
+	if _, known := w.Snapshots[w.RevisionName]; known || o.Normalize == nil {
 		return true, nil
 	}
-	stored, ok := w.Snapshots[revisionOf(st.Stable)]
-	if !ok || o.Normalize == nil || stored.Annotations[siskinv1.WrittenByAnnotation] == o.ServerVersion {
-		return true, nil
+	var doubt error
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			continue
+		}
+		same, err := o.sameToday(ctx, w, name)
+		if same {
+			return true, nil
+		}
+		if err != nil {
+			doubt = err
+		}
 	}
-	r, err := target.Read(stored)
-	if err != nil {
-		return true, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+	if doubt != nil {
+		o.doubt(ctx, w, doubt)
 	}
-	same, sure := o.sameToday(ctx, w, r)
-	if same {
-		w.take(stored.Name, r)
+	return doubt == nil, nil
+}
+
+// doubt keeps the name that the target's content had, while the API server cannot be asked: nothing is begun then. Only that the target
+// returned to the promoted revision is not taken for granted while a rollout goes on: that would end it.
+func (o *Observer) doubt(ctx context.Context, w *World, err error) {
+	log.FromContext(ctx).Error(err, "finding out whether the target's content is new")
+	w.Doubt = err
+	st := w.Canary.Status
+	if last := o.last(w); plan.Phase(st.Phase).Idle() || last != revisionOf(st.Stable) {
+		w.RevisionName = last
 	}
-	return sure, nil
 }
 
 // is tells whether a snapshot has the target's content, and takes its name if it has.
@@ -183,21 +208,30 @@ func (w *World) ours(clone client.Object) bool {
 	return clone != nil && (metav1.IsControlledBy(clone, w.Canary) || clone.GetLabels()[siskinv1.CanaryLabel] == w.Canary.Name)
 }
 
-// sameToday asks the API server how it would write the stored revision today. What it refuses to write at all, it would not write like
-// the target. While it cannot be asked, an idle Canary takes the target for the same, says so, and asks again.
-func (o *Observer) sameToday(ctx context.Context, w *World, stored target.Revision) (same, sure bool) {
+// sameToday asks the API server how it would write the stored revision today, if another version of it wrote it, and takes its name if
+// that is the target's content. What the server refuses to write at all, it would not write like the target.
+func (o *Observer) sameToday(ctx context.Context, w *World, name string) (bool, error) {
+	snapshot, ok := w.Snapshots[name]
+	if !ok || snapshot.Annotations[siskinv1.WrittenByAnnotation] == o.ServerVersion {
+		return false, nil
+	}
+	stored, err := target.Read(snapshot)
+	if err != nil {
+		return false, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
+	}
+	same := false
 	today, err := o.Normalize(ctx, w.Target, stored)
 	if err == nil {
 		today.Config = stored.Config
 		same, err = target.Same(today, w.Revision)
 	}
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-		return false, true
+	switch {
+	case apierrors.IsInvalid(err) || apierrors.IsForbidden(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("comparing the target with revision %s: %w", name, err)
+	case same:
+		w.take(name, stored)
 	}
-	if err != nil {
-		log.FromContext(ctx).Error(err, "comparing the target with the promoted revision")
-		w.Doubt = fmt.Errorf("comparing the target with the promoted revision: %w", err)
-		return plan.Phase(w.Canary.Status.Phase).Idle(), false
-	}
-	return same, true
+	return same, nil
 }

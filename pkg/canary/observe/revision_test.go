@@ -115,6 +115,58 @@ func TestARolloutIsNotHeldUpByAServerThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// An upgraded API server writes another default into the target: neither the revision that was taken back nor the one on trial becomes a
+// new one by that. While the server cannot be asked, the target has the name that it had.
+func TestAnUpgradeOfKubernetesReleasesNothing(t *testing.T) {
+	own := target.Name("web", canonical(t, deployment(defaulted, image("web:2"))))
+	failed := func(c *siskinv1.Canary) {
+		c.Status.Phase, c.Status.Rejected = siskinv1.PhaseFailed, "r2"
+		c.Status.Canary = &siskinv1.RevisionStatus{Revision: "r2"}
+	}
+	onTrial := func(c *siskinv1.Canary) {
+		c.Status.Phase = siskinv1.PhaseProgressing
+		c.Status.Canary = &siskinv1.RevisionStatus{Revision: "r2"}
+	}
+	goneBack := func(c *siskinv1.Canary) { c.Status.Phase, c.Status.Rejected = siskinv1.PhaseSucceeded, "r2" }
+	boom := errors.New("boom")
+	for name, tc := range map[string]struct {
+		status func(*siskinv1.Canary)
+		stored string // image of r2
+		fails  error
+		want   string
+		asked  int // in two looks
+	}{
+		"taken back":             {failed, "web:2", nil, "r2", 2},
+		"gone back from":         {goneBack, "web:2", nil, "r2", 2},
+		"on trial":               {onTrial, "web:2", nil, "r2", 2},
+		"another content":        {onTrial, "web:1.9", nil, own, 2},
+		"not answered, rejected": {failed, "web:2", boom, "r2", 4},
+		"not answered, on trial": {onTrial, "web:2", boom, "r2", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t, canary(promoted("r1"), tc.status), deployment(defaulted, image("web:2")),
+				snapshot(t, "r1", deployment()), snapshot(t, "r2", deployment(image(tc.stored))))
+			asked := 0
+			p.ServerVersion = "v2"
+			p.Normalize = func(_ context.Context, live client.Object, stored target.Revision) (target.Revision, error) {
+				asked++
+				d := live.(*appsv1.Deployment).DeepCopy()
+				d.Spec.Template = *stored.Template.DeepCopy()
+				defaulted(d)
+				return target.From(d), tc.fails
+			}
+			for range 2 {
+				if w := p.world(t); w.RevisionName != tc.want || (w.Doubt != nil) != (tc.fails != nil) {
+					t.Errorf("the target is taken for %s instead of %s, doubt %v", w.RevisionName, tc.want, w.Doubt)
+				}
+			}
+			if asked != tc.asked {
+				t.Errorf("the API server was asked %d times, want %d", asked, tc.asked)
+			}
+		})
+	}
+}
+
 func TestTheNameIsFoundOutOncePerGeneration(t *testing.T) {
 	p := newPlace(t, canary(promoted("old")), deployment(defaulted), snapshot(t, "old", deployment()))
 	asked := 0

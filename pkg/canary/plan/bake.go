@@ -41,7 +41,7 @@ func (s Snapshot) bakeQuestions() []Question {
 	return qs
 }
 
-// bake judges the primary until the bake is over. A new revision begins its own rollout at once.
+// bake judges the primary until the bake is over, or a new revision is there.
 func bake(s Snapshot, d *Decision) {
 	z := &d.Next
 	if r, ok := s.rollbackAsked(); ok && s.mayReturn(*z) {
@@ -52,7 +52,7 @@ func bake(s Snapshot, d *Decision) {
 		d.wake(s.untilTick(z.StartedAt))
 	}
 	if s.Target.Found && s.Target.Revision != z.Stable && z.Replicas > 0 && s.Spec.Invalid == "" {
-		begin(s, d, s.Target.Revision)
+		replaceBake(s, d)
 		return
 	}
 	d.because("revision %s is promoted and goes on being judged until %s", z.Stable, z.BakeUntil.UTC().Format("15:04:05Z"))
@@ -62,6 +62,18 @@ func bake(s Snapshot, d *Decision) {
 		return
 	}
 	judgeBake(s, d, s.bakeOutcome())
+}
+
+// replaceBake ends the bake for a new revision, whose rollout begins at once, or when the end of this one was told.
+func replaceBake(s Snapshot, d *Decision) {
+	if len(s.endQuestions()) == 0 {
+		begin(s, d, s.Target.Revision)
+		return
+	}
+	z := &d.Next
+	endBake(s, d)
+	d.because("revision %s is judged no longer: revision %s takes its turn", z.Stable, s.Target.Revision)
+	d.notify(Notice{Reason: "Baked", Severity: Info, Revision: z.Stable, Message: d.Why})
 }
 
 // bakeOutcome sums the check of the primary up; a primary without a ready pod fails it.

@@ -200,6 +200,22 @@ func mutantsOfRollouts() []mutant {
 				d.Next.Attempt = 1
 			}
 		})},
+		{"a canary that lost a pod is not judged again", after(func(s Snapshot, d *Decision) {
+			z := &d.Next
+			if z.judging() && z.Phase == s.State.Phase && z.StepAt.Equal(s.State.StepAt) && z.FailedChecks == s.State.FailedChecks && !s.canaryReady() && s.checkDue() {
+				z.Attempt, z.CheckAt = s.State.Attempt, s.State.CheckAt
+			}
+		})},
+		{"a paused rollout is not judged again", after(func(s Snapshot, d *Decision) {
+			if z := &d.Next; s.State.Paused && z.Paused && z.FailedChecks == s.State.FailedChecks && s.checkDue() {
+				z.Attempt, z.CheckAt = s.State.Attempt, s.State.CheckAt
+			}
+		})},
+		{"a new revision keeps the end of a rollout from being told", before(func(s *Snapshot) {
+			if s.State.Phase.Idle() && s.Target.Revision != s.State.Stable {
+				s.Spec.Hooks = slices.DeleteFunc(slices.Clone(s.Spec.Hooks), func(h Hook) bool { return h.Type == PostRollout })
+			}
+		})},
 		{"effects land only once", after(func(s Snapshot, d *Decision) {
 			if sameState(s.State, d.Next) {
 				d.Effects = nil

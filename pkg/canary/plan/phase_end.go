@@ -239,7 +239,7 @@ func (s Snapshot) overdue() string {
 			return fmt.Sprintf("no verdict before the deadline: %s", describe(r))
 		}
 	}
-	return "no verdict before the deadline: answers are missing"
+	return "no verdict before the deadline: answers are missing, or the canary was not ready when they came"
 }
 
 // lostPods takes the traffic away from a canary without a ready pod: it counts as a failed check, and the steps start anew.

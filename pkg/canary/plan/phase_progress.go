@@ -150,8 +150,10 @@ func stillInvalid(s Snapshot, d *Decision) {
 // passed goes on after a check that passed, as far as pods and gates let it.
 func passed(s Snapshot, d *Decision, o outcome) {
 	z := &d.Next
-	if !s.canaryReady() {
+	if !s.canaryReady() { // what was answered now is old by the time when it is
+		z.Results = o.results
 		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
+		recheck(s, d)
 		return
 	}
 	if s.paused(d) {
@@ -238,7 +240,17 @@ func hold(s Snapshot, d *Decision, r Result) {
 				s.deadline(*z).UTC().Format("15:04:05Z")),
 		})
 	}
-	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(min(s.interval(), Recheck))
+	recheck(s, d)
+}
+
+// recheck asks everything anew soon, but not after the deadline: it is what is told then that counts.
+func recheck(s Snapshot, d *Decision) {
+	z := &d.Next
+	next := s.Now.Add(min(s.interval(), Recheck))
+	if end := s.deadline(*z); s.Now.Before(end) && end.Before(next) {
+		next = end
+	}
+	z.Attempt, z.CheckAt = z.Attempt+1, next
 	d.wakeAt(s.Now, z.CheckAt)
 }
 

@@ -96,10 +96,25 @@ func idle(s Snapshot, d *Decision) {
 		d.because("revision %s waits until the spec can be used: %s", rev, s.Spec.Invalid)
 	case s.Spec.doubts() != "":
 		waitToKnow(d, rev, s.Spec.doubts())
+	case len(s.untold()) > 0:
+		d.because("revision %s waits until the end of the rollout before is told to %s", rev, join(s.untold()))
+		d.wait("post-rollout %s", join(s.untold()))
+		d.wakeAt(s.Now, s.tellUntil())
 	default:
 		begin(s, d, rev)
 	}
 }
+
+// untold are the post-rollout hooks that a new revision waits for: its rollout would leave nobody to tell them how the one before ended.
+func (s Snapshot) untold() []string {
+	if !s.Now.Before(s.tellUntil()) {
+		return nil
+	}
+	return s.verdict(s.endQuestions()).pending
+}
+
+// tellUntil is when telling the end of a rollout holds nothing up any more.
+func (s Snapshot) tellUntil() time.Time { return latest(s.State.Since, s.Since).Add(s.Spec.Deadline) }
 
 // stranded is a rollout that ended while only the canary could serve: the traffic leaves it as soon as the primary is back.
 func stranded(s Snapshot, d *Decision) {

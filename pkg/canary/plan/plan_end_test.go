@@ -315,3 +315,49 @@ func TestTheClockRunsFromTheConfirmedSplit(t *testing.T) {
 		t.Error("a step that just waits changes the state")
 	}
 }
+
+// The target has r3 already when the rollout of r2 ends.
+func TestTheEndOfARolloutIsToldBeforeTheNextBegins(t *testing.T) {
+	end := func() *snap {
+		return given(Succeeded).target("r3").hook(PostRollout, "tell").but(noCanary).but(func(s *Snapshot) {
+			s.State.Stable, s.Primary = "r2", healthy("r2", 2)
+		})
+	}
+	begun := seen{Phase: Progressing, Told: []string{"NewRevision"}, Effects: []Effect{ApplyCanary{"r3", 1}}}
+	decideAll(t, map[string]phaseCase{
+		"it is being told": {
+			reason: "who is told asks for the Canary, which must not speak of another rollout",
+			in:     end(),
+			want:   seen{Phase: Succeeded},
+			more: func(d Decision) string {
+				return must(d.Wake == 10*time.Minute, "wakes after %v", d.Wake) + cmp.Diff([]string{"post-rollout webhook tell"}, d.WaitingFor)
+			},
+		},
+		"it was told":          {reason: "the next may begin", in: end().agrees(), want: begun},
+		"it was told long ago": {reason: "it is told once", in: end().but(func(s *Snapshot) { s.State.Passed = []string{"post-rollout/tell"} }), want: begun},
+		"it could not be told": {
+			reason: "no is an answer too", in: end().says("tell", Answer{Verdict: Fail, Message: "500"}),
+			want: seen{Phase: Progressing, Told: []string{"PostRolloutHookFailed", "NewRevision"}, Effects: begun.Effects},
+		},
+		"nobody answers": {
+			reason: "every wait has an end",
+			in:     end().but(func(s *Snapshot) { s.State.Since = noon.Add(-s.Spec.Deadline) }),
+			want:   begun,
+		},
+		"the bake is ended by it": {
+			reason: "the rollout before has ended by that",
+			in: end().but(func(s *Snapshot) {
+				s.State.Phase, s.State.BakeUntil, s.Kept = Baking, noon.Add(time.Minute), []string{"r1", "r2"}
+			}),
+			want: seen{Phase: Succeeded, Told: []string{"Baked"}},
+			more: func(d Decision) string {
+				return must(d.Wake == time.Millisecond && d.Next.BakeUntil.IsZero(), "%+v", d)
+			},
+		},
+		"a person asks": {
+			reason: "a person waits for nobody",
+			in:     end().but(func(s *Snapshot) { s.Request, s.State.Rejected, s.State.Phase = "retry@1", "r3", Failed }),
+			want:   seen{Phase: Progressing, Told: []string{"NewRevision"}, Effects: begun.Effects},
+		},
+	})
+}

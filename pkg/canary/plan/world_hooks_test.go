@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type hookState struct {
 	rollback bool
 	// dark tells that providers give no data, mute that they never answer.
 	dark, mute bool
+	muted      time.Time // when they last were
 	invalid    bool
 	preFails   int // so many pre-rollout hooks fail
 	postFails  bool
@@ -33,8 +35,19 @@ func (h *hookState) forget() {
 	h.answers, h.asked = map[string]Answer{}, map[string]time.Time{}
 }
 
+// keep forgets what is not asked any more. The real asker does so in every pass; here it is done only where nothing is asked for a long
+// time, so that a key which comes again too early is found out.
+func (h *hookState) keep(due map[string]bool) {
+	maps.DeleteFunc(h.asked, func(key string, _ time.Time) bool { return !due[key] })
+	maps.DeleteFunc(h.answers, func(key string, _ Answer) bool { return !due[key] })
+}
+
 // ask puts the questions that are due; answers that are there at once may lead to more questions.
 func (w *simulation) ask(s Snapshot) {
+	due := map[string]bool{}
+	if s.Spec.Suspend || s.Spec.Invalid != "" {
+		defer w.hooks.keep(due)
+	}
 	for range 3 {
 		fresh := false
 		for _, q := range Ask(s) {
@@ -42,6 +55,7 @@ func (w *simulation) ask(s Snapshot) {
 				w.violated("13: %s is asked while suspended", q.Key)
 			}
 			w.checkAsked(s, q)
+			due[q.Key] = true
 			if _, ok := w.hooks.asked[q.Key]; ok {
 				continue
 			}
@@ -57,6 +71,7 @@ func (w *simulation) ask(s Snapshot) {
 // put asks one question; it returns true if the answer is there at once.
 func (w *simulation) put(q Question) bool {
 	if w.hooks.mute {
+		w.hooks.muted = w.now
 		return false
 	}
 	a, rollout := w.answer(q), w.state.Rollout
@@ -64,8 +79,11 @@ func (w *simulation) put(q Question) bool {
 		w.deliver(q, a, rollout)
 		return true
 	}
-	answers := w.hooks.answers
+	answers, asked := w.hooks.answers, w.hooks.asked
 	w.at(w.upTo(8*time.Second), func() {
+		if _, ok := asked[q.Key]; !ok {
+			return // nobody wants to know any more
+		}
 		answers[q.Key] = a // of that process: after a restart nobody reads it
 		w.remember(q, a, rollout)
 		w.poke()

@@ -49,6 +49,13 @@ func (w *simulation) checkBegin(s Snapshot, d Decision) {
 		w.violated("2: a new rollout starts in %s", b.Phase)
 	}
 	verb, _, asked := accepted(s, d)
+	if until := latest(s.State.Since, s.Since).Add(s.Spec.Deadline); s.State.Phase.Idle() && !asked && w.now.Before(until) {
+		for _, q := range s.endQuestions() {
+			if _, ok := s.Answers[q.Key]; !ok {
+				w.violated("14: rollout %d begins before post-rollout hook %s was told the end of the one before", b.Rollout, q.Name)
+			}
+		}
+	}
 	if again := asked && verb == Retry; b.Candidate == w.ledger.refused && !again {
 		w.violated("3: rejected revision %s is tried again", b.Candidate)
 	}
@@ -98,8 +105,14 @@ func (w *simulation) checkStepDone(s Snapshot) {
 		if !ok || a.Verdict != Pass && !unclear {
 			w.violated("3: step %d ends though %s %s says %q", s.State.Step, q.Kind, q.Name, a.Verdict)
 		}
+		w.checkFresh(s, q)
 		if w.hooks.asked[q.Key].Before(from.Add(w.ledger.interval - w.slack())) {
 			w.violated("10: %s %s was asked too early: %v, step of %v", q.Kind, q.Name, clock(w.hooks.asked[q.Key]), clock(from))
+		}
+	}
+	for _, q := range slices.Concat(s.increaseGates(), s.promotionGates()) {
+		if _, ok := s.Answers[q.Key]; ok {
+			w.checkFresh(s, q)
 		}
 	}
 	if !s.Canary.Ready(s.State.Candidate, s.Spec.CanaryReady) && !s.Scaler.OnPrimary {

@@ -27,6 +27,10 @@ type ledger struct {
 	taken bool
 	// refused is what failed or was gone back from: the target must change before it is released.
 	refused string
+	// judgedAt is when users who see the canary were last looked after: a check was asked, or could not be. allowed is how long that may
+	// last.
+	judgedAt time.Time
+	allowed  time.Duration
 	// bakeUntil is when the bake may end well.
 	bakeUntil time.Time
 }
@@ -84,6 +88,10 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 
 // noteInterval keeps the smallest interval that the spec gave the step.
 func (l *ledger) noteInterval(z Spec, step int) {
+	l.allowed = max(l.allowed, z.Interval)
+	for _, step := range z.Steps {
+		l.allowed = max(l.allowed, step.Interval)
+	}
 	if !l.edited && step > 0 && step <= len(z.Steps) {
 		l.interval = min(l.interval, z.Steps[step-1].Interval)
 		return
@@ -117,6 +125,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkWaits(s, d)
 	w.checkSplit(s, d)
 	w.checkJudgement(s, d)
+	w.checkWatched(s)
 	w.checkPromotion(s, d)
 	w.checkBake(s, d)
 	w.checkUnusable(s, d)

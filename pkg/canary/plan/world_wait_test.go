@@ -160,6 +160,9 @@ func (w *simulation) checkBake(s Snapshot, d Decision) {
 		v := s.Answers[q.Key].Verdict
 		failed = failed || v == Fail || v == Inconclusive && s.Spec.NoData == PolicyFail
 	}
+	if begins := b.Rollout != a.Rollout; begins && !asked && len(s.endQuestions()) > 0 {
+		w.violated("14: rollout %d begins before a post-rollout hook was told the end of the one that was judged on", b.Rollout)
+	}
 	hook, back := false, asked && (verb == Abort || verb == Rollback)
 	for _, q := range rollbackQuestions(s) {
 		hook = hook || s.Answers[q.Key].Verdict == Pass
@@ -173,6 +176,7 @@ func (w *simulation) checkBake(s Snapshot, d Decision) {
 		w.violated("4: %d failed checks of %d after the promotion, and nothing happens", b.FailedChecks, s.Spec.BakeThreshold)
 	case b.Phase == Baking && s.expired(a) && b.FailedChecks == a.FailedChecks:
 		w.violated("8: the deadline of the bake passed without an outcome")
+	case b.Phase == Succeeded && s.Target.Revision != a.Stable && len(s.endQuestions()) > 0: // that is told before the next begins
 	case b.Phase == Succeeded && w.now.Before(w.ledger.bakeUntil) && kept:
 		w.violated("8: the bake ends %v too early", w.ledger.bakeUntil.Sub(w.now))
 	case b.Phase == RollingBack && (b.Stable != a.Previous || !kept):
