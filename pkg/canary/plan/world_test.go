@@ -42,6 +42,8 @@ type simulation struct {
 	gone   bool // the Canary was finished
 	orphan bool
 
+	forever forever // the fault that stays; empty: none
+
 	ledger  ledger
 	failure string
 	trace   *strings.Builder
@@ -78,6 +80,7 @@ type controller struct {
 	instant      time.Time
 	atInstant    int
 	process      int
+	retrying     bool      // a pass that failed is to be repeated
 	unsettled    time.Time // when it last saw that the split was not carried out
 	settled      time.Time // when it first saw that it was after that
 }
@@ -230,8 +233,9 @@ func (w *simulation) act(effects []Effect) {
 			failed = true
 		}
 	}
-	if failed {
-		w.at(w.between(time.Second, 8*time.Second), w.poke)
+	if failed && !w.ctl.retrying { // like a work queue, which knows an object once
+		w.ctl.retrying = true
+		w.at(w.between(time.Second, 8*time.Second), func() { w.ctl.retrying = false; w.poke() })
 	}
 }
 
