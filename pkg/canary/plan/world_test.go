@@ -20,6 +20,8 @@ type simulation struct {
 	cfg chances
 	// decide is Decide, or a mutant of it.
 	decide func(Snapshot) Decision
+	// seen is told each decision that is made, but not those that laws only try; may be nil.
+	seen func(Snapshot, Decision)
 
 	spec  Spec
 	state State
@@ -172,6 +174,9 @@ func (w *simulation) reconcile() {
 	s := w.snapshot()
 	w.ask(s)
 	d := w.decide(s)
+	if w.seen != nil {
+		w.seen(s, d)
+	}
 	w.check(s, d)
 	w.note(s, d)
 	if w.failure != "" {
