@@ -142,7 +142,8 @@ func TestListedSteps(t *testing.T) {
 		"a pause that ends, one that a person ends, and none": {
 			given: []siskinv1.AnalysisStep{{Weight: new(int32(10)), Pause: &siskinv1.StepPause{Duration: "5m"}}, {Pause: resumed}, {Weight: new(int32(20))}},
 			want: []plan.Step{
-				{Weight: 10, Interval: time.Minute, Pause: 5 * time.Minute}, {Weight: 10, Interval: time.Minute, Pause: plan.UntilResumed},
+				{Weight: 10, Interval: time.Minute, Pause: 5 * time.Minute},
+				{Weight: 10, Interval: time.Minute, Pause: plan.UntilResumed},
 				{Weight: 20, Interval: time.Minute},
 			},
 		},
