@@ -36,8 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSoak releases good and bad versions of several apps while something is wrong in each rollout, until 20 have ended that met their
-// fault or, with
+// TestSoak releases good and bad versions of several apps while something is wrong in each rollout, until 20 have ended or, with
 // FOR=10m, until that time has passed. SEED repeats the choice of faults.
 func TestSoak(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) % 1_000_000
