@@ -13,6 +13,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!(has(self.mirror) && self.mirror && has(self.match) && has(self.iterations))",message="an A/B test has no mirrored step: leave mirror or match out"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.all(i, self.stepWeights.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.isSorted()",message="stepWeights must rise"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.filter(s, has(s.weight)).map(s, s.weight).isSorted()",message="the weights of steps must not fall"
 // +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration('1s')",message="interval must be at least 1s"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeight) || !has(self.maxWeight) || self.stepWeight <= self.maxWeight",message="stepWeight must not be larger than maxWeight"
 type CanaryAnalysis struct {

@@ -60,6 +60,12 @@ var rules = []struct {
 		message: "stepWeights must rise",
 	},
 	{
+		kind: "Canary", name: "weights of steps", reason: "Traffic only rises during a rollout. A step without a weight has that of the step before.",
+		accepted: []string{"analysis: {steps: [{weight: 10}, {weight: 10}, {pause: {}}, {weight: 50}]}", "analysis: {steps: [{}, {weight: 100}]}"},
+		refused:  []string{"analysis: {steps: [{weight: 20}, {weight: 10}]}", "analysis: {steps: [{weight: 20}, {}, {weight: 10}]}"},
+		message:  "the weights of steps must not fall",
+	},
+	{
 		kind: "Canary", name: "maxWeight", reason: "The first step must not be beyond the last.",
 		accepted: []string{"analysis: {stepWeight: 10, maxWeight: 10}"}, refused: []string{"analysis: {stepWeight: 20, maxWeight: 10}"},
 		message: "stepWeight must not be larger than maxWeight",

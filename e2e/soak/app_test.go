@@ -92,17 +92,22 @@ func (a *app) run(deals []deal) {
 	a.w.busy.Add(1)
 	through := sync.OnceFunc(func() { a.w.busy.Add(-1) })
 	defer through()
-	for _, d := range deals {
+	want := rollouts / apps
+	if a.w.length > 0 {
+		want = len(deals)
+	}
+	take(deals, want, func(d deal) (struck, over bool) {
 		if a.w.length > 0 && time.Now().After(a.w.until) {
-			break
+			return false, true
 		}
 		a.turns++
-		a.play(d)
+		struck = a.play(d)
 		if a.Failed() {
 			a.h.Print(a)
 			a.FailNow()
 		}
-	}
+		return struck, false
+	})
 	// Users of all apps go on until the last one is through: the faults that meet everybody meet them too.
 	through()
 	err := poll(a.Context(), 10*time.Minute, func(context.Context) string {
@@ -129,8 +134,24 @@ type turn struct {
 	struck          time.Time
 }
 
-// play releases a version, lets the faults strike, waits for the end and checks it.
-func (a *app) play(d deal) {
+// take plays deals until the faults of as many as wanted have struck, or none is left. One that missed its moment counts for nothing.
+func take(deals []deal, want int, play func(deal) (struck, over bool)) {
+	for _, d := range deals {
+		if want == 0 {
+			return
+		}
+		struck, over := play(d)
+		if over {
+			return
+		}
+		if struck {
+			want--
+		}
+	}
+}
+
+// play releases a version, lets the faults strike, waits for the end and checks it. It returns false if the fault missed its moment.
+func (a *app) play(d deal) (struck bool) {
 	a.Helper()
 	began := time.Now()
 	t := &turn{app: a, deal: d, version: fmt.Sprintf("2.%d.0", a.turns), before: a.served()}
@@ -157,9 +178,8 @@ func (a *app) play(d deal) {
 	extra := make(chan error, 1)
 	go func() { extra <- t.disturb() }()
 	a.git(release.Deployment())
-	a.w.count(func(f *figures) { f.faults[d.row.Name]++ })
-	if d.moment != Release && !t.strike() {
-		a.w.count(func(f *figures) { f.missed++; f.faults[d.row.Name]-- })
+	struck = d.moment == Release || t.strike()
+	if !struck {
 		name += " (missed)"
 	}
 	outcome := t.finish(name)
@@ -167,8 +187,9 @@ func (a *app) play(d deal) {
 		a.Errorf("%s: %v", name, err)
 	}
 	t.verify(name, outcome)
-	a.w.count(func(f *figures) { f.rollouts++; f.outcomes[outcome]++ })
+	a.w.count(func(f *figures) { f.ended(d, outcome, struck) })
 	a.Logf("%s: %s after %s", name, outcome, time.Since(began).Round(100*time.Millisecond))
+	return struck
 }
 
 // prepare sets up what must be there before the release.

@@ -98,3 +98,39 @@ func answersFirst(t *testing.T) {
 		t.Errorf("%s came first, with priority %d", first.Name, p)
 	}
 }
+
+// TestW10OneCanaryIsInOneHandAtATime : on the queue that the controller has, what changes while a worker looks at a Canary waits until
+// it is done, and is not given to another worker. A peer runs two loops for one object (W10 in docs/flagger.md).
+func TestW10OneCanaryIsInOneHandAtATime(t *testing.T) { synctest.Test(t, inOneHandAtATime) }
+
+func inOneHandAtATime(t *testing.T) {
+	c := newSharded()
+	c.Namespace, c.Name, c.Status.Phase = "shop", "urgent", siskinv1.PhaseRollingBack
+	r := &Reconciler{Client: canarytest.NewClient(t, c)}
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	h := r.gathered(&handler.EnqueueRequestForObject{})
+	h.Generic(t.Context(), event.GenericEvent{Object: c}, q)
+	mine, _, _ := q.GetWithPriority()
+	var second reconcile.Request
+	got := make(chan struct{})
+	go func() { // another worker
+		defer close(got)
+		second, _, _ = q.GetWithPriority()
+		q.Done(second)
+	}()
+	h.Generic(t.Context(), event.GenericEvent{Object: c}, q)
+	h.Update(t.Context(), event.UpdateEvent{ObjectOld: c, ObjectNew: c}, q)
+	<-time.After(time.Minute)
+	synctest.Wait()
+	select {
+	case <-got:
+		t.Fatalf("two workers have %s at once", second.Name)
+	default:
+	}
+	q.Done(mine)
+	<-got
+	if second != mine {
+		t.Errorf("what changed meanwhile is lost: %s came", second)
+	}
+}

@@ -117,6 +117,23 @@ func TestEvaluateJudgesAValue(t *testing.T) {
 	}
 }
 
+// A check is judged by what is at its time, and nothing is kept from the check before (W29 in docs/flagger.md).
+func TestW29EachCheckAsksAnewAndForItsOwnTime(t *testing.T) {
+	s := newStage(t, nil)
+	m := siskinv1.CanaryMetric{Name: "request-success-rate", ThresholdRange: &siskinv1.ThresholdRange{Min: new(99.0)}}
+	c := canary(m)
+	began := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for i, value := range []float64{100, 50} {
+		now := began.Add(time.Duration(i+1) * time.Minute)
+		s.fake.Answer(value)
+		got := s.Evaluate(t.Context(), metrics.Input{Canary: c, Metric: m, Names: metrics.NamesOf(c), Kind: metrics.KindTraefik, TrafficAt: began, Now: now})
+		qs := s.fake.Queries()
+		if got.Raw != value || len(qs) != i+1 || !qs[i].At.Equal(now) {
+			t.Errorf("check %d at %s: value %v of %v, queries %+v", i+1, now, got.Raw, value, qs)
+		}
+	}
+}
+
 func TestAValueOutOfRangeNeverLooksLikeTheLimit(t *testing.T) {
 	s := newStage(t, nil)
 	s.fake.Answer(98.9999)

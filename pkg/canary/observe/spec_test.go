@@ -115,6 +115,70 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+func TestListedSteps(t *testing.T) {
+	resumed := &siskinv1.StepPause{}
+	for name, tc := range map[string]struct {
+		given []siskinv1.AnalysisStep
+		want  []plan.Step
+		field string // of the error
+		says  string
+	}{
+		"the weight of the step before": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(10))}, {}, {Weight: new(int32(10))}, {Weight: new(int32(30))}},
+			want: []plan.Step{
+				{Weight: 10, Interval: time.Minute}, {Weight: 10, Interval: time.Minute}, {Weight: 10, Interval: time.Minute}, {Weight: 30, Interval: time.Minute},
+			},
+		},
+		"a first step without a weight": {
+			given: []siskinv1.AnalysisStep{{}, {Weight: new(int32(100))}},
+			want:  []plan.Step{{Interval: time.Minute}, {Weight: 100, Interval: time.Minute}},
+		},
+		"an interval of its own": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(10)), Interval: "30s"}, {Weight: new(int32(20))}, {Weight: new(int32(30)), Interval: "1h30m"}},
+			want: []plan.Step{
+				{Weight: 10, Interval: 30 * time.Second}, {Weight: 20, Interval: time.Minute}, {Weight: 30, Interval: 90 * time.Minute},
+			},
+		},
+		"a pause that ends, one that a person ends, and none": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(10)), Pause: &siskinv1.StepPause{Duration: "5m"}}, {Pause: resumed}, {Weight: new(int32(20))}},
+			want: []plan.Step{
+				{Weight: 10, Interval: time.Minute, Pause: 5 * time.Minute},
+				{Weight: 10, Interval: time.Minute, Pause: plan.UntilResumed},
+				{Weight: 20, Interval: time.Minute},
+			},
+		},
+		"weights that fall": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(20))}, {}, {Weight: new(int32(10))}},
+			field: "spec.analysis.steps[2].weight", says: "10 is less than the 20 of the step before: weights must not fall",
+		},
+		"an interval that is none": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(20))}, {Interval: "soon"}},
+			field: "spec.analysis.steps[1].interval", says: `"soon" is not a duration of at least 1s, for example 1m`,
+		},
+		"a pause that is too short": {
+			given: []siskinv1.AnalysisStep{{Weight: new(int32(20)), Pause: &siskinv1.StepPause{Duration: "10ms"}}},
+			field: "spec.analysis.steps[0].pause.duration", says: `"10ms" is not a duration of at least 1s, for example 1m`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := observe.Spec(canary(analysis(func(a *siskinv1.CanaryAnalysis) { a.StepWeight, a.Steps = nil, tc.given })), weighted, 0)
+			if tc.field != "" {
+				wantField(t, err, tc.field)
+				if !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("%v\nwant: %s", err, tc.says)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, got.Steps); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
 func wantField(t *testing.T, err error, field string) {
 	t.Helper()
 	var invalid *observe.InvalidSpecError

@@ -215,8 +215,7 @@ func (g stage) play(t *testing.T, happens func(*simulation)) course {
 			asked = w.user.request
 		}
 	})
-	w.decide = func(s Snapshot) Decision {
-		d := Decide(s)
+	w.seen = func(s Snapshot, d Decision) {
 		if r := d.Next.Request; r != s.State.Request && r.Value == asked && asked != "" {
 			c.refused = !r.Accepted
 		}
@@ -227,7 +226,6 @@ func (g stage) play(t *testing.T, happens func(*simulation)) course {
 				c.first = s.Now
 			}
 		}
-		return d
 	}
 	w.deploy("r1", 2)
 	g.script(w)

@@ -44,6 +44,16 @@ func TestPauses(t *testing.T) {
 			want:   seen{Phase: Promoting, Step: 3, Canary: 60, Told: []string{"RequestRefused"}},
 			more:   reply(false, "nothing can be paused in phase Promoting; spec.suspend stops everything"),
 		},
+		"the threshold was lowered meanwhile": {
+			reason: "what failed too often is taken back whatever else is asked for",
+			in:     given(Progressing).atStep(1).asks("pause@1").but(func(s *Snapshot) { s.State.FailedChecks = s.Spec.Threshold }),
+			want:   seen{Phase: RollingBack, Step: 1, Failed: 1, Told: []string{"RequestRefused", "RollingBack"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+		},
+		"a pause ends when the threshold was lowered": {
+			reason: "it does not go on",
+			in:     given(Progressing).atStep(1).but(paused).asks("resume@1").but(func(s *Snapshot) { s.State.FailedChecks = s.Spec.Threshold }),
+			want:   seen{Phase: RollingBack, Step: 1, Failed: 1, Told: []string{"RequestRefused", "RollingBack"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+		},
 		"a check passes": {
 			reason: "a paused rollout goes no further",
 			in:     given(Progressing).atStep(1).but(paused).agrees(),

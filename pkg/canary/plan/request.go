@@ -110,8 +110,8 @@ func (s Snapshot) obey(d *Decision, verb Verb, revision string) (refusal string)
 	if about := s.about(verb); verb != Rollback && revision != "" && revision != about {
 		return fmt.Sprintf("it is about revision %s, but it is %s's turn", revision, about)
 	}
-	if s.Spec.Invalid != "" && (verb == Promote || verb == Retry || verb == Resume) {
-		return "nothing goes on while the spec cannot be used: " + s.Spec.Invalid
+	if refusal = s.forbidden(verb); refusal != "" {
+		return refusal
 	}
 	switch verb {
 	case Promote:
@@ -127,6 +127,18 @@ func (s Snapshot) obey(d *Decision, verb Verb, revision string) (refusal string)
 	case Rollback:
 	}
 	return s.goBackTo(d, revision)
+}
+
+// forbidden says why nothing of the kind can be asked for now.
+func (s Snapshot) forbidden(verb Verb) string {
+	why := s.spent(s.State)
+	switch {
+	case s.Spec.Invalid != "" && (verb == Promote || verb == Retry || verb == Resume):
+		return "nothing goes on while the spec cannot be used: " + s.Spec.Invalid
+	case why != "" && s.State.Phase.OnTrial() && (verb == Pause || verb == Resume): // the threshold comes first
+		return "the rollout is being taken back: " + why
+	}
+	return ""
 }
 
 // about is the revision that a request is about: the one on trial, or else the target's.

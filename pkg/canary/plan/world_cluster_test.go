@@ -198,7 +198,8 @@ func (k *workload) die(but int) {
 }
 
 func (k *workload) heal() {
-	if !k.broken && !k.endpointsBroken {
+	stays := k.role == "primary" && k.w.forever == deadPrimary || k.role == "canary" && k.w.forever == deadCanary
+	if !k.broken && !k.endpointsBroken || stays {
 		return
 	}
 	k.broken, k.endpointsBroken = false, false
@@ -287,7 +288,7 @@ func (w *simulation) accept(n int) {
 	if r.writes != n || !r.known {
 		return
 	}
-	if r.refuses {
+	if r.refuses || w.forever == refusedRoutes {
 		r.rejected = true
 		w.poke()
 		return
@@ -346,7 +347,7 @@ func (w *simulation) apply(e Effect) string {
 		w.ledger.taken = w.ledger.taken || e.Serving
 		w.poke()
 	case ApplySplit:
-		if w.route.down {
+		if w.route.down || w.forever == brokenRouter {
 			return "router is down"
 		}
 		w.write(e.Split)

@@ -70,7 +70,7 @@ func (w *simulation) ask(s Snapshot) {
 
 // put asks one question; it returns true if the answer is there at once.
 func (w *simulation) put(q Question) bool {
-	if w.hooks.mute {
+	if w.hooks.mute || w.forever == noAnswers {
 		w.hooks.muted = w.now
 		return false
 	}
@@ -105,10 +105,11 @@ func (w *simulation) remember(q Question, a Answer, rollout int64) {
 
 func (w *simulation) answer(q Question) Answer {
 	h := &w.hooks
+	dark := h.dark || w.forever == noData
 	if q.Kind == AskMetric || q.Type == RolloutHook {
 		t := w.traits(w.state.Candidate)
 		switch {
-		case h.dark:
+		case dark:
 			return Answer{Verdict: Inconclusive, Message: "no data", Invalid: h.invalid}
 		case t.badMetrics && !q.Primary, t.badLater && q.Primary, w.chance(t.flaky):
 			return Answer{Verdict: Fail, Value: "17 %", Limit: "<= 1 %"}
@@ -136,7 +137,7 @@ func (w *simulation) answer(q Question) Answer {
 		}
 	case RolloutHook:
 	}
-	if h.dark && q.Type != PostRollout {
+	if dark && q.Type != PostRollout {
 		return Answer{Verdict: Inconclusive, Message: "timeout"}
 	}
 	return Answer{Verdict: Pass}

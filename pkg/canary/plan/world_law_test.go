@@ -116,6 +116,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkNotices(s, d)
 	w.checkWake(s, d)
 	if s.Deleting {
+		w.checkToldLate(s, d)
 		w.checkDeletion(s, d)
 		return
 	}
@@ -123,6 +124,8 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkRollback(s, d)
 	w.checkLostPods(s, d)
 	w.checkWaits(s, d)
+	w.checkDeadline(s, d)
+	w.checkDeadPrimary(s, d)
 	w.checkSplit(s, d)
 	w.checkJudgement(s, d)
 	w.checkWatched(s)

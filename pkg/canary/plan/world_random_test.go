@@ -51,7 +51,8 @@ func randomWorld(seed uint64) *simulation {
 			w.at(w.upTo(end), w.collect)
 		}
 	}
-	w.at(end, w.calm)
+	stays := w.stay()
+	w.at(end, func() { w.calm(); w.stays(stays) })
 	return w
 }
 
@@ -285,8 +286,14 @@ func (w *simulation) calm() {
 
 // live runs a world to its rest and returns what was violated.
 func live(w *simulation) string {
-	w.run(epoch.Add(40*time.Minute + rests))
-	if w.failure == "" && !w.gone && w.now.Equal(epoch.Add(40*time.Minute+rests)) {
+	calm := epoch.Add(40 * time.Minute)
+	w.run(calm)
+	if w.forever != "" {
+		w.endure(calm)
+		return w.failure
+	}
+	w.run(calm.Add(rests))
+	if w.failure == "" && !w.gone && w.now.Equal(calm.Add(rests)) {
 		w.violated("8: no rest after %v: %s", rests, w.state.Phase)
 	}
 	w.checkRest()

@@ -78,12 +78,10 @@ var numbers = regexp.MustCompile(`[0-9][0-9a-z.:]*`)
 // one lives through the world of a seed.
 func (t *tally) one(seed uint64) {
 	w := randomWorld(seed)
-	w.decide = func(s Snapshot) Decision {
-		d := Decide(s)
+	w.seen = func(s Snapshot, d Decision) {
 		if d.Next.Phase != s.State.Phase {
 			t.reached[string(s.State.Phase)+" -> "+string(d.Next.Phase)]++
 		}
-		return d
 	}
 	if violation := live(w); violation != "" {
 		t.note(numbers.ReplaceAllString(violation, "#"), breach{seed, violation, 1})

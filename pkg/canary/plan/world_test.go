@@ -20,6 +20,8 @@ type simulation struct {
 	cfg chances
 	// decide is Decide, or a mutant of it.
 	decide func(Snapshot) Decision
+	// seen is told each decision that is made, but not those that laws only try; may be nil.
+	seen func(Snapshot, Decision)
 
 	spec  Spec
 	state State
@@ -41,6 +43,8 @@ type simulation struct {
 	quiet  bool // faults and people have stopped
 	gone   bool // the Canary was finished
 	orphan bool
+
+	forever forever // the fault that stays; empty: none
 
 	ledger  ledger
 	failure string
@@ -78,6 +82,7 @@ type controller struct {
 	instant      time.Time
 	atInstant    int
 	process      int
+	retrying     bool      // a pass that failed is to be repeated
 	unsettled    time.Time // when it last saw that the split was not carried out
 	settled      time.Time // when it first saw that it was after that
 }
@@ -169,6 +174,9 @@ func (w *simulation) reconcile() {
 	s := w.snapshot()
 	w.ask(s)
 	d := w.decide(s)
+	if w.seen != nil {
+		w.seen(s, d)
+	}
 	w.check(s, d)
 	w.note(s, d)
 	if w.failure != "" {
@@ -230,8 +238,9 @@ func (w *simulation) act(effects []Effect) {
 			failed = true
 		}
 	}
-	if failed {
-		w.at(w.between(time.Second, 8*time.Second), w.poke)
+	if failed && !w.ctl.retrying { // like a work queue, which knows an object once
+		w.ctl.retrying = true
+		w.at(w.between(time.Second, 8*time.Second), func() { w.ctl.retrying = false; w.poke() })
 	}
 }
 
