@@ -54,7 +54,7 @@ func TestNamespacedInstall(t *testing.T) {
 			t.Errorf("a right is missing: %s", line)
 		}
 	}
-	out, err := e.Kubectl(t.Context(), "-n", "shop", "delete", "canary", "web", "--timeout=60s")
+	out, err := e.Kubectl(t.Context(), "-n", "shop", "delete", "canary", "web", "--timeout=120s")
 	if err != nil {
 		t.Errorf("deleting a Canary: %v: %s", err, out)
 	}

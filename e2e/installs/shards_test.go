@@ -80,7 +80,7 @@ func secondShard(t *testing.T, e *fixtures.Env) {
 	if err := e.API.Create(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := e.Kubectl(t.Context(), "-n", first.Namespace, "rollout", "status", "deployment/siskin-b", "--timeout=60s"); err != nil {
+	if out, err := e.Kubectl(t.Context(), "-n", first.Namespace, "rollout", "status", "deployment/siskin-b", "--timeout=120s"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

@@ -113,7 +113,8 @@ func TestNamespaceDeletion(t *testing.T) {
 	if err := s.API.Delete(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
+	// Kubernetes goes through every kind that there is, pods first, and only then comes to the Canary.
+	cluster.Eventually(t, 2*time.Minute, func(ctx context.Context) error {
 		err := s.API.Get(ctx, client.ObjectKeyFromObject(ns), ns)
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -125,7 +126,7 @@ func TestNamespaceDeletion(t *testing.T) {
 // remove deletes the Canary and waits until it is gone.
 func remove(s *fixtures.Story) {
 	s.Helper()
-	if out, err := s.Kubectl(s.Context(), "-n", s.NS, "delete", "canary", s.App.Name, "--timeout=60s"); err != nil {
+	if out, err := s.Kubectl(s.Context(), "-n", s.NS, "delete", "canary", s.App.Name, "--timeout=120s"); err != nil {
 		s.Fatalf("%v: %s", err, out)
 	}
 }

@@ -149,7 +149,7 @@ func TestTemplateWithSyntaxError(t *testing.T) {
 // staysStalled watches the Canary until its check was repeated so often: the condition must not come and go with each check.
 func staysStalled(s *fixtures.Story, attempt int32) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 45*time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 90*time.Second)
 	defer cancel()
 	watcher, err := s.API.Watch(ctx, &siskinv1.CanaryList{}, client.InNamespace(s.NS))
 	if err != nil {

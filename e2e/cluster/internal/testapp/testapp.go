@@ -21,8 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// drain is how long the application serves on after SIGTERM, until nobody sends it requests any more.
-const drain = 3 * time.Second
+// drain is how long the application serves on after SIGTERM, until nobody sends it requests any more: on a busy machine data planes learn
+// late that a pod goes.
+const drain = 5 * time.Second
 
 type app struct {
 	version, pod string
