@@ -61,6 +61,8 @@ type Outcome struct {
 	Foreign *router.Receipt
 	// Later is when to come back for what was put off: the repair of a route that somebody rewrites again and again. 0: nothing was.
 	Later time.Duration
+	// Recopied are copies of configuration that somebody had deleted and that were made again just now.
+	Recopied []observe.Lost
 }
 
 // Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
@@ -72,6 +74,9 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 		errs = append(errs, err)
 	}
 	if err := a.keep(ctx, w); err != nil {
+		errs = append(errs, err)
+	}
+	if err := a.recopy(ctx, w, &out); err != nil {
 		errs = append(errs, err)
 	}
 	for _, e := range effects {
