@@ -180,7 +180,7 @@ func follow(w *World, s *plan.Snapshot) {
 	if s.Deleting && s.Target.Found && s.Target.Released {
 		s.Scaler.OnPrimary = false
 	}
-	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
+	if w.Canary.Spec.AutoscalerRef == nil || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 || s.Target.Off {
 		return
 	}
 	s.Target.Replicas = s.Primary.Replicas
