@@ -61,7 +61,9 @@ func TestOwnedListsAreRepaired(t *testing.T) {
 		},
 		"Deployment": {
 			want: workload(80, labels), wrong: workload(-1, labels), live: &appsv1.Deployment{},
-			edit: func(o client.Object) { o.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Ports[0].ContainerPort = 81 },
+			edit: func(o client.Object) {
+				o.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Ports[0].ContainerPort = 81
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -76,6 +76,92 @@ func TestConfiguration(t *testing.T) {
 	full(s, 1)
 }
 
+// TestDeletedCopies : somebody deletes the copies that the primary reads. They are made again, so that new pods start. When the original has
+// moved on that is told, and nothing else gets the name, until git brings the content back. Another Canary's copy of the same ConfigMap
+// is left alone.
+func TestDeletedCopies(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{ConfigMap: "settings", Secret: "chaos"})
+	configure(s, "1.0.0", "0", "")
+	s.Start(s.App.Canary(brisk))
+	other := *s
+	other.App.Name, other.App.Host, other.App.Secret = "other", "other-"+s.App.Host, ""
+	other.Start(other.App.Canary(brisk))
+	theirs := copiesOf(&other)[0]
+	users := s.Users(50)
+	both := copiesOf(s)
+	deleted(s, both...)
+	remade(s, both[0], 10*time.Second) // it is watched
+	remade(s, both[1], 80*time.Second) // it is looked at once a minute
+	if out, err := s.Kubectl(t.Context(), "-n", s.NS, "scale", "deployment/"+s.App.Name, "--replicas=2"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sized(s, 2)
+
+	configure(s, "1.1.0", "0", "")
+	s.Weight(20, time.Minute)
+	s.Accepted("pause@1")
+	deleted(s, both[0])
+	told := s.When(20*time.Second, stalled("ConfigCopyMissing"))
+	if !strings.Contains(told.Status.Message, both[0].GetName()) || !strings.Contains(told.Status.Message, told.Status.Stable.Revision) {
+		t.Errorf("message %q", told.Status.Message)
+	}
+	s.OneEvent("ConfigCopyMissing")
+	configure(s, "1.0.0", "0", "")
+	remade(s, both[0], 20*time.Second)
+	if cm, ok := both[0].(*corev1.ConfigMap); !ok || cm.Data["VERSION"] != "1.0.0" {
+		t.Errorf("it came back as %+v", both[0])
+	}
+	s.Phase(siskinv1.PhaseCancelled, 30*time.Second)
+	users.Stop()
+	s.NobodyFailed("users", users, time.Time{})
+	var now corev1.ConfigMap
+	if err := s.API.Get(t.Context(), client.ObjectKeyFromObject(theirs), &now); err != nil || now.UID != theirs.GetUID() {
+		t.Errorf("the other Canary's copy is not what it was: %v", err)
+	}
+}
+
+// copiesOf lists the copies that the primary's container reads.
+func copiesOf(s *fixtures.Story) []client.Object {
+	s.Helper()
+	var out []client.Object
+	for _, e := range s.Deployment("-primary").Spec.Template.Spec.Containers[0].Env {
+		var obj client.Object
+		switch {
+		case e.ValueFrom == nil:
+			continue
+		case e.ValueFrom.ConfigMapKeyRef != nil:
+			obj = &corev1.ConfigMap{}
+			obj.SetName(e.ValueFrom.ConfigMapKeyRef.Name)
+		default:
+			obj = &corev1.Secret{}
+			obj.SetName(e.ValueFrom.SecretKeyRef.Name)
+		}
+		if err := s.API.Get(s.Context(), client.ObjectKey{Namespace: s.NS, Name: obj.GetName()}, obj); err != nil {
+			s.Fatal(err)
+		}
+		out = append(out, obj)
+	}
+	return out
+}
+
+func deleted(s *fixtures.Story, objs ...client.Object) {
+	s.Helper()
+	for _, obj := range objs {
+		if err := s.API.Delete(s.Context(), obj); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// remade waits until an object is there again, and reads it.
+func remade(s *fixtures.Story, obj client.Object, within time.Duration) {
+	s.Helper()
+	cluster.Eventually(s, within, func(ctx context.Context) error {
+		return s.API.Get(ctx, client.ObjectKeyFromObject(obj), obj)
+	})
+}
+
 // configure writes what the app reads, as git would.
 func configure(s *fixtures.Story, version, ratio, extra string) {
 	s.Helper()

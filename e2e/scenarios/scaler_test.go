@@ -87,6 +87,16 @@ func least(s *fixtures.Story, h *fixtures.History) int32 {
 	return out
 }
 
+// most is the largest size that the primary was told to have.
+func most(s *fixtures.Story, h *fixtures.History) (out int32) {
+	for _, change := range h.Changes() {
+		if d, ok := change.Object.(*appsv1.Deployment); ok && d.Name == s.App.Name+"-primary" {
+			out = max(out, fixtures.Replicas(d))
+		}
+	}
+	return out
+}
+
 // TestAutoscalerScalesInEveryPhase : the real horizontal-pod-autoscaler scales up and down while the primary comes up, while the canary
 // is judged, while the primary is replaced, while the traffic goes back, and when nothing goes on. Nothing waits for it, nobody
 // notices, and during the rollout the primary is never smaller than before it.
@@ -210,6 +220,55 @@ func TestW21AutoscalerEdit(t *testing.T) {
 	})
 	users.Stop()
 	s.NobodyFailed("users", users, time.Time{})
+}
+
+// TestSwitchedOffUnderAnAutoscaler : a recorded zero takes all pods away, and the real autoscaler leaves that alone, however often git is
+// applied; a number brings the app back, and the autoscaler takes over.
+func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{})
+	// Who has an autoscaler leaves the number out of git.
+	git := func() string { return strings.Replace(s.App.Deployment(), "\n  replicas: 1", "", 1) }
+	s.Apply(git())
+	s.Apply(hpa(s, 2, 4))
+	busy(s, 300)
+	s.Apply(s.App.Canary(brisk, "autoscalerRef: {kind: HorizontalPodAutoscaler, name: "+s.App.Name+"}"))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	sized(s, 3)
+	record := func(value string) {
+		t.Helper()
+		if out, err := s.Kubectl(t.Context(), "-n", s.NS, "annotate", "deployment", s.App.Name, siskinv1.ReplicasAnnotation+"="+value, "--overwrite"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	record("0")
+	sized(s, 0)
+	h := s.Follow()
+	s.Apply(git())
+	cluster.Eventually(t, 45*time.Second, func(context.Context) error {
+		for _, c := range scalerOf(s, "").Status.Conditions {
+			if c.Type == autoscalingv2.ScalingActive && c.Reason == "ScalingDisabled" {
+				return nil
+			}
+		}
+		return errors.New("the autoscaler has not seen that the primary is off")
+	})
+	s.App.Version = "1.1.0"
+	s.Apply(git())
+	s.When(20*time.Second, func(c *siskinv1.Canary) string {
+		if !strings.Contains(c.Status.Message, "waits until the target has replicas") || c.Status.Rollout != nil {
+			return "it does not wait: " + c.Status.Message
+		}
+		return ""
+	})
+	if n := most(s, h); n != 0 {
+		t.Errorf("somebody brought %d pods up", n)
+	}
+	record("1")
+	grown(s, "on again", func(n int32) bool { return n >= 2 })
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	sized(s, 3)
 }
 
 // TestScaledObject : KEDA's object is pointed at the primary with queries of the primary, keeps away from zero during a rollout, and is

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -251,7 +252,8 @@ func (r *Reconciler) again(uid types.UID, now time.Time) time.Duration {
 func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 	_, failed := r.problems.Load(c.UID)
 	why := cmp.Or(d.Stalled, d.Held)
-	if why == "" || failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info }) {
+	told := failed || slices.ContainsFunc(d.Notices, func(n plan.Notice) bool { return n.Severity != plan.Info })
+	if why == "" || told && why != target.ReasonConfigCopyMissing { // no notice and no effect tells of a copy
 		return false
 	}
 	was := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
@@ -334,7 +336,7 @@ func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
 		d.WaitingFor = append(d.WaitingFor, w.Doubt.Error())
 	}
 	err := w.Problem
-	if past, ok := r.problems.Load(w.Canary.UID); ok && len(d.Effects) > 0 {
+	if past, ok := r.problems.Load(w.Canary.UID); ok && len(d.Effects)+len(w.Lost) > 0 {
 		err, _ = past.(error)
 	}
 	switch {
@@ -344,6 +346,31 @@ func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
 	case !errors.Is(err, router.ErrNotFound):
 		d.WaitingFor = append(d.WaitingFor, err.Error())
 	}
+	missing(d, w)
+}
+
+// missing shows the copies of configuration that are lost and that Siskin cannot, or must not, make again now. What runs goes on, and so
+// does a rollout: the next revision may be what helps. A Canary that is suspended goes on saying so.
+func missing(d *plan.Decision, w *observe.World) {
+	text := lost(w)
+	switch {
+	case text == "":
+	case d.Stalled == "" && !w.Canary.Spec.Suspend:
+		d.Stalled, d.Why = target.ReasonConfigCopyMissing, text
+	default:
+		d.WaitingFor = append(d.WaitingFor, text)
+	}
+}
+
+// lost tells which copies of configuration are missing for longer than this pass.
+func lost(w *observe.World) string {
+	var texts []string
+	for _, l := range w.Lost {
+		if !l.Found || w.Canary.Spec.Suspend {
+			texts = append(texts, l.String())
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // invalid tells whether only an edit helps.
@@ -427,6 +454,10 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 		r.Teller.notice(c, d.Next, n, describe(n.Revision), now)
 	}
 	r.Teller.services(c, out)
+	r.Teller.copies(c, out)
+	if text := lost(w); text != "" && d.Stalled != target.ReasonConfigCopyMissing { // the condition has another reason
+		r.Teller.once(c, target.ReasonConfigCopyMissing, text)
+	}
 	r.Teller.reasserted(c, d.Next.Split, out.Foreign)
 }
 

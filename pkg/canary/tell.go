@@ -85,6 +85,19 @@ func (t *Teller) services(c *siskinv1.Canary, out act.Outcome) {
 	}
 }
 
+// copies tells which copies of configuration were made again. Somebody deletes them, perhaps a tool, again and again.
+func (t *Teller) copies(c *siskinv1.Canary, out act.Outcome) {
+	if len(out.Recopied) == 0 {
+		return
+	}
+	names := make([]string, 0, len(out.Recopied))
+	for _, l := range out.Recopied {
+		names = append(names, fmt.Sprintf("%s %s (of %s)", l.Kind, l.Copy, l.Name))
+	}
+	t.once(c, "ConfigCopyRestored", fmt.Sprintf("copies that the pods of revision %s read were deleted, and made again: %s; keep what deletes them from doing so",
+		out.Recopied[0].Revision, strings.Join(names, ", ")))
+}
+
 // reasserted tells, once per spell, that somebody else writes to the route.
 func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt) {
 	if r == nil {

@@ -61,6 +61,8 @@ type Outcome struct {
 	Foreign *router.Receipt
 	// Later is when to come back for what was put off: the repair of a route that somebody rewrites again and again. 0: nothing was.
 	Later time.Duration
+	// Recopied are copies of configuration that somebody had deleted and that were made again just now.
+	Recopied []observe.Lost
 }
 
 // Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
@@ -72,6 +74,9 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 		errs = append(errs, err)
 	}
 	if err := a.keep(ctx, w); err != nil {
+		errs = append(errs, err)
+	}
+	if err := a.recopy(ctx, w, &out); err != nil {
 		errs = append(errs, err)
 	}
 	for _, e := range effects {
@@ -288,14 +293,18 @@ func (a *Actor) turnedOff(ctx context.Context, w *observe.World) error {
 	return a.clone(ctx, w, siskinv1.RoleCanary, w.Canary.Status.Stable.Revision, 0)
 }
 
-// serviceInput describes the pods: those of the target, or of the primary's snapshot when the target is gone.
+// serviceInput describes the pods: those of the target, or of the primary when the target is gone. A Service without their labels
+// would select the pods of all apps that have a role.
 func (a *Actor) serviceInput(w *observe.World) service.In {
 	in := service.In{Canary: w.Canary, Apex: w.Apex, PrimaryName: w.PrimaryService, CanaryName: w.CanaryService}
 	r := w.Revision
 	if w.Target == nil && w.Primary != nil {
-		if stored, err := content(w, w.Primary.GetAnnotations()[siskinv1.RevisionAnnotation]); err == nil {
-			r = stored
+		stored, err := content(w, w.Primary.GetAnnotations()[siskinv1.RevisionAnnotation])
+		if err != nil { // its snapshot is gone too
+			stored = target.From(w.Primary)
+			delete(stored.Template.Labels, siskinv1.RoleLabel)
 		}
+		r = stored
 	}
 	in.PodLabels, in.Template = r.Template.Labels, r.Template
 	if r.Workload.Selector != nil {

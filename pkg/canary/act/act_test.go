@@ -235,6 +235,16 @@ func TestServicesOfATargetThatIsGone(t *testing.T) {
 	if diff := cmp.Diff(want, s.service("web").Spec.Selector); diff != "" {
 		t.Errorf("the primary's snapshot tells which pods: -want +got\n%s", diff)
 	}
+	if err := s.api.Delete(t.Context(), stored(t, "r1", 1, deployment("web:1"))); err != nil {
+		t.Fatal(err)
+	}
+	for role, of := range map[string]string{"primary": "web-primary", "canary": "web-canary"} {
+		s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
+		want[siskinv1.RoleLabel] = role
+		if diff := cmp.Diff(want, s.service(of).Spec.Selector); diff != "" {
+			t.Errorf("without it the primary does, and no Service selects other apps: -want +got\n%s", diff)
+		}
+	}
 }
 
 func TestSplit(t *testing.T) {

@@ -54,23 +54,36 @@ func (a *Actor) annotate(ctx context.Context, cr *appsv1.ControllerRevision, key
 func (a *Actor) originals(ctx context.Context, w *observe.World, config *target.Config) (map[string]client.Object, error) {
 	out := map[string]client.Object{}
 	for _, it := range config.Copies() {
-		obj := target.NewConfig(it.Kind)
-		if err := a.Live.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj); err != nil {
-			return nil, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
-		}
-		hash, err := target.Hash(obj)
+		obj, err := a.original(ctx, w, it)
 		if err != nil {
 			return nil, err
-		}
-		if hash != it.Hash {
-			if a.Expire != nil {
-				a.Expire(it.Kind, w.Canary.Namespace, it.Name)
-			}
-			return nil, fmt.Errorf("copying %s %s: it has changed meanwhile", it.Kind, it.Name)
 		}
 		out[it.Copy] = obj
 	}
 	return out, nil
+}
+
+// original reads what an item is the copy of, and makes sure that it has the content that the item has.
+func (a *Actor) original(ctx context.Context, w *observe.World, it target.Item) (client.Object, error) {
+	obj := target.NewConfig(it.Kind)
+	if err := a.Live.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj); err != nil {
+		return nil, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
+	}
+	hash, err := target.Hash(obj)
+	if err != nil {
+		return nil, err
+	}
+	if hash != it.Hash {
+		a.expire(it.Kind, w.Canary.Namespace, it.Name)
+		return nil, fmt.Errorf("copying %s %s: it has changed meanwhile", it.Kind, it.Name)
+	}
+	return obj, nil
+}
+
+func (a *Actor) expire(kind, namespace, name string) {
+	if a.Expire != nil {
+		a.Expire(kind, namespace, name)
+	}
 }
 
 // copyConfig makes the copies that a snapshot, as it is stored, refers to, and notes on it that all are there. A copy belongs to all
@@ -84,55 +97,64 @@ func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.Con
 	if err != nil || len(originals) == 0 {
 		return err
 	}
-	owner := metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
 	for _, it := range r.Config.Copies() {
-		want, err := target.CopyConfig(w.Canary.Name, it, originals[it.Copy], owner)
+		want, err := target.CopyConfig(w.Canary.Name, it, originals[it.Copy], reads(cr))
 		if err != nil {
 			return err
 		}
-		if err := a.ensureCopy(ctx, it, want); err != nil {
+		if _, err := a.ensureCopy(ctx, it, want); err != nil {
 			return err
 		}
 	}
 	return a.annotate(ctx, cr, siskinv1.CopiedAnnotation, "true")
 }
 
-// ensureCopy creates a copy, or adds the owner of want to the one that is there.
-func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want client.Object) error {
-	err := a.Live.Create(ctx, want, client.FieldOwner(siskinv1.FieldManager))
+// reads is a snapshot as an owner of the copies that it refers to.
+func reads(cr *appsv1.ControllerRevision) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
+}
+
+// ensureCopy creates a copy, or adds the owners of want to the one that is there. It tells whether it was created.
+func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want client.Object) (created bool, err error) {
+	err = a.Live.Create(ctx, want, client.FieldOwner(siskinv1.FieldManager))
 	if err == nil {
-		return nil
+		return true, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
+		return false, fmt.Errorf("copying %s %s: %w", it.Kind, it.Name, err)
 	}
 	have := target.NewConfig(it.Kind)
 	if err := a.Live.Get(ctx, client.ObjectKeyFromObject(want), have); err != nil {
-		return fmt.Errorf("reading %s %s: %w", it.Kind, it.Copy, err)
+		return false, fmt.Errorf("reading %s %s: %w", it.Kind, it.Copy, err)
 	}
 	hash, err := target.Hash(have)
 	wanted, err2 := target.Hash(want)
 	if err := errors.Join(err, err2); err != nil {
-		return err
+		return false, err
 	}
 	if hash != wanted || have.GetLabels()[siskinv1.CanaryLabel] != want.GetLabels()[siskinv1.CanaryLabel] {
-		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
+		return false, &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
 			"%s %s exists and is not Siskin's copy of %s: rename or delete it", it.Kind, it.Copy, it.Name)}
 	}
-	owner := want.GetOwnerReferences()[0]
-	if slices.ContainsFunc(have.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
-		return nil
+	owners := have.GetOwnerReferences()
+	for _, owner := range want.GetOwnerReferences() {
+		if !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
+			owners = append(slices.Clone(owners), owner)
+		}
+	}
+	if len(owners) == len(have.GetOwnerReferences()) {
+		return false, nil
 	}
 	before, ok := have.DeepCopyObject().(client.Object)
 	if !ok {
-		return fmt.Errorf("copying %T %s", have, have.GetName())
+		return false, fmt.Errorf("copying %T %s", have, have.GetName())
 	}
-	have.SetOwnerReferences(append(have.GetOwnerReferences(), owner))
+	have.SetOwnerReferences(owners)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := a.Live.Patch(ctx, have, patch, client.FieldOwner(siskinv1.FieldManager)); err != nil {
-		return fmt.Errorf("keeping %s %s: %w", it.Kind, it.Copy, err)
+		return false, fmt.Errorf("keeping %s %s: %w", it.Kind, it.Copy, err)
 	}
-	return nil
+	return false, nil
 }
 
 func ignoreConflict(err error) error {

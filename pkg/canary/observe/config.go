@@ -3,7 +3,6 @@ package observe
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +37,8 @@ type ConfigTracker struct {
 
 	mu      sync.Mutex
 	known   map[object]digest
-	readers map[types.NamespacedName][]string // ConfigMaps by Canary
+	copies  map[object]digest // without hash; see copyOf
+	readers readers
 }
 
 type object struct{ kind, namespace, name string }
@@ -51,20 +51,14 @@ type digest struct {
 	at      time.Time
 }
 
-// Readers lists the Canaries whose target reads a ConfigMap, as of when they were last looked at.
+// Readers lists the Canaries whose target, or pods of whose revisions, read a ConfigMap, as of when they were last looked at.
 func (t *ConfigTracker) Readers(namespace, configMap string) []types.NamespacedName {
 	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out []types.NamespacedName
-	for who, names := range t.readers {
-		if who.Namespace == namespace && slices.Contains(names, configMap) {
-			out = append(out, who)
-		}
-	}
-	return out
+	return t.readers.of(types.NamespacedName{Namespace: namespace, Name: configMap})
 }
 
 // Forget drops what is known of a Canary that is gone.
@@ -74,7 +68,8 @@ func (t *ConfigTracker) Forget(who types.NamespacedName) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.readers, who)
+	t.readers.set(reading{who: who}, nil)
+	t.readers.set(reading{who: who, copies: true}, nil)
 }
 
 // Expire has an object looked at again: somebody found another content than what is known.
@@ -85,6 +80,7 @@ func (t *ConfigTracker) Expire(kind, namespace, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.known, object{kind, namespace, name})
+	delete(t.copies, object{kind, namespace, name})
 }
 
 // found is what a target reads.
@@ -149,14 +145,7 @@ func (t *ConfigTracker) note(who types.NamespacedName, refs []target.Ref) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(names) == 0 {
-		delete(t.readers, who)
-		return
-	}
-	if t.readers == nil {
-		t.readers = map[types.NamespacedName][]string{}
-	}
-	t.readers[who] = names
+	t.readers.set(reading{who: who}, names)
 }
 
 // lookAt returns the digest of an object, from memory if its version is known to be the same.
@@ -185,9 +174,9 @@ func (t *ConfigTracker) lookAt(ctx context.Context, o object, fresh bool) (diges
 	}
 	is.version, is.tracked = version(&meta), target.Tracked(&meta)
 	switch {
-	case !is.tracked:
 	case ok && have.version == is.version:
 		is.hash = have.hash
+	case !is.tracked:
 	default:
 		if is, err = t.digest(ctx, o); err != nil {
 			return is, err

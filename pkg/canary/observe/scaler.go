@@ -243,7 +243,8 @@ func follow(w *World, s *plan.Snapshot) {
 	if s.Deleting && s.Target.Found && s.Target.Released {
 		s.Scaler.OnPrimary = false
 	}
-	if (w.Canary.Spec.AutoscalerRef == nil && w.Scalers.Main == nil) || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 {
+	given := w.Canary.Spec.AutoscalerRef != nil || w.Scalers.Main != nil
+	if !given || !s.Target.Found || s.Target.Released || s.Primary.Replicas == 0 || s.Target.Off {
 		return
 	}
 	s.Target.Replicas = s.Primary.Replicas

@@ -155,6 +155,58 @@ func TestSizeUnderAnAutoscaler(t *testing.T) {
 	}
 }
 
+// TestSwitchedOff : only a zero that the user recorded switches an app off that a HorizontalPodAutoscaler sizes. Siskin's own zero does
+// not, and KEDA is told itself.
+func TestSwitchedOff(t *testing.T) {
+	keda := func(pausedAt string) *unstructured.Unstructured {
+		u := scaler.New(scaler.ScaledObject(), "shop", "web")
+		u.Object["spec"] = map[string]any{"scaleTargetRef": map[string]any{"name": "web-primary"}, "minReplicaCount": int64(2)}
+		u.SetAnnotations(map[string]string{siskinv1.ScalesAnnotation: "web-primary"})
+		if pausedAt != "" {
+			u.SetAnnotations(map[string]string{siskinv1.ScalesAnnotation: "web-primary", "autoscaling.keda.sh/paused-replicas": pausedAt})
+		}
+		return u
+	}
+	byKEDA := func(r *siskinv1.AutoscalerRef) { r.Kind = scaler.KindScaledObject }
+	unmarked := func(d *appsv1.Deployment) { delete(d.Annotations, siskinv1.HeldAnnotation) }
+	none := func(c *siskinv1.Canary) *siskinv1.Canary { c.Spec.AutoscalerRef = nil; return c }
+	for name, tc := range map[string]struct {
+		reason string
+		canary *siskinv1.Canary
+		target *appsv1.Deployment
+		scaler client.Object
+		want   bool
+	}{
+		"held":                  {"the zero is Siskin's", scaled(), deployment(held("3", 0)), hpa(pointed(0, 2)), false},
+		"zero is recorded":      {"the user wrote it", scaled(), deployment(held("0", 0)), hpa(pointed(0, 2)), true},
+		"it is missing too":     {"the user wrote it", scaled(), deployment(held("0", 0)), nil, true},
+		"a number is written":   {"that is the new wish", scaled(), deployment(held("0", 3)), hpa(pointed(0, 2)), false},
+		"no record":             {"nobody wished that", scaled(), deployment(held("", 0)), hpa(pointed(0, 2)), false},
+		"a broken record":       {"nobody wished that", scaled(), deployment(held("off", 0)), hpa(pointed(0, 2)), false},
+		"not held":              {"the safe side is to serve", scaled(), deployment(held("0", 0), unmarked), hpa(pointed(0, 2)), false},
+		"without an autoscaler": {"the number is enough", none(scaled()), deployment(held("0", 0)), nil, false},
+		"KEDA":                  {"it scales from zero", scaled(byKEDA), deployment(held("0", 0)), keda(""), false},
+		"KEDA at zero":          {"it was told so", scaled(byKEDA), deployment(held("3", 0)), keda("0"), true},
+		"KEDA at two":           {"it was told so", scaled(byKEDA), deployment(held("0", 0)), keda("2"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objs := []client.Object{tc.target, clone(siskinv1.RolePrimary, "web-1", deployment())}
+			if tc.scaler != nil {
+				objs = append(objs, tc.scaler)
+			}
+			p := newPlace(t, tc.canary, objs...)
+			p.Scalers.Kinds = []schema.GroupVersionKind{scaler.HPA(), scaler.ScaledObject()}
+			got := p.snapshot(t).Target
+			if got.Off != tc.want {
+				t.Errorf("%s: off is %t", tc.reason, got.Off)
+			}
+			if recorded := tc.target.Annotations[siskinv1.ReplicasAnnotation]; tc.want && recorded == "0" && got.Replicas != 0 {
+				t.Errorf("%d replicas are wanted", got.Replicas)
+			}
+		})
+	}
+}
+
 // TestADeletionDoesNotWaitForTheAutoscaler : it goes on scaling the primary until the target is at full size; that number is the one
 // that the target was released with.
 func TestADeletionDoesNotWaitForTheAutoscaler(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/scaler"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/router"
 )
@@ -44,9 +45,20 @@ func wanted(w *World, marked bool, t *plan.Target) {
 	case !marked || t.Replicas != 0:
 	case err == nil:
 		t.Replicas, t.Held = recorded, true
+		t.Off = off(w, recorded)
 	case w.Canary.Status.Replicas != nil: // somebody took the record away: the zero is still Siskin's, and nobody's wish
 		t.Replicas = *w.Canary.Status.Replicas
 	}
+}
+
+// off tells that the user wants no pods although an autoscaler sizes the app. What switches an app off without Siskin does so here: a
+// HorizontalPodAutoscaler leaves a workload alone that has zero replicas, KEDA one that it was told to keep at zero. That the target is
+// at zero says nothing, as Siskin holds it there: only the record does, which Siskin never sets to zero under an autoscaler.
+func off(w *World, recorded int32) bool {
+	if ref := w.Canary.Spec.AutoscalerRef; ref != nil && ref.Kind == scaler.KindHPA {
+		return recorded == 0
+	}
+	return w.Scalers.Main != nil && w.Scalers.Main.Off()
 }
 
 // all is 1 if all pods are available; that there is no node for one is nothing to wait for, if that is what the counts say today.

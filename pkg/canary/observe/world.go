@@ -47,6 +47,8 @@ type World struct {
 	Unrecorded string
 	// ConfigAgain is when to look again at what the target's pods read; 0: changes of it are told.
 	ConfigAgain time.Duration
+	// Lost are the copies of configuration that pods of revisions in use read and that somebody deleted.
+	Lost []Lost
 	// Snapshots by name.
 	Snapshots map[string]*appsv1.ControllerRevision
 	// Router of the Canary, what it can do, Intent for the stored split, and what was seen of it.
@@ -154,6 +156,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	if err := o.revision(ctx, w); err != nil {
 		return nil, err
 	}
+	o.copies(ctx, w)
 	if err := o.scalers(ctx, w); err != nil {
 		return nil, err
 	}

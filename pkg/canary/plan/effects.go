@@ -35,7 +35,7 @@ func world(s Snapshot, d *Decision) []Effect {
 		es = append(es, e)
 	}
 	if s.holdWanted(z) {
-		es = append(es, HoldTarget{z.Replicas})
+		es = append(es, HoldTarget{s.recorded(z)})
 	}
 	return es
 }
@@ -50,6 +50,14 @@ func (s Snapshot) servingWanted(z State) bool {
 func (s Snapshot) holdWanted(z State) bool {
 	scaled := !s.Scaler.Found || s.Scaler.OnPrimary // an autoscaler of pods that are gone would stand still
 	return z.Phase != Initializing && s.Target.Found && !s.Target.Held && !s.Now.Before(z.DrainUntil) && scaled
+}
+
+// recorded is the number that is noted on the target. Zero is the user's wish to have no pods, and never what an autoscaler made of it.
+func (s Snapshot) recorded(z State) int32 {
+	if s.scaled() {
+		return max(z.Replicas, 1)
+	}
+	return z.Replicas
 }
 
 // scalerWanted returns how the user's autoscaler should be, if it is not.

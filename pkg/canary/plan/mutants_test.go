@@ -406,6 +406,14 @@ func mutantsOfScalers() []mutant {
 			}
 			return d
 		}},
+		{"an app that was switched off goes on", before(func(s *Snapshot) { s.Target.Off = false })},
+		{"what an autoscaler takes away is recorded as the user's zero", after(func(s Snapshot, d *Decision) {
+			for i, e := range d.Effects {
+				if _, ok := e.(HoldTarget); ok && s.scaled() && s.Primary.Replicas == 0 {
+					d.Effects[i] = HoldTarget{0}
+				}
+			}
+		})},
 		{"git's autoscaler is left where it is", after(func(s Snapshot, d *Decision) {
 			if s.State.Phase.Idle() {
 				drop[ApplyScaler](d)

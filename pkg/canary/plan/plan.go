@@ -34,7 +34,7 @@ func Decide(s Snapshot) Decision {
 		d.wake(time.Millisecond) // a phase that begins may be over already
 	}
 	d.Effects = append(d.Effects, world(s, &d)...)
-	if s.scaled() && d.Next.Phase == s.State.Phase { // what an autoscaler makes of it is nobody's wish, and not worth a write
+	if s.scaled() && d.Next.Phase == s.State.Phase && !s.switched() { // what an autoscaler makes of it is nobody's wish, and not worth a write
 		d.Next.Replicas = s.State.Replicas
 	}
 	return d
@@ -206,7 +206,7 @@ func (s Snapshot) drained(z State) bool {
 func (s Snapshot) primaryReady(revision string) bool {
 	p := s.Primary
 	if s.Scaler.OnPrimary && s.State.Floor > 0 {
-		if p.Replicas == 0 { // its autoscaler was changed, which is being put right
+		if p.Replicas == 0 && !s.Target.Off { // its autoscaler was changed, which is being put right
 			return false
 		}
 		p.Replicas = min(p.Replicas, s.State.Floor)
@@ -244,6 +244,8 @@ func (s Snapshot) replicas() int32 {
 	switch begun := s.State.Phase != "" && s.State.Phase != Initializing; {
 	case !s.scaled():
 		return n
+	case s.Target.Off:
+		return 0
 	case !begun:
 	case !s.Primary.Found:
 		n = max(n, s.State.Replicas, s.State.Floor)
@@ -257,6 +259,11 @@ func (s Snapshot) replicas() int32 {
 
 // scaled tells that an autoscaler sees to the primary, or should.
 func (s Snapshot) scaled() bool { return s.Scaler.Found || s.Scaler.Missing }
+
+// switched tells that the user has switched the app off, or that it was off and has to have pods again.
+func (s Snapshot) switched() bool {
+	return s.Target.Off || s.State.Replicas == 0 && s.Scaler.Least > 0
+}
 
 // deadline is when waiting ends. While nobody watched nobody could act, so that no wait ends sooner after Since than it may last.
 func (s Snapshot) deadline(z State) time.Time {

@@ -170,6 +170,81 @@ func TestAutoscaler(t *testing.T) {
 	})
 }
 
+// The user's zero switches an app off that an autoscaler sizes, and nothing else does.
+func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
+	off := func(s *Snapshot) { s.Target.Replicas, s.Target.Off, s.Scaler.Least = 0, true, 2 }
+	replicas := func(n int32) func(Decision) string {
+		return func(d Decision) string { return must(d.Next.Replicas == n, "%d replicas are stored", d.Next.Replicas) }
+	}
+	decideAll(t, map[string]phaseCase{
+		"idle": {
+			reason: "the primary goes, whatever the autoscaler allows at least",
+			in:     given(Succeeded).target("r1").but(noCanary).scaled(5).but(off),
+			want:   seen{Phase: Succeeded, Effects: []Effect{ApplyPrimary{"r1", 0}}},
+			more:   replicas(0),
+		},
+		"it is off": {
+			reason: "nothing is to be done, and nothing to be stored",
+			in:     given(Succeeded).target("r1").but(noCanary).scaled(0).but(off).but(func(s *Snapshot) { s.State.Replicas = 0 }),
+			want:   seen{Phase: Succeeded},
+			more:   replicas(0),
+		},
+		"it is switched on": {
+			reason: "no autoscaler brings it back from zero: it comes with the fewest pods, which the autoscaler takes over",
+			in: given(Succeeded).target("r1").but(noCanary).scaled(0).but(off).but(func(s *Snapshot) {
+				s.State.Replicas, s.Target.Off, s.Target.Replicas = 0, false, 1
+			}),
+			want: seen{Phase: Succeeded, Effects: []Effect{ApplyPrimary{"r1", 2}}},
+			more: replicas(2),
+		},
+		"the autoscaler is missing": {
+			reason: "zero is what the user wants all the same",
+			in: given(Succeeded).target("r1").but(noCanary).scaled(5).but(off).but(func(s *Snapshot) {
+				s.Scaler = Scaler{Missing: true}
+			}),
+			want: seen{Phase: Succeeded, Stalled: "AutoscalerNotFound", Effects: []Effect{ApplyPrimary{"r1", 0}}},
+		},
+		"a new revision": {
+			reason: "nothing can be judged",
+			in:     given(Succeeded).target("r3").but(noCanary).scaled(0).but(off),
+			want:   seen{Phase: Succeeded},
+		},
+		"before the canary has traffic": {
+			reason: "nothing can be judged",
+			in:     given(Progressing).scaled(5).but(off),
+			want:   seen{Phase: RollingBack, Told: []string{"Cancelled"}, Effects: []Effect{ApplyPrimary{"r1", 0}}},
+		},
+		"while it is promoted": {
+			reason: "what should have no pods is ready without",
+			in: promotion().scaled(0).but(off).but(func(s *Snapshot) {
+				s.Primary, s.State.Floor, s.Scaler.Floor, s.Canary = healthy("r2", 0), 2, 2, healthy("r2", 1)
+			}),
+			want: seen{Phase: Succeeded, Step: 3, Told: []string{"Promoted"}, Effects: []Effect{ApplySplit{AllPrimary()}, ApplyScaler{}}},
+		},
+		"while a promotion is taken back": {
+			reason: "nobody waits for a primary that should have no pods",
+			in: given(RollingBack).scaled(0).but(off).but(func(s *Snapshot) {
+				s.State.Reverting, s.State.Outcome, s.State.Floor, s.Scaler.Floor = true, Failed, 2, 2
+			}),
+			want: seen{Phase: Failed, Told: []string{"RolledBack"}, Effects: []Effect{ApplyScaler{}}},
+		},
+		"the autoscaler takes everything away": {
+			reason: "what is recorded then is not the user's zero",
+			in: given(Succeeded).target("r1").but(noCanary).scaled(0).but(func(s *Snapshot) {
+				s.Target.Held, s.Target.Replicas = false, 3
+			}),
+			want: seen{Phase: Succeeded, Effects: []Effect{HoldTarget{1}}},
+		},
+		"the Canary is deleted": {
+			reason: "what was off stays off",
+			in: given(Terminating).but(noCanary).scaled(0).but(off).but(func(s *Snapshot) {
+				s.Deleting = true
+			}),
+			want: seen{Phase: Terminating, Effects: []Effect{ReleaseTarget{0}}},
+		},
+	})
+}
+
 func TestDeletionWithAutoscaler(t *testing.T) {
 	gone := func() *snap {
 		return given(Terminating).but(noCanary).scaled(5).but(func(s *Snapshot) { s.Deleting = true })

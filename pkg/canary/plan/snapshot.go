@@ -149,6 +149,8 @@ type Target struct {
 	Stored bool
 	// Released tells that it is unmarked and has the user's number of replicas.
 	Released bool
+	// Off tells that the user wants no pods although an autoscaler sizes the app: it has none, and the autoscaler leaves that alone.
+	Off bool
 }
 
 // Workload is a clone as observed.

@@ -190,6 +190,9 @@ func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
 		if d.Next.Phase == Initializing || !serving || !w.scaler.named && e.Replicas != s.Target.Replicas {
 			w.violated("5: the target is held in %s, serving %v, %d replicas recorded", d.Next.Phase, serving, e.Replicas)
 		}
+		if w.scaler.named && e.Replicas == 0 {
+			w.violated("5: what an autoscaler made of it is recorded as the user's zero")
+		}
 		if s.Scaler.Found && !s.Scaler.OnPrimary {
 			w.violated("5: the target is held while the autoscaler scales it")
 		}
@@ -212,6 +215,10 @@ func (w *simulation) checkPrimary(s Snapshot, d Decision, e ApplyPrimary) {
 		w.violated("3: the primary gets %s, which has not passed", e.Revision)
 	}
 	switch {
+	case w.off():
+		if e.Replicas != 0 {
+			w.violated("5: the primary gets %d pods, and the user has switched it off", e.Replicas)
+		}
 	case w.scaler.named && s.Primary.Found && d.Next.Phase != Initializing:
 		if e.Replicas < s.Primary.Replicas {
 			w.violated("5: the primary gets %d pods instead of the %d that its autoscaler made", e.Replicas, s.Primary.Replicas)

@@ -74,7 +74,7 @@ func (w *simulation) checkRest() {
 func (w *simulation) checkAtRest() {
 	z, c := w.state, w.scaler
 	size := w.user.replicas
-	if c.named {
+	if c.named && !w.off() {
 		size = w.primary.replicas
 	}
 	want := size
@@ -90,6 +90,8 @@ func (w *simulation) checkAtRest() {
 		w.violated("5: at the end the split is %v, %v in the data plane", z.Split, w.route.effective)
 	case len(w.canary.pods) > 0 || !w.service && (len(w.target.pods) > 0 || !w.target.held):
 		w.violated("5: at the end %d canary pods and %d target pods are left", len(w.canary.pods), len(w.target.pods))
+	case c.named && c.exists && !c.zero && size == 0 && !w.off():
+		w.violated("5: at the end the app has no pods, and nobody has switched it off")
 	case w.primary.rev != z.Stable || w.primary.replicas != size || w.primary.available() < want:
 		w.violated("5: at the end the primary has %d pods of %s", w.primary.available(), w.primary.rev)
 	case z.Phase == Failed && z.Cause == "":

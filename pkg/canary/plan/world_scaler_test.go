@@ -27,6 +27,11 @@ func (c scalerState) observe() Scaler {
 	}
 }
 
+// off tells that the user has recorded zero on a held target whose autoscaler leaves a workload without pods alone.
+func (w *simulation) off() bool {
+	return w.scaler.named && !w.scaler.zero && w.target.found && w.target.held && w.user.replicas == 0
+}
+
 // applyScaler carries the effect out.
 func (w *simulation) applyScaler(e ApplyScaler) {
 	c := &w.scaler

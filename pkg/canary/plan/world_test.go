@@ -275,7 +275,7 @@ func (w *simulation) snapshot() Snapshot {
 	if t.found {
 		s.Target = Target{
 			Found: true, Revision: t.rev, Replicas: w.user.replicas, Held: t.held, Available: t.available(),
-			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas,
+			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas, Off: w.off(),
 		}
 	}
 	if t.found && w.service {

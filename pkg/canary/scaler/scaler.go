@@ -119,8 +119,29 @@ func (s *Scaler) MayIdle() bool {
 	return s.obj.GetKind() == KindScaledObject && (idle || least == nil || *least == 0)
 }
 
-// Least is the lowest number of pods that it allows, at least 1 unless it may idle.
+// pausedReplicas is KEDA's annotation of a ScaledObject that keeps the workload at a number.
+const pausedReplicas = "autoscaling.keda.sh/paused-replicas"
+
+// paused is the number of pods that KEDA was told to keep, if it was.
+func (s *Scaler) paused() (int32, bool) {
+	n, err := strconv.ParseInt(s.obj.GetAnnotations()[pausedReplicas], 10, 32)
+	if err != nil || n < 0 || s.obj.GetKind() != KindScaledObject {
+		return 0, false
+	}
+	return int32(n), true
+}
+
+// Off tells that KEDA was told to keep the workload at zero.
+func (s *Scaler) Off() bool {
+	n, paused := s.paused()
+	return paused && n == 0
+}
+
+// Least is the lowest number of pods that it allows, at least 1 unless it may idle; or the number that KEDA was told to keep.
 func (s *Scaler) Least() int32 {
+	if n, paused := s.paused(); paused {
+		return n
+	}
 	if s.MayIdle() {
 		return 0
 	}

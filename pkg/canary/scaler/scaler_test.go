@@ -361,6 +361,31 @@ func TestWhatItMayDo(t *testing.T) {
 	}
 }
 
+// KEDA keeps a workload at the number that its annotation says, whatever the limits are.
+func TestPausedByKEDA(t *testing.T) {
+	for name, tc := range map[string]struct {
+		kind, value string
+		least       int32
+		off         bool
+	}{
+		"not paused":     {KindScaledObject, "", 3, false},
+		"at zero":        {KindScaledObject, "0", 0, true},
+		"at a number":    {KindScaledObject, "7", 7, false},
+		"not understood": {KindScaledObject, "some", 3, false},
+		"of another":     {KindHPA, "0", 1, false},
+	} {
+		obj := New(ScaledObject(), "shop", "web")
+		obj.SetKind(tc.kind)
+		obj.Object["spec"] = map[string]any{"minReplicaCount": int64(3)}
+		if tc.value != "" {
+			obj.SetAnnotations(map[string]string{"autoscaling.keda.sh/paused-replicas": tc.value})
+		}
+		if s := of(obj); s.Least() != tc.least || s.Off() != tc.off {
+			t.Errorf("%s: at least %d, off %t", name, s.Least(), s.Off())
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kind, apiVersion string

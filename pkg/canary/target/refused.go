@@ -21,6 +21,8 @@ const (
 	ReasonConfigMissing = "ConfigMissing"
 	// ReasonConfigForbidden : Siskin may not read a ConfigMap or Secret that the pods read.
 	ReasonConfigForbidden = "ConfigForbidden"
+	// ReasonConfigCopyMissing : a copy that pods of a revision in use read was deleted, and the original has another content by now.
+	ReasonConfigCopyMissing = "ConfigCopyMissing"
 )
 
 // RefusedError : the target cannot be released as it is; only a person can change that.

@@ -50,6 +50,8 @@ func respectReplicas(desired, live *unstructured.Unstructured) error {
 	switch {
 	case inGit:
 		annotate(desired, siskinv1.ReplicasAnnotation, strconv.FormatInt(wanted, 10))
+	case recorded == "0" && owned(live, true, "f:metadata", "f:annotations", "f:"+siskinv1.ReplicasAnnotation):
+		annotate(desired, siskinv1.ReplicasAnnotation, "1") // git gave the zero up: the server's default brings the app back
 	case isRecorded && owned(live, true, "f:metadata", "f:annotations", "f:"+siskinv1.ReplicasAnnotation):
 		annotate(desired, siskinv1.ReplicasAnnotation, recorded) // git gave the number up; the last one stays
 	}

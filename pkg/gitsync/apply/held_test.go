@@ -50,6 +50,9 @@ func TestReplicasOfAHeldTargetAreLeftAlone(t *testing.T) {
 		{"git gives the number up", -1, "p:2", "unchanged", "5"},
 		{"and stays so", -1, "p:3", "configured", "5"},
 		{"git has a number again", 2, "p:3", "configured", "2"},
+		{"git switches the app off", 0, "p:3", "configured", "0"},
+		{"git gives the zero up", -1, "p:3", "configured", "1"},
+		{"and stays so again", -1, "p:3", "unchanged", "1"},
 	} {
 		got := mustApply(t, c, step.name, deployment(t, step.image, step.replicas))
 		if diff := cmp.Diff([]string{"Deployment prod/podinfo " + step.action}, got); diff != "" {
