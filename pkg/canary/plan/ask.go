@@ -98,7 +98,7 @@ func checkQuestions(s Snapshot) []Question {
 		return nil
 	}
 	qs := s.checks()
-	if !s.agree(s.verdict(qs)) || s.pauses() {
+	if !s.agree(s.verdict(qs)) || s.pauses() || !s.canaryReady() || s.unsure() != "" {
 		return qs
 	}
 	if s.Spec.next(s.State) == 0 {

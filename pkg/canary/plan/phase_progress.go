@@ -74,7 +74,7 @@ func step(s Snapshot, d *Decision) {
 		promote(s, d, "all steps passed")
 		return
 	}
-	if why := s.unsure(); why != "" { // the checks that passed stay passed until the deadline
+	if why := s.unsure(); why != "" { // before the first step; pre-rollout hooks that passed stay passed
 		waitToKnow(d, z.Candidate, why)
 		return
 	}
@@ -160,6 +160,12 @@ func passed(s Snapshot, d *Decision, o outcome) {
 		z.Results = o.results
 		z.Attempt, z.CheckAt = z.Attempt+1, s.nextPaused(*z)
 		d.wakeAt(s.Now, z.CheckAt)
+		return
+	}
+	if why := s.unsure(); why != "" {
+		z.Results = o.results
+		waitToKnow(d, z.Candidate, why)
+		recheck(s, d)
 		return
 	}
 	last := s.Spec.next(s.State) == 0

@@ -99,7 +99,9 @@ func TestUnknownCapabilities(t *testing.T) {
 			reason: "its first request is an exposure of another kind",
 			in:     given(Progressing).steps(append([]Step{{Weight: 20}}, unsure(Step{Weight: 40, Audience: true})...)...).at(1).agrees(),
 			want:   seen{Phase: Progressing, Step: 1, Canary: 20},
-			more:   held(Relearn, "r2"),
+			more: func(d Decision) string { // users see it: it goes on being judged
+				return held(Recheck, "r2")(d) + cmp.Diff(noon.Add(Recheck), d.Next.CheckAt)
+			},
 		},
 		"a rollback": {
 			reason: "nothing holds it up",

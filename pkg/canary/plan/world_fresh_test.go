@@ -34,8 +34,10 @@ func (w *simulation) checkWatched(s Snapshot) {
 func (w *simulation) mayJudge(s Snapshot) bool {
 	z := s.State
 	judged := (z.Phase == Progressing || z.Phase == WaitingPromotion) && z.Step > 0 && !z.Forced
-	return judged && s.Spec.Invalid == "" && s.settled() && !z.Late && !s.unseen(z, z.StepAt) && !w.hooks.mute && w.ctl.since.Before(w.ledger.judgedAt) &&
-		z.StepAt.Before(w.ledger.judgedAt) && len(s.checks()) > 0
+	answered := !w.hooks.mute && w.forever != noAnswers
+	carriedOut := s.settled() && !z.Late && !s.unseen(z, z.StepAt)
+	before := w.ledger.judgedAt
+	return judged && answered && carriedOut && s.Spec.Invalid == "" && w.ctl.since.Before(before) && z.StepAt.Before(before) && len(s.checks()) > 0
 }
 
 // lastCheck is when the questions of the present check were asked, if they were.

@@ -22,6 +22,8 @@ func (w *simulation) checkAsked(s Snapshot, q Question) {
 	switch {
 	case gate && (s.State.Paused || s.State.PausedUntil.After(s.Now)):
 		w.violated("2: gate %s is asked while the rollout is paused", q.Name)
+	case gate && s.State.Step > 0 && !s.canaryReady():
+		w.violated("2: gate %s is asked while the canary is not ready", q.Name)
 	case s.Spec.Invalid != "" && !s.State.Phase.ending() && !s.State.Phase.Idle() && q.Type != RollbackHook:
 		w.violated("11: %s is asked under a spec that cannot be used", q.Key)
 	case s.State.Forced && q.Type != RollbackHook && q.Type != PostRollout && !q.Primary:
