@@ -156,10 +156,3 @@ func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want client.Obje
 	}
 	return false, nil
 }
-
-func ignoreConflict(err error) error {
-	if apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
-}

@@ -28,6 +28,35 @@ func daemonSet(nodes map[string]string) *appsv1.DaemonSet {
 	return d
 }
 
+// tellsBetween has a DaemonSet's controller tell what it sees between Siskin's two writes, so that the second is tried again.
+func (s *stage) tellsBetween() func(client.Object) error {
+	writes := 0
+	return func(obj client.Object) error {
+		if _, ok := obj.(*appsv1.DaemonSet); !ok {
+			return nil
+		}
+		if writes++; writes%3 != 2 {
+			return nil
+		}
+		var d appsv1.DaemonSet
+		s.get("web", &d)
+		d.Status.ObservedGeneration += int64(writes)
+		if err := s.api.Status().Update(s.t.Context(), &d, client.FieldOwner("kube-controller-manager")); err != nil {
+			s.t.Error(err)
+		}
+		s.get("web", &d)
+		for i := range d.ManagedFields { // as the API server has it; the fake does not note it
+			if m := &d.ManagedFields[i]; m.Manager == "kube-controller-manager" {
+				m.Subresource = "status"
+			}
+		}
+		if err := s.api.Update(s.t.Context(), &d); err != nil {
+			s.t.Error(err)
+		}
+		return nil
+	}
+}
+
 // A DaemonSet is held by one key of its nodeSelector, whoever owns the rest goes on owning it, and it comes back as it was.
 func TestHoldingADaemonSet(t *testing.T) {
 	for name, nodes := range map[string]map[string]string{"nodes": {"disk": "ssd"}, "all nodes": nil} {
@@ -43,28 +72,7 @@ func TestHoldingADaemonSet(t *testing.T) {
 				return &d
 			}
 			before := read()
-			writes := 0
-			s.refuse = func(obj client.Object) error { // between Siskin's two writes its controller tells what it sees
-				if _, ok := obj.(*appsv1.DaemonSet); ok {
-					if writes++; writes%3 == 2 {
-						d := read()
-						d.Status.ObservedGeneration += int64(writes)
-						if err := s.api.Status().Update(t.Context(), d, client.FieldOwner("kube-controller-manager")); err != nil {
-							t.Error(err)
-						}
-						d = read()
-						for i := range d.ManagedFields { // as the API server has it; the fake does not note it
-							if m := &d.ManagedFields[i]; m.Manager == "kube-controller-manager" {
-								m.Subresource = "status"
-							}
-						}
-						if err := s.api.Update(t.Context(), d); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-				return nil
-			}
+			s.refuse = s.tellsBetween()
 			s.must(plan.HoldTarget{Replicas: 1})
 			held := read()
 			wantNodes := map[string]string{siskinv1.HeldAnnotation: "true"}
