@@ -397,6 +397,31 @@ func TestSuspension(t *testing.T) {
 	})
 }
 
+// What else is told of a suspended Canary does not make its deadlines run: here its spec cannot be used meanwhile.
+func TestSuspensionOfAnUnusableSpec(t *testing.T) {
+	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.ProgressDeadlineSeconds = new(int32(60)) }), func(s *stage) {
+		s.until(siskinv1.PhaseInitialized)
+		s.sick["web-canary"] = true
+		s.image("web:2")
+		s.reach(siskinv1.PhaseProgressing)
+		steps := s.canary().Spec.Analysis.StepWeights
+		s.edit(func(c *siskinv1.Canary) { c.Spec.Suspend, c.Spec.Analysis.StepWeights = true, []int32{50, 20} })
+		for range 3 {
+			s.pass()
+			s.sleep(time.Hour)
+		}
+		s.edit(func(c *siskinv1.Canary) { c.Spec.Suspend, c.Spec.Analysis.StepWeights = false, steps })
+		s.pass()
+		s.sleep(59 * time.Second)
+		s.pass()
+		if c := s.canary(); c.Status.Phase != siskinv1.PhaseProgressing {
+			s.t.Errorf("phase %s: %s", c.Status.Phase, c.Status.Message)
+		}
+		s.sleep(time.Second)
+		s.until(siskinv1.PhaseFailed)
+	})
+}
+
 func TestARestartGivesDeadlinesANewStart(t *testing.T) {
 	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.ProgressDeadlineSeconds = new(int32(60)) }), func(s *stage) {
 		t := s.t

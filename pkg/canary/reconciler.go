@@ -74,7 +74,7 @@ type Reconciler struct {
 	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
 	mu    sync.Mutex
-	since map[types.UID]time.Time // when this controller first looked at a Canary, or last saw it suspended
+	since map[types.UID]watch
 }
 
 // +kubebuilder:rbac:groups=siskin.dev,resources=canaries,verbs=get;list;watch;patch
@@ -260,20 +260,27 @@ func (r *Reconciler) newlyStalled(c *siskinv1.Canary, d plan.Decision) bool {
 	return was == nil || was.Reason != why
 }
 
+// watch is how a Canary has been looked after by this process.
+type watch struct {
+	since     time.Time
+	suspended bool // at the last look
+}
+
 // watchedSince returns since when this process has been looking after c: since its first look at it (after a start, or after another
 // shard gave it away), or since the end of the last suspension. Deadlines that passed meanwhile get a new start.
 func (r *Reconciler) watchedSince(c *siskinv1.Canary, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.since == nil {
-		r.since = map[types.UID]time.Time{}
+		r.since = map[types.UID]watch{}
 	}
-	ready := meta.FindStatusCondition(c.Status.Conditions, siskinv1.ConditionReady)
-	_, known := r.since[c.UID]
-	if !known || ready != nil && ready.Reason == report.ReasonSuspended {
-		r.since[c.UID] = now
+	w, known := r.since[c.UID]
+	if !known || w.suspended {
+		w.since = now
 	}
-	return r.since[c.UID]
+	w.suspended = c.Spec.Suspend
+	r.since[c.UID] = w
+	return w.since
 }
 
 // acted tells whether an effect was carried out whose success shows only in the next pass, because it may have written nothing.

@@ -346,7 +346,7 @@ func TestOneErrorThatPassesIsTriedAgain(t *testing.T) {
 func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
 	r := &Reconciler{
 		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Observer: &observe.Observer{}, Teller: &Teller{failures: map[types.UID]failure{"u": {text: "x"}}},
-		since: map[types.UID]time.Time{"u": {}},
+		since: map[types.UID]watch{"u": {}},
 	}
 	r.problems.Store(types.UID("u"), errors.New("boom"))
 	r.Teller.textDue("u", time.Unix(1, 0))
