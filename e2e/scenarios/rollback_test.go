@@ -143,7 +143,7 @@ func TestDirectRolloutThatFails(t *testing.T) {
 func TestPromotionThatFails(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Replicas: 2})
-	s.Start(s.App.Canary(brisk, "progressDeadlineSeconds: 12"))
+	s.Start(s.App.Canary(brisk, "progressDeadlineSeconds: 20")) // which the canary has to come up too
 	stable := s.Now().Status.Stable.Revision
 	users := s.Users(100)
 	s.App.Env = map[string]string{"NOT_READY_AS": "-primary-"}
