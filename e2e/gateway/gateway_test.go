@@ -378,8 +378,9 @@ func TestControl(t *testing.T) {
 		t.Errorf("%v: the fault is %+v", err, b.g.faults.of("aviary/shop"))
 	}
 	users := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	entrance := "http://" + b.g.door.bound.String() // which stays, also when the door opens again
 	visit := func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.g.door.bound.String(), nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, entrance, nil)
 		if err != nil {
 			return err
 		}
