@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // traits of a revision.
 type traits struct {
@@ -117,6 +120,7 @@ func (k *workload) complete() bool {
 
 // roll makes one round of the rolling update.
 func (k *workload) roll() {
+	k.unreadyFirst()
 	keep := k.pods[:0:0]
 	available, updated, want := k.available(), k.updated(), k.want()
 	for _, p := range k.pods {
@@ -142,6 +146,23 @@ func (k *workload) roll() {
 		k.stuck, k.done = false, true
 	}
 	k.publish()
+}
+
+// unreadyFirst orders the pods so that those which are not ready go first when there are too many, as a ReplicaSet chooses them. Which
+// pod goes with its node is chance.
+func (k *workload) unreadyFirst() {
+	if k.w.nodes > 0 || k.updated() <= k.want() {
+		return
+	}
+	slices.SortStableFunc(k.pods, func(a, b *pod) int {
+		switch {
+		case a.ready == b.ready:
+			return 0
+		case b.ready:
+			return -1
+		}
+		return 1
+	})
 }
 
 func (k *workload) start() {

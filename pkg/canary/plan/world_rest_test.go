@@ -31,11 +31,12 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 				w.violated("deletion: finished before the autoscaler is restored")
 			}
 		case ReleaseTarget:
-			want := s.Target.Replicas
-			if w.scaler.named && s.Primary.Found {
+			// An autoscaler's pods are taken over, but not those of an app that the user has switched off while nobody took them away.
+			want, scaled := s.Target.Replicas, w.scaler.named && !s.Target.Off
+			if scaled && s.Primary.Found {
 				want = max(want, s.Primary.Replicas)
 			}
-			if follows := w.scaler.named && e.Replicas >= s.Primary.Replicas; e.Replicas != want && !follows {
+			if follows := scaled && e.Replicas >= s.Primary.Replicas; e.Replicas != want && !follows {
 				w.violated("deletion: the target gets %d replicas instead of %d", e.Replicas, want)
 			}
 		case ApplySplit:

@@ -217,7 +217,8 @@ func (w *simulation) checkUnusable(s Snapshot, d Decision) {
 	}
 }
 
-// checkFloor: the autoscaler keeps the primary's size while a rollout lasts, and only then.
+// checkFloor: the autoscaler keeps the primary's size while a rollout lasts, and only then. An app that is switched off has no size to
+// keep, even if its pods are not gone yet: what a person promotes then goes to a primary without pods, as the user wants it.
 func (w *simulation) checkFloor(s Snapshot, d Decision) {
 	a, b := s.State, d.Next
 	if !s.Scaler.Found {
@@ -228,7 +229,7 @@ func (w *simulation) checkFloor(s Snapshot, d Decision) {
 	switch {
 	case underway && b.Rollout == a.Rollout && b.Floor < a.Floor:
 		w.violated("5: the floor falls from %d to %d in %s", a.Floor, b.Floor, b.Phase)
-	case began && s.Primary.Found && s.Scaler.OnPrimary && b.Phase != RollingBack && b.Floor < s.Primary.Replicas:
+	case began && s.Primary.Found && s.Scaler.OnPrimary && !s.Target.Off && b.Phase != RollingBack && b.Floor < s.Primary.Replicas:
 		w.violated("5: a rollout of a primary with %d pods begins with a floor of %d", s.Primary.Replicas, b.Floor)
 	case a.Phase.Idle() && b.Phase.Idle() && b.Split == AllPrimary() && !b.Reverting && b.Floor > 0:
 		w.violated("5: the floor stays at %d after the rollout", b.Floor)
