@@ -113,14 +113,15 @@ func (r *recorder) watch(ctx context.Context, api client.WithWatch) error {
 	defer events.Stop()
 	for ev := range events.ResultChan() {
 		now := time.Now()
-		if c, ok := ev.Object.(*siskinv1.Canary); ok && ev.Type == watch.Modified {
-			r.note(c, now)
+		if c, ok := ev.Object.(*siskinv1.Canary); ok && (ev.Type == watch.Added || ev.Type == watch.Modified) {
+			r.note(c, now, ev.Type == watch.Modified)
 		}
 	}
 	return nil
 }
 
-func (r *recorder) note(c *siskinv1.Canary, now time.Time) {
+// note takes a Canary's state down. A watch that begins anew tells of those that are there (live is false): since when is not known.
+func (r *recorder) note(c *siskinv1.Canary, now time.Time, live bool) {
 	st := c.Status
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,12 +134,12 @@ func (r *recorder) note(c *siskinv1.Canary, now time.Time) {
 	}
 	r.seen[c.UID] = is
 	if st.Rollout != nil && st.Step != nil {
-		r.lag(c, now)
+		r.lag(c, now, live)
 	}
 }
 
 // lag notes how late a step has ended, if one has.
-func (r *recorder) lag(c *siskinv1.Canary, now time.Time) {
+func (r *recorder) lag(c *siskinv1.Canary, now time.Time, live bool) {
 	st := c.Status
 	was, is := r.steps[c.UID], step{rollout: st.Rollout.ID, index: st.Step.Index}
 	judging := st.Phase == siskinv1.PhaseProgressing
@@ -151,7 +152,7 @@ func (r *recorder) lag(c *siskinv1.Canary, now time.Time) {
 	if judging {
 		decided = st.Step.StartedAt
 	}
-	if decided == nil || !was.endedBy(is, same && judging) {
+	if decided == nil || !live || !was.endedBy(is, same && judging) {
 		return
 	}
 	lag := decided.Sub(was.endsAt)
