@@ -242,6 +242,19 @@ func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
 			}),
 			want: seen{Phase: Terminating, Effects: []Effect{ReleaseTarget{0}}},
 		},
+		"the Canary is deleted before its pods are gone": {
+			reason: "the autoscaler's pods are not the user's wish",
+			in: given(Terminating).but(noCanary).scaled(2).but(off).but(func(s *Snapshot) {
+				s.Deleting = true
+			}),
+			want: seen{Phase: Terminating, Effects: []Effect{ReleaseTarget{0}}},
+		},
+		"a person promotes before its pods are gone": {
+			reason: "there is no size to keep",
+			in:     given(Succeeded).target("r3").but(noCanary).scaled(3).but(off).asks("promote@1"),
+			want:   seen{Phase: Promoting, Told: []string{"DirectRollout"}, Effects: []Effect{ApplyPrimary{"r3", 0}}},
+			more:   func(d Decision) string { return must(d.Next.Floor == 0, "the floor is %d", d.Next.Floor) },
+		},
 	})
 }
 
