@@ -228,6 +228,22 @@ func TestAbortAndRetry(t *testing.T) {
 			in:     given(Frozen).atStep(2).asks("retry/r2@1").but(func(s *Snapshot) { s.State.FailedChecks = 3 }),
 			want:   seen{Phase: Progressing, Told: []string{"NewRevision"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
 		},
+		"retry what is frozen while only the canary serves": {
+			reason: "beginning anew would give those whom the canary serves to a primary without pods",
+			in: given(Frozen).atStep(2).asks("retry@1").but(func(s *Snapshot) {
+				s.State.FailedChecks, s.Primary = 3, dead("r1", 2)
+			}),
+			want: seen{Phase: Frozen, Step: 2, Canary: 40, Failed: 3, Told: []string{"RequestRefused"}, Stalled: "Frozen"},
+			more: reply(false, "the primary does not serve (0 of 2 pods are available CrashLoopBackOff), and what reaches the canary would be lost: "+
+				"resume or promote, or ask again when it serves"),
+		},
+		"retry what is frozen while nothing serves": {
+			reason: "there is nothing to lose",
+			in: given(Frozen).atStep(2).asks("retry@1").but(func(s *Snapshot) {
+				s.Primary, s.Canary = dead("r1", 2), dead("r2", 1)
+			}),
+			want: seen{Phase: Progressing, Told: []string{"NewRevision"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+		},
 		"retry pods that gave up": {
 			reason: "they would give up again at once",
 			in: given(Failed).asks("retry@1").but(func(s *Snapshot) {

@@ -195,6 +195,10 @@ func (s Snapshot) retry(d *Decision) string {
 	rev := s.Target.Revision
 	switch {
 	case z.Phase == Frozen && s.Target.Found && rev == z.Candidate:
+		if z.Split != AllPrimary() && !s.mayLeaveCanary(*z) { // beginning anew gives all traffic to the primary
+			return fmt.Sprintf("the primary does not serve (%s), and what reaches the canary would be lost: resume or promote, or ask again when it serves",
+				s.Primary.explain(z.Stable))
+		}
 	case !z.Phase.Idle():
 		return fmt.Sprintf("nothing can be tried again in phase %s", z.Phase)
 	case !s.Target.Found || rev == z.Stable:
