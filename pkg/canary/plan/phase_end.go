@@ -350,7 +350,7 @@ func end(s Snapshot, d *Decision, remark string) {
 	}
 	d.enter(outcome, s.Now)
 	z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
-	z.EffectiveAt, z.Reverting = s.Now, z.Reverting && z.Split != AllPrimary()
+	z.Reverting = z.Reverting && z.Split != AllPrimary()
 	if outcome == Failed && (!z.Direct || s.Target.Found && s.Target.Revision == z.Candidate) {
 		z.Rejected = z.Candidate
 	}

@@ -114,7 +114,7 @@ func settle(s Snapshot, d *Decision) {
 	case s.settled():
 	case s.Now.Before(due):
 		d.wakeAt(s.Now, due)
-	case s.Now.Before(late):
+	case s.Now.Before(late) && z.EffectiveAt.Before(began): // what is stored as seen was changed since: only Late starts the clock again
 		d.wait("the route: %s", s.routeMessage())
 		d.wakeAt(s.Now, late)
 	default:

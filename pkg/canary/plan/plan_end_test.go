@@ -285,6 +285,9 @@ func TestTheClockRunsFromTheConfirmedSplit(t *testing.T) {
 		"the controller started since: it saw nothing":       {in: begun(30 * time.Second).but(func(s *Snapshot) { s.Since = noon }), checkIn: time.Minute},
 		"the controller started when the check was due":      {in: begun(2 * time.Minute).but(func(s *Snapshot) { s.Since = noon }), checkIn: time.Minute},
 		"the controller started again, but it was seen once": {in: begun(30 * time.Second).but(func(s *Snapshot) { s.Since, s.State.EffectiveAt = noon, noon.Add(-time.Second) }), checkIn: 31 * time.Second},
+		"it was seen once, and somebody changed it since": {in: begun(5 * time.Second).but(func(s *Snapshot) {
+			s.Since, s.State.EffectiveAt, s.Route.Confirmed = noon.Add(-time.Second), noon.Add(-time.Second), false
+		}), late: true, checkIn: 56 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Decide(c.in.s)

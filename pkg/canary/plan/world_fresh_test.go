@@ -21,7 +21,9 @@ func (w *simulation) checkWatched(s Snapshot) {
 		l.judgedAt = asked
 	}
 	if !w.mayJudge(s) {
-		l.judgedAt, l.allowed = w.now, 0
+		// A check that is due stays due when it is: an edit that shortens the interval changes only what comes after it, and a controller
+		// that starts meanwhile goes by the clock that is stored.
+		l.judgedAt, l.allowed = w.now, l.clocked
 		l.noteInterval(s.Spec, s.State.Step)
 		return
 	}

@@ -31,6 +31,8 @@ type ledger struct {
 	// last.
 	judgedAt time.Time
 	allowed  time.Duration
+	// clocked is the longest interval of the spec under which the time of the next check was stored.
+	clocked time.Duration
 	// bakeUntil is when the bake may end well.
 	bakeUntil time.Time
 }
@@ -80,6 +82,9 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 	case at != l.refused || b.Rollout != a.Rollout:
 		l.refused = ""
 	}
+	if !b.CheckAt.Equal(a.CheckAt) {
+		l.clocked = longest(s.Spec)
+	}
 	if b.Phase == Baking && a.Phase != Baking {
 		l.bakeUntil = w.now.Add(s.Spec.Bake)
 	}
@@ -88,10 +93,7 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 
 // noteInterval keeps the smallest interval that the spec gave the step.
 func (l *ledger) noteInterval(z Spec, step int) {
-	l.allowed = max(l.allowed, z.Interval)
-	for _, step := range z.Steps {
-		l.allowed = max(l.allowed, step.Interval)
-	}
+	l.allowed = max(l.allowed, longest(z))
 	if !l.edited && step > 0 && step <= len(z.Steps) {
 		l.interval = min(l.interval, z.Steps[step-1].Interval)
 		return
@@ -100,6 +102,15 @@ func (l *ledger) noteInterval(z Spec, step int) {
 	for _, step := range z.Steps {
 		l.interval = min(l.interval, step.Interval)
 	}
+}
+
+// longest is the longest interval of a spec.
+func longest(z Spec) time.Duration {
+	most := z.Interval
+	for _, step := range z.Steps {
+		most = max(most, step.Interval)
+	}
+	return most
 }
 
 // check holds a decision against the invariants of the design.

@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// What a controller did not see after a rollback is no drain: somebody may have given the canary traffic while it was away.
+func TestADrainThatNobodyWatchedBeginsAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		since     time.Time
+		unsettled bool          // when it first looks after noon
+		drains    time.Duration // after noon
+	}{
+		"watched":       {since: epoch, drains: Settle + 10*time.Second},
+		"started since": {since: noon.Add(5 * time.Second), drains: 16 * time.Second},
+		"started since, and the route was another": {since: noon.Add(5 * time.Second), unsettled: true, drains: 16 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := given(RollingBack).but(func(s *Snapshot) { s.State.Outcome, s.State.Cause = Failed, "bad" }).s
+			look := func(at time.Duration) bool {
+				s.Now = noon.Add(at)
+				d := Decide(s)
+				s.State = d.Next
+				return slices.Contains(d.Effects, Effect(ApplyCanary{"r2", 0}))
+			}
+			if look(0) || s.State.Phase != Failed {
+				t.Fatalf("the rollback did not end: %s", s.State.Phase)
+			}
+			s.Since = c.since
+			if c.unsettled {
+				s.Unsettled, s.Route.Confirmed = noon.Add(5*time.Second), false
+				look(5 * time.Second)
+				s.Settled, s.Route.Confirmed = noon.Add(6*time.Second), true
+			}
+			look(6 * time.Second)
+			if look(c.drains - time.Millisecond) {
+				t.Errorf("the canary is taken away before %v", c.drains)
+			}
+			if !look(c.drains) {
+				t.Errorf("the canary is still there after %v", c.drains)
+			}
+		})
+	}
+}
