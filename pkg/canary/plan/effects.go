@@ -199,7 +199,7 @@ func restore(s Snapshot, d *Decision) {
 	}
 	d.because("the target is at full size: Services and routes are given back")
 	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
-	if z.DrainUntil.IsZero() {
+	if z.DrainUntil.IsZero() || s.Now.Add(s.Spec.Drain).After(z.DrainUntil) { // giving back failed until now: the clones have not lost their traffic
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 	}
 	d.wakeAt(s.Now, z.DrainUntil)

@@ -44,3 +44,28 @@ func TestADrainThatNobodyWatchedBeginsAnew(t *testing.T) {
 		})
 	}
 }
+
+// The clones have their traffic until the Services are given back: while that fails, they do not drain.
+func TestClonesDrainAfterTheServicesWereGivenBack(t *testing.T) {
+	s := given(Terminating).but(func(s *Snapshot) {
+		s.Deleting, s.Target.Held, s.Target.Released, s.Target.Available = true, false, true, 2
+	}).s
+	look := func(at time.Duration) bool {
+		s.Now = noon.Add(at)
+		d := Decide(s)
+		s.State = d.Next
+		return slices.Contains(d.Effects, Effect(Finish{}))
+	}
+	look(0) // the API server refuses, and again a minute later
+	look(time.Minute)
+	s.Services = Services{Complete: true, Restored: true}
+	if look(time.Minute + Settle) {
+		t.Error("the clones go before they have drained")
+	}
+	if look(time.Minute + Settle + s.Spec.Drain - time.Millisecond) {
+		t.Error("the clones go before they have drained")
+	}
+	if !look(time.Minute + Settle + s.Spec.Drain) {
+		t.Error("the deletion does not end")
+	}
+}
