@@ -76,9 +76,6 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 	if err := a.keep(ctx, w); err != nil {
 		errs = append(errs, err)
 	}
-	if err := a.recopy(ctx, w, &out); err != nil {
-		errs = append(errs, err)
-	}
 	for _, e := range effects {
 		switch e.(type) {
 		case plan.Abandon, plan.Finish:
@@ -90,7 +87,8 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 			errs = append(errs, err)
 		}
 	}
-	return out, errors.Join(errs...)
+	// Last: it reads what may take long to be read, and no rollback waits for that.
+	return out, errors.Join(append(errs, a.recopy(ctx, w, &out))...)
 }
 
 func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, out *Outcome) error {

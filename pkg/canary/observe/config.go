@@ -83,6 +83,10 @@ func (t *ConfigTracker) Expire(kind, namespace, name string) {
 	delete(t.copies, object{kind, namespace, name})
 }
 
+// configTimeout bounds all reads of configuration in one look, so that an API server that cannot decrypt Secrets holds no rollback up. What
+// was read is remembered: the next look goes on from there.
+const configTimeout = 5 * time.Second
+
 // found is what a target reads.
 type found struct {
 	config *target.Config
@@ -96,6 +100,8 @@ type found struct {
 // it is not known.
 func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec *corev1.PodSpec, fresh bool) (found, error) {
 	var out found
+	ctx, cancel := context.WithTimeout(ctx, configTimeout)
+	defer cancel()
 	refs := target.Refs(spec)
 	t.note(who, refs) // first: what changes from now on is told
 	if len(refs) == 0 {

@@ -43,6 +43,8 @@ func (o *Observer) copies(ctx context.Context, w *World) {
 	if o.Config == nil || w.Canary.DeletionTimestamp != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, configTimeout)
+	defer cancel()
 	needed := w.needed()
 	o.Config.noteCopies(client.ObjectKeyFromObject(w.Canary), needed) // first: what changes from now on is told
 	for _, l := range needed {
