@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -455,4 +456,30 @@ func TestARejectedRevisionIsNotForgottenByARestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hanging never answers, as an API server does that waits for the key that Secrets are encrypted with.
+type hanging struct{ client.Reader }
+
+func (hanging) Get(ctx context.Context, _ client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// The rest of the world is seen, and a rollback goes on, while configuration cannot be read.
+func TestConfigurationThatCannotBeReadHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTracked(t, canary(), reader(), settings("1"), key("1"))
+		known := p.world(t).RevisionName
+		p.clock.SetTime(now.Add(2 * time.Minute)) // the Secret is due to be looked at
+		p.Config.Live = hanging{p.client}
+		began := time.Now()
+		w := p.world(t)
+		if took := time.Since(began); took > 10*time.Second { // of the bubble's time
+			t.Errorf("it took %s", took)
+		}
+		if w.Doubt == nil || w.RevisionName != known {
+			t.Errorf("revision %s, doubt %v", w.RevisionName, w.Doubt)
+		}
+	})
 }
