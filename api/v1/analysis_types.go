@@ -1,24 +1,23 @@
 package v1
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // CanaryAnalysis tells how a new version is released and judged. Weights (stepWeight, stepWeights or steps) select a canary
 // release, iterations a blue/green release, iterations with match an A/B test.
 //
+// The rules of one field stand at the field: the API server evaluates all rules with each write, also of the status, and each field
+// that a rule names costs it a copy of all the fields of the object that the rule stands at.
+//
 // +kubebuilder:validation:XValidation:rule="[has(self.iterations), has(self.stepWeight), has(self.stepWeights), has(self.steps)].filter(x, x).size() <= 1",message="give one of iterations, stepWeight, stepWeights, steps"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessionAffinity) || !has(self.iterations)",message="sessionAffinity needs weights: iterations send either nobody or everybody to the new version"
 // +kubebuilder:validation:XValidation:rule="!(has(self.mirror) && self.mirror && has(self.match) && has(self.iterations))",message="an A/B test has no mirrored step: leave mirror or match out"
-// +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.all(i, self.stepWeights.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
-// +kubebuilder:validation:XValidation:rule="!has(self.stepWeights) || self.stepWeights.isSorted()",message="stepWeights must rise"
-// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.filter(s, has(s.weight)).map(s, s.weight).isSorted()",message="the weights of steps must not fall"
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration('1s')",message="interval must be at least 1s"
 // +kubebuilder:validation:XValidation:rule="!has(self.stepWeight) || !has(self.maxWeight) || self.stepWeight <= self.maxWeight",message="stepWeight must not be larger than maxWeight"
 type CanaryAnalysis struct {
 	// interval is the least time that a step lasts; its checks run at the end of it. At least 1s. Default 1m.
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,6}(h|m|s|ms)){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval must be at least 1s"
 	// +kubebuilder:default="1m"
 	// +optional
 	Interval string `json:"interval,omitempty"`
@@ -46,6 +45,8 @@ type CanaryAnalysis struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:Minimum=1
 	// +kubebuilder:validation:items:Maximum=100
+	// +kubebuilder:validation:XValidation:rule="self.all(i, self.exists_one(j, i == j))",message="stepWeights must not repeat a weight"
+	// +kubebuilder:validation:XValidation:rule="self.isSorted()",message="stepWeights must rise"
 	// +listType=atomic
 	// +optional
 	StepWeights []int32 `json:"stepWeights,omitempty"`
@@ -53,6 +54,7 @@ type CanaryAnalysis struct {
 	// steps are the canary's shares step by step, each with its own interval and pause.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:XValidation:rule="self.filter(s, has(s.weight)).map(s, s.weight).isSorted()",message="the weights of steps must not fall"
 	// +listType=atomic
 	// +optional
 	Steps []AnalysisStep `json:"steps,omitempty"`
@@ -426,119 +428,4 @@ type CanaryAlert struct {
 	// providerRef names the AlertProvider.
 	// +required
 	ProviderRef NamespacedRef `json:"providerRef"`
-}
-
-// MetricTemplate is a query for a metrics provider, shared by Canaries.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:resource:categories=siskin
-// +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider.type`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type MetricTemplate struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// spec is the query and who answers it.
-	// +required
-	Spec MetricTemplateSpec `json:"spec"`
-}
-
-// MetricTemplateList is a list of MetricTemplates.
-//
-// +kubebuilder:object:root=true
-type MetricTemplateList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata,omitempty"`
-
-	Items []MetricTemplate `json:"items"`
-}
-
-// MetricTemplateSpec is a query and who answers it.
-type MetricTemplateSpec struct {
-	// provider answers the query.
-	// +required
-	Provider MetricProvider `json:"provider"`
-	// query is a Go template over name, namespace, target, service, ingress, route, interval and variables.<key>,
-	// for example {{ namespace }}.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=10000
-	// +required
-	Query string `json:"query"`
-}
-
-// MetricProvider is a metrics server and how to reach it.
-type MetricProvider struct {
-	// type of the provider.
-	// +kubebuilder:validation:Enum=prometheus
-	// +required
-	Type string `json:"type"`
-	// address of the server. Default: the controller's --metrics-server.
-	// +kubebuilder:validation:MaxLength=2048
-	// +optional
-	Address string `json:"address,omitempty"`
-	// headers to send.
-	// +kubebuilder:validation:MaxProperties=16
-	// +optional
-	Headers map[string][]string `json:"headers,omitempty"`
-	// secretRef names a Secret with "token", or "username" and "password", and optionally "ca.crt".
-	// +optional
-	SecretRef *SecretRef `json:"secretRef,omitempty"`
-	// insecureSkipVerify skips the verification of the server's certificate. Default false.
-	// +optional
-	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
-}
-
-// AlertProvider is a place to which notices go.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:resource:categories=siskin
-// +kubebuilder:printcolumn:name="Type",type=string,JSONPath=`.spec.type`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type AlertProvider struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// spec is the place and how to reach it.
-	// +required
-	Spec AlertProviderSpec `json:"spec"`
-}
-
-// AlertProviderList is a list of AlertProviders.
-//
-// +kubebuilder:object:root=true
-type AlertProviderList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata,omitempty"`
-
-	Items []AlertProvider `json:"items"`
-}
-
-// AlertProviderSpec is a place for notices and how to reach it.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.address) || has(self.secretRef)",message="give address or secretRef"
-type AlertProviderSpec struct {
-	// type of the provider.
-	// +kubebuilder:validation:Enum=slack
-	// +required
-	Type string `json:"type"`
-	// channel for the notices. Default "general"; an incoming webhook has a channel of its own.
-	// +kubebuilder:validation:MaxLength=200
-	// +optional
-	Channel string `json:"channel,omitempty"`
-	// username shown with the notices. Default "siskin".
-	// +kubebuilder:validation:MaxLength=200
-	// +optional
-	Username string `json:"username,omitempty"`
-	// address of the incoming webhook, or of the Web API when the Secret holds a bot token. Default for a token:
-	// https://slack.com/api/.
-	// +kubebuilder:validation:MaxLength=2048
-	// +optional
-	Address string `json:"address,omitempty"`
-	// proxy for the connection, as an URL.
-	// +kubebuilder:validation:MaxLength=2048
-	// +optional
-	Proxy string `json:"proxy,omitempty"`
-	// secretRef names a Secret with "address" (incoming webhook) or "token" (bot token), or both.
-	// +optional
-	SecretRef *SecretRef `json:"secretRef,omitempty"`
 }

@@ -23,8 +23,8 @@ import (
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.failedChecks`,priority=1
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,priority=1
 //
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.provider) == has(oldSelf.spec.provider) && (!has(self.spec.provider) || self.spec.provider == oldSelf.spec.provider))",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.service.name) == has(oldSelf.spec.service.name) && (!has(self.spec.service.name) || self.spec.service.name == oldSelf.spec.service.name))",message="service.name cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
+// +kubebuilder:validation:XValidation:rule="!oldSelf.?status.?stable.hasValue() || self.spec.?provider == oldSelf.spec.?provider",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
+// +kubebuilder:validation:XValidation:rule="!oldSelf.?status.?stable.hasValue() || self.spec.service.?name == oldSelf.spec.service.?name",message="service.name cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
 type Canary struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -54,7 +54,7 @@ type CanaryList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'kubernetes' || !(has(self.analysis.match) || (has(self.analysis.mirror) && self.analysis.mirror) || has(self.analysis.sessionAffinity))",message="provider kubernetes cannot select requests, mirror or keep sessions: leave analysis.match, analysis.mirror and analysis.sessionAffinity out, or use a provider that can, such as gatewayapi"
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'Service' || !has(self.provider) || self.provider != 'kubernetes'",message="a target of kind Service needs a provider that routes between Services, such as gatewayapi"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscalerRef) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has an autoscaler: leave autoscalerRef out"
-// +kubebuilder:validation:XValidation:rule="!has(self.analysis.canaryReplicas) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out"
+// +kubebuilder:validation:XValidation:rule="self.targetRef.kind in ['Deployment', 'StatefulSet'] || !has(self.analysis.canaryReplicas)",message="only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || !self.provider.startsWith('gatewayapi') || (has(self.service.gatewayRefs) && size(self.service.gatewayRefs) > 0)",message="provider gatewayapi needs service.gatewayRefs: name the Gateway that the HTTPRoute attaches to"
 type CanarySpec struct {
 	// targetRef names the workload that git or a person writes. It is only a template: Siskin clones it into

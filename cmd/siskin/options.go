@@ -63,7 +63,7 @@ func (m *gitSyncMode) on() bool { return *m != "false" }
 func defaults() *options {
 	return &options{
 		metricsAddr: ":8080", probeAddr: ":8081", defaultProvider: "gatewayapi", metricsServer: "http://prometheus:9090",
-		leaderElection: true, lease: 15 * time.Second, workers: 16, syncWorkers: 2, questions: 64,
+		leaderElection: true, lease: 15 * time.Second, workers: 8, syncWorkers: 2, questions: 64,
 		backoffBase: 10 * time.Millisecond, backoffMax: 30 * time.Second, qps: 1000, burst: 2000, drain: 5 * time.Second,
 		logLevel: "info", logFormat: "json", fileURLs: true,
 		configTracking: true, secretPoll: time.Minute,

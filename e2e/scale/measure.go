@@ -148,7 +148,7 @@ func (l lags) steps() string {
 		d := l.byStep[i]
 		parts = append(parts, fmt.Sprintf("%d: p50=%d p99=%d max=%d ms", i, quantile(d, 0.5).Milliseconds(), quantile(d, 0.99).Milliseconds(), quantile(d, 1).Milliseconds()))
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, ", ") + fmt.Sprintf("; at most %d steps had to end in one second", l.crowd())
 }
 
 func durations(from, to map[types.NamespacedName]time.Time) []time.Duration {

@@ -79,6 +79,16 @@ type lags struct {
 	decided, seen []time.Duration
 	byStep        map[int32][]time.Duration // of decided: the end of the last step is the promotion, which competes with other steps
 	late          int                       // steps whose split was not confirmed within a second, which moves their planned end
+	crowds        map[int64]int             // steps whose planned end is in a second: what comes together must wait
+}
+
+// crowd returns the largest number of steps that had to end in the same second.
+func (l lags) crowd() int {
+	most := 0
+	for _, n := range l.crowds {
+		most = max(most, n)
+	}
+	return most
 }
 
 // take returns what was noted and begins anew.
@@ -158,8 +168,9 @@ func (r *recorder) lag(c *siskinv1.Canary, now time.Time, live bool) {
 	lag := decided.Sub(was.endsAt)
 	r.lags.decided = append(r.lags.decided, lag)
 	if r.lags.byStep == nil {
-		r.lags.byStep = map[int32][]time.Duration{}
+		r.lags.byStep, r.lags.crowds = map[int32][]time.Duration{}, map[int64]int{}
 	}
+	r.lags.crowds[was.endsAt.Unix()]++
 	r.lags.byStep[was.index] = append(r.lags.byStep[was.index], lag)
 	r.lags.seen = append(r.lags.seen, now.Sub(was.endsAt))
 	if was.late {

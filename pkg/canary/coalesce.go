@@ -21,12 +21,14 @@ const gather = 20 * time.Millisecond
 
 // The priorities of the queue. When more is to be done than the API server takes, what takes users back from a version goes first, and what a
 // person asked for; then steps, which must end in time whether the version is good or bad; then what ends a rollout: either version may
-// serve meanwhile. What has not begun can wait.
+// serve meanwhile. What is coming up goes before what has not begun, which can wait: many rollouts that begin at once then get to their first
+// step one after the other, as fast as the API server can take all of a rollout, and not all together, with steps that end together.
 const (
 	calm    = 0
-	closing = 10
-	exposed = 20
-	urgent  = 30
+	rising  = 10
+	closing = 20
+	exposed = 30
+	urgent  = 40
 	// due is added when a clock has run out or an answer is there: something is decided then, while most events only confirm what is known.
 	due = 5
 )
@@ -43,7 +45,7 @@ func priority(c *siskinv1.Canary) *int {
 		return new(calm)
 	case siskinv1.PhaseProgressing:
 		if st.Step == nil || st.Step.Index == 0 { // its pods are not even up
-			return new(calm)
+			return new(rising)
 		}
 	case siskinv1.PhaseWaitingPromotion, siskinv1.PhasePromoting, siskinv1.PhaseFinalising, siskinv1.PhaseTerminating:
 		return new(closing)

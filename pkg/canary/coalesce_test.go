@@ -26,7 +26,7 @@ func TestWhatUsersMaySeeGoesFirst(t *testing.T) {
 		"new":          {"nothing has begun", "", 0, "", calm},
 		"idle":         {"nothing goes on", siskinv1.PhaseSucceeded, 5, "", calm},
 		"at the gate":  {"no user sees it", siskinv1.PhaseWaiting, 0, "", calm},
-		"coming up":    {"its pods are not ready", siskinv1.PhaseProgressing, 0, "", calm},
+		"coming up":    {"its pods are not ready", siskinv1.PhaseProgressing, 0, "", rising},
 		"judged":       {"a step must end in time, and a bad version too", siskinv1.PhaseProgressing, 1, "", exposed},
 		"baking":       {"it may have to be taken back", siskinv1.PhaseBaking, 5, "", exposed},
 		"rolling back": {"users suffer", siskinv1.PhaseRollingBack, 0, "", urgent},

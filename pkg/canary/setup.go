@@ -45,7 +45,8 @@ const (
 
 // Options of the controller.
 type Options struct {
-	// Workers is the number of Canaries that are reconciled at once. Default 16.
+	// Workers is the number of Canaries that are reconciled at once. Default 8: what waits for the API server waits in its order of arrival,
+	// what waits for a worker in that of its priority.
 	Workers int
 	// BackoffBase is how long a Canary whose pass failed is left alone at first; it doubles up to BackoffMax. Defaults 10ms, 30s: the
 	// clocks of a rollout run on meanwhile.
@@ -106,7 +107,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
-		o.Workers = 16
+		o.Workers = 8
 	}
 	if o.BackoffBase <= 0 {
 		o.BackoffBase = minBackoff

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // mutantsOfFixes are plans in which a dead primary keeps its own fix away.
 func mutantsOfFixes() []mutant {
 	stay := func(does func(Snapshot, State) bool) func(Snapshot) Decision {
@@ -22,6 +24,27 @@ func mutantsOfFixes() []mutant {
 		})},
 		{"a dead primary keeps a fix from being promoted", stay(func(s Snapshot, z State) bool {
 			return !s.State.Phase.Idle() && s.State.Phase != Promoting && z.Phase == Promoting
+		})},
+	}
+}
+
+// mutantsOfDoubts are plans that mishandle what nobody knows of the data plane.
+func mutantsOfDoubts() []mutant {
+	held := func(d *Decision) bool { return d.Held == "CapabilitiesUnknown" }
+	return []mutant{
+		{"what nobody knows of the data plane is taken for granted", before(func(s *Snapshot) {
+			s.Spec.Steps = slices.Clone(s.Spec.Steps)
+			for i := range s.Spec.Steps {
+				s.Spec.Steps[i].Unsure = ""
+			}
+		})},
+		{"what nobody knows of the data plane is not asked again before the rollout", after(func(s Snapshot, d *Decision) {
+			if held(d) && s.State.Phase.Idle() {
+				d.Wake = 0
+			}
+		})},
+		{"what nobody knows of the data plane is waited for without a deadline", endless(func(s Snapshot, z State) bool {
+			return z.Phase == Progressing && s.unsure() != ""
 		})},
 	}
 }

@@ -138,6 +138,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkDeadline(s, d)
 	w.checkDeadPrimary(s, d)
 	w.checkSplit(s, d)
+	w.checkDoubt(s, d)
 	w.checkJudgement(s, d)
 	w.checkWatched(s)
 	w.checkPromotion(s, d)
@@ -246,6 +247,8 @@ func (w *simulation) checkWake(s Snapshot, d Decision) {
 	switch {
 	case d.Wake < 0:
 		w.violated("8: wakes %v ago", -d.Wake)
+	case d.Held != "" && d.Wake == 0:
+		w.violated("8: %s is held, and nobody looks again", z.Phase)
 	case z.Phase.Idle(), d.Wake > 0, z.Overdue, !s.Target.Found && (z.Phase == Initializing || z.Phase == Terminating):
 	case z.Phase == Terminating && finishes(d):
 	case z.Phase == Initializing && s.Spec.Invalid != "": // only an edit helps, which wakes

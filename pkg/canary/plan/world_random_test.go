@@ -131,7 +131,7 @@ func (w *simulation) someEvent() {
 	if w.rng.IntN(5) == 0 {
 		lasts = w.between(5*time.Minute, 30*time.Minute)
 	}
-	switch w.rng.IntN(30) {
+	switch w.rng.IntN(32) {
 	case 0:
 		w.scale(int32(w.rng.IntN(5)))
 	case 1, 2:
@@ -200,6 +200,10 @@ func (w *simulation) someEvent() {
 		w.notef("        the spec cannot be used for %v", lasts)
 		w.edit(func(z *Spec) { z.Invalid, z.InvalidReason = "spec.analysis: it cannot be used", "InvalidSpec" })
 		w.at(lasts, func() { w.edit(func(z *Spec) { z.Invalid, z.InvalidReason = "", "" }) })
+	case 30, 31:
+		w.notef("        what the data plane can do is not known for %v", lasts)
+		w.doubt = pick(w, byShare, byAudience, byMirror)
+		w.at(lasts, func() { w.doubt = noWay }) // nobody tells
 	}
 }
 
@@ -266,7 +270,7 @@ func (w *simulation) drift() {
 func (w *simulation) calm() {
 	w.notef("        calm")
 	w.quiet = true
-	w.route.refuses, w.route.down = false, false
+	w.route.refuses, w.route.down, w.doubt = false, false, noWay
 	w.hooks.dark, w.hooks.invalid, w.hooks.rollback, w.hooks.preFails = false, false, false, 0
 	if w.hooks.mute {
 		w.hooks.mute = false

@@ -43,6 +43,7 @@ type simulation struct {
 	quiet  bool // faults and people have stopped
 	gone   bool // the Canary was finished
 	orphan bool
+	doubt  way // of which it cannot be told whether the data plane has it
 
 	forever forever // the fault that stays; empty: none
 
@@ -265,7 +266,7 @@ func (w *simulation) restart(when string) {
 // snapshot is what the controller observes.
 func (w *simulation) snapshot() Snapshot {
 	s := Snapshot{
-		Now: w.now, Since: w.ctl.since, Spec: w.spec, State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
+		Now: w.now, Since: w.ctl.since, Spec: w.doubted(), State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
 		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
 		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
 	}

@@ -147,7 +147,18 @@ func conditions(st *siskinv1.CanaryStatus, d plan.Decision, s plan.Snapshot) {
 	setOrDrop(st, siskinv1.ConditionReconciling, busy, func(k string) { set(k, metav1.ConditionTrue, reason) })
 	stalled := d.Stalled != "" || z.Phase == plan.Failed && d.Held == ""
 	setOrDrop(st, siskinv1.ConditionStalled, stalled, func(k string) { set(k, metav1.ConditionTrue, reason) })
+	if ahead(s.Target, z) { // the promoted revision is not what the target asks for
+		set(siskinv1.ConditionPromoted, metav1.ConditionUnknown, reason)
+		return
+	}
 	set(siskinv1.ConditionPromoted, promoted(z), cmp.Or(string(z.Phase), ReasonSuspended))
+}
+
+// ahead tells whether the target has a revision whose rollout has not begun, because something holds it: who waits for Promoted after a
+// commit waits for that one.
+func ahead(t plan.Target, z plan.State) bool {
+	return z.Phase.Idle() && promoted(z) == metav1.ConditionTrue && t.Found && t.Revision != "" && z.Stable != "" &&
+		t.Revision != z.Stable && t.Revision != z.Rejected
 }
 
 // reasonOf is the reason of Ready, Reconciling and Stalled: what a person must act on goes first, then what holds the rollout that would

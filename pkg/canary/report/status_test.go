@@ -87,7 +87,8 @@ func short(st siskinv1.CanaryStatus) string {
 }
 
 func TestConditions(t *testing.T) {
-	held := func(in *report.Input) { in.Decision.Held = "CapabilitiesUnknown" }
+	ahead := func(in *report.Input) { in.Snapshot.Target = plan.Target{Found: true, Revision: "web-next"} }
+	held := func(in *report.Input) { in.Decision.Held = "CapabilitiesUnknown"; ahead(in) }
 	for name, tc := range map[string]struct {
 		reason  string
 		phase   plan.Phase
@@ -118,7 +119,10 @@ func TestConditions(t *testing.T) {
 		"suspended idle":    {"what git said last serves", plan.Succeeded, suspended, "Ready=True/Suspended Promoted=True/Succeeded", status.CurrentStatus},
 		"stalled rollout":   {"only a person can help", plan.Progressing, stalled("AnalysisInvalid"), "Ready=False/AnalysisInvalid Stalled=True/AnalysisInvalid Promoted=Unknown/Progressing", status.FailedStatus},
 		"stalled idle":      {"the target is gone, the primary goes on serving", plan.Succeeded, stalled("TargetNotFound"), "Ready=False/TargetNotFound Stalled=True/TargetNotFound Promoted=True/Succeeded", status.FailedStatus},
-		"held idle":         {"a new revision waits for what may come by itself", plan.Succeeded, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=True/Succeeded", status.InProgressStatus},
+		"held idle":         {"a new revision waits for what may come by itself", plan.Succeeded, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=Unknown/CapabilitiesUnknown", status.InProgressStatus},
+		"suspended, ahead":  {"what git says now is not what serves", plan.Succeeded, func(in *report.Input) { suspended(in); ahead(in) }, "Ready=True/Suspended Promoted=Unknown/Suspended", status.CurrentStatus},
+		"invalid, ahead":    {"the new revision is not served until a person mends the spec", plan.Succeeded, func(in *report.Input) { stalled("InvalidSpec")(in); ahead(in) }, "Ready=False/InvalidSpec Stalled=True/InvalidSpec Promoted=Unknown/InvalidSpec", status.FailedStatus},
+		"rolled back to":    {"the target has what a person went back from: nothing waits", plan.Succeeded, func(in *report.Input) { ahead(in); in.Decision.Next.Rejected = "web-next" }, "Ready=True/Succeeded Promoted=True/Succeeded", status.CurrentStatus},
 		"held failure":      {"the fix waits, and is no failure", plan.Failed, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=False/Failed", status.InProgressStatus},
 		"held rollout":      {"it goes on by itself", plan.Progressing, held, "Ready=False/CapabilitiesUnknown Reconciling=True/CapabilitiesUnknown Promoted=Unknown/Progressing", status.InProgressStatus},
 		"held, stalled":     {"what only a person can mend goes first", plan.Progressing, func(in *report.Input) { held(in); stalled("RouteRejected")(in) }, "Ready=False/RouteRejected Stalled=True/RouteRejected Promoted=Unknown/Progressing", status.FailedStatus},
