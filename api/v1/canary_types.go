@@ -23,8 +23,8 @@ import (
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.failedChecks`,priority=1
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,priority=1
 //
-// +kubebuilder:validation:XValidation:rule="!oldSelf.?status.?stable.hasValue() || self.spec.?provider == oldSelf.spec.?provider",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
-// +kubebuilder:validation:XValidation:rule="!oldSelf.?status.?stable.hasValue() || self.spec.service.?name == oldSelf.spec.service.?name",message="service.name cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.provider) == has(oldSelf.spec.provider) && (!has(self.spec.provider) || self.spec.provider == oldSelf.spec.provider))",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.service.name) == has(oldSelf.spec.service.name) && (!has(self.spec.service.name) || self.spec.service.name == oldSelf.spec.service.name))",message="service.name cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
 type Canary struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
