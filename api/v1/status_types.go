@@ -234,7 +234,10 @@ type RolloutStatus struct {
 	// cause tells why it was taken back or cancelled: check, value, limit.
 	// +optional
 	Cause string `json:"cause,omitempty"`
-	// previous is the revision that was stable when the rollout began.
+	// restarts counts how often the steps began anew, because the canary had lost its pods.
+	// +optional
+	Restarts int32 `json:"restarts,omitempty"`
+	// previous is the revision that was promoted before the stable one: where rollback without a revision goes.
 	// +optional
 	Previous string `json:"previous,omitempty"`
 	// outcome is Failed or Cancelled once the rollout is being taken back.

@@ -180,7 +180,7 @@ func (s *stage) names() *strings.Replacer {
 			pairs = append(pairs, r.Revision, strings.ReplaceAll(r.Image, ":", "-"))
 		}
 	}
-	if st.Rollout != nil {
+	if st.Rollout != nil && st.Rollout.Previous != "" {
 		pairs = append(pairs, st.Rollout.Previous, "web-1")
 	}
 	return strings.NewReplacer(pairs...)

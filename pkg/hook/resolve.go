@@ -79,7 +79,7 @@ func PayloadOf(c *siskinv1.Canary, w siskinv1.CanaryWebhook) Payload {
 	if rev := c.Status.Stable; rev != nil {
 		p.PreviousRevision = rev.Revision
 	}
-	if r := c.Status.Rollout; r != nil && r.Previous != "" {
+	if r := c.Status.Rollout; r != nil && r.Previous != "" && p.PreviousRevision == p.Revision { // it is promoted by now
 		p.PreviousRevision = r.Previous
 	}
 	if s := c.Status.Step; s != nil {

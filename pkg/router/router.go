@@ -143,6 +143,9 @@ type Observation struct {
 	Current Split
 	// Known tells whether there are objects that state a split at all.
 	Known bool
+	// Leaving tells that the objects were given back, so that they state no split, but that the data plane has not answered for them since:
+	// it may still lead to the clones.
+	Leaving bool
 	// Reason and Message explain, in CamelCase and in one sentence, why the evidence is below the ceiling.
 	Reason, Message string
 	// Rejected tells that the data plane refused the objects: waiting will not help, a person must act.

@@ -33,12 +33,16 @@ func intent(c *siskinv1.Canary) router.Intent {
 }
 
 // affinity has tokens that nobody can guess who does not see the cluster, and that no other rollout has: not even one of the same
-// revision, or of a Canary that was made anew.
+// revision, of a Canary that was made anew, or the same one when its steps began anew.
 func affinity(c *siskinv1.Canary, a siskinv1.SessionAffinity, z plan.State) *router.Affinity {
+	trial := z.Candidate
+	if z.Restarts > 0 {
+		trial = fmt.Sprintf("%s~%d", trial, z.Restarts)
+	}
 	out := &router.Affinity{
 		SessionAffinity: a,
-		Token:           token(c, z.Rollout, z.Candidate),
-		PrimaryToken:    token(c, z.Rollout, z.Candidate, z.Step),
+		Token:           token(c, z.Rollout, trial),
+		PrimaryToken:    token(c, z.Rollout, trial, z.Step),
 	}
 	if a.PrimaryCookieName == "" {
 		return out
@@ -46,7 +50,7 @@ func affinity(c *siskinv1.Canary, a siskinv1.SessionAffinity, z plan.State) *rou
 	all, _ := steps(c.Spec.Analysis, DefaultInterval) // an edit that cannot be used is told elsewhere
 	for i := min(z.Step-1, len(all)); i > 0; i-- {
 		if w := all[i-1].Weight; w > 0 && w < 100 {
-			out.Earlier = append(out.Earlier, router.Draw{PrimaryToken: token(c, z.Rollout, z.Candidate, i), Canary: w})
+			out.Earlier = append(out.Earlier, router.Draw{PrimaryToken: token(c, z.Rollout, trial, i), Canary: w})
 		}
 	}
 	return out

@@ -45,6 +45,7 @@ func TestW24TokensAreMadeOfWhatIsStored(t *testing.T) {
 		"the next rollout":     {tokens(func(z *plan.State) { z.Rollout = 4 }), false, false},
 		"another revision":     {tokens(func(z *plan.State) { z.Candidate = "web-ffffff" }), false, false},
 		"a Canary made anew":   {tokens(same, func(c *siskinv1.Canary) { c.UID = "two" }), false, false},
+		"steps begun anew":     {tokens(func(z *plan.State) { z.Restarts = 1 }), false, false},
 		"a check that failed":  {tokens(func(z *plan.State) { z.Attempt, z.FailedChecks = 7, 1 }), true, true},
 		"rollout 31, step 2":   {tokens(func(z *plan.State) { z.Rollout, z.Step = 31, 2 }), false, false},
 		"rollout 3, step 12":   {tokens(func(z *plan.State) { z.Step = 12 }), true, false},

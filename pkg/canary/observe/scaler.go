@@ -214,6 +214,7 @@ func scalerOf(w *World, z plan.State) plan.Scaler {
 	}
 	s := plan.Scaler{
 		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
+		Window:   main.Window(),
 		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays)+len(w.Scalers.Leftover) == 0,
 	}
 	_, unrecorded := w.Size()

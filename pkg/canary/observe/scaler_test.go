@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -110,6 +111,10 @@ func TestScaler(t *testing.T) {
 				t.Errorf("%s: message %q, want %q", tc.reason, got.Message, tc.want.Message)
 			}
 			got.Message = tc.want.Message
+			if got.Window != 0 && got.Window != 5*time.Minute { // Kubernetes' default; how it is read is tested in package scaler
+				t.Errorf("it looks back for %s", got.Window)
+			}
+			got.Window = 0
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
 			}

@@ -301,7 +301,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 func routeOf(w *World) plan.Route {
 	obs := w.Observation
 	r := plan.Route{
-		Known: obs.Known, Current: plan.Split(obs.Current), Rejected: obs.Rejected, Message: obs.Message,
+		Known: obs.Known, Current: plan.Split(obs.Current), Leaving: obs.Leaving, Rejected: obs.Rejected, Message: obs.Message,
 		Drifted: obs.Known && obs.Evidence == router.EvidenceNone && obs.Current == w.Intent.Split,
 	}
 	if w.Router != nil {

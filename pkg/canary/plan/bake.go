@@ -10,7 +10,7 @@ import (
 func startBake(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.enter(Baking, s.Now)
-	z.FailedChecks, z.Attempt, z.Results, z.Floor = 0, z.Attempt+1, nil, 0
+	z.FailedChecks, z.Attempt, z.Results = 0, z.Attempt+1, nil
 	z.StepAt, z.BakeUntil = s.Now, s.Now.Add(s.Spec.Bake)
 	z.Deadline = z.BakeUntil.Add(s.Spec.Deadline)
 	z.CheckAt = s.nextBake(*z)
@@ -44,6 +44,7 @@ func (s Snapshot) bakeQuestions() []Question {
 // bake judges the primary until the bake is over, or a new revision is there.
 func bake(s Snapshot, d *Decision) {
 	z := &d.Next
+	releaseFloor(s, d)
 	if r, ok := s.rollbackAsked(); ok && s.mayReturn(*z) {
 		rollback(s, d, Failed, fmt.Sprintf("rollback hook %s asked for it: %s", r.Name, r.Message), &r)
 		return

@@ -154,15 +154,33 @@ func terminate(s Snapshot, d *Decision) {
 	case !s.Target.Found || z.Stable == "", z.DrainUntil.IsZero() && s.untouched():
 		d.because("nothing has to be restored")
 		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
-	case z.DrainUntil.IsZero() || !s.Services.Restored:
+	case z.DrainUntil.IsZero() || !s.Services.Restored || s.led(*z):
 		restore(s, d)
-	case s.Now.Before(z.DrainUntil):
+	case s.Now.Before(s.clonesUntil(*z)):
 		d.because("the target serves; the clones are draining")
 		d.Effects = append(s.restoreScaler(), RestoreServices{}) // the apex may have been the target's already, the route not
-		d.wakeAt(s.Now, z.DrainUntil)
+		d.wakeAt(s.Now, s.clonesUntil(*z))
 	default:
 		d.because("the target serves again")
 		d.Effects = append(s.restoreScaler(), RestoreServices{}, Finish{})
+	}
+}
+
+// led tells that the route still leads to the clones, in its objects or, as far as that can be told, in the data plane. One that does not
+// answer before the deadline is waited for no longer.
+func (s Snapshot) led(z State) bool {
+	return s.Route.Known || s.Route.Leaving && !s.expired(z)
+}
+
+// clonesUntil is when the clones have drained. Nobody knows since when they had no traffic that left them while nobody watched.
+func (s Snapshot) clonesUntil(z State) time.Time {
+	return latest(z.DrainUntil, s.Since.Add(s.Spec.Drain))
+}
+
+// notDrained puts off when the clones, which have not lost their traffic yet, may go. It is stored less often the longer that lasts.
+func (s Snapshot) notDrained(z *State) {
+	if s.Now.Add(Settle + s.Spec.Drain).After(z.DrainUntil) {
+		z.DrainUntil = s.Now.Add(s.Spec.Drain + min(max(2*Settle, s.Now.Sub(z.StepAt)/4), Recheck))
 	}
 }
 
@@ -194,14 +212,23 @@ func restore(s Snapshot, d *Decision) {
 		d.because("waiting for the target: %d of %d pods are available", s.Target.Available, z.Replicas)
 		d.wait("the target: %d of %d pods are available", s.Target.Available, z.Replicas)
 		overdue(s, d, "RestoreTimedOut", "the primary goes on serving; repair the target, or set deletionPolicy to Orphan")
+		if !z.DrainUntil.IsZero() && s.led(*z) { // the target lost pods after the route was given back
+			s.notDrained(z)
+			d.wake(Settle)
+		}
 		d.wakeAt(s.Now, s.deadline(*z))
 		return
 	}
 	d.because("the target is at full size: Services and routes are given back")
 	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
-	if z.DrainUntil.IsZero() || s.Now.Add(s.Spec.Drain).After(z.DrainUntil) { // giving back failed until now: the clones have not lost their traffic
+	if z.DrainUntil.IsZero() {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 	}
+	s.notDrained(z)
+	if s.Services.Restored && s.led(*z) {
+		d.wait("the route: %s", s.routeMessage())
+	}
+	overdue(s, d, "RestoreTimedOut", "the clones go on serving; mend what is in the way, or set deletionPolicy to Orphan")
 	d.wakeAt(s.Now, z.DrainUntil)
 	d.wake(Settle)
 }

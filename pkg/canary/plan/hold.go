@@ -16,10 +16,10 @@ func (s Snapshot) hold(d *Decision) {
 // stepPause is the pause after the present step, if it did not begin yet.
 func (s Snapshot) stepPause() time.Duration {
 	z := s.State
-	if z.Step == 0 || z.Step > len(s.Spec.Steps) || !z.PausedUntil.IsZero() || slices.Contains(z.Passed, pauseName(z.Step)) {
+	if z.Step == 0 || !z.PausedUntil.IsZero() || slices.Contains(z.Passed, pauseName(z.Step)) {
 		return 0
 	}
-	return s.Spec.Steps[z.Step-1].Pause
+	return s.Spec.present(z).Pause
 }
 
 // pauses tells whether a pause, of a person or of the step, keeps a check that passes from leading on. A pause that began lasts as

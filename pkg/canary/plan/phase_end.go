@@ -90,11 +90,14 @@ func giveBack(s Snapshot, d *Decision) {
 func succeed(s Snapshot, d *Decision) {
 	z := &d.Next
 	d.enter(Succeeded, s.Now)
+	if z.Candidate != z.Stable { // what was taken back does not count: a person who goes back means what served before this
+		z.Previous = z.Stable
+	}
 	z.Stable = z.Candidate
 	if !z.Direct {
 		z.Step, z.Rejected, z.Cause = len(s.Spec.Steps), "", ""
 	}
-	z.Halted, z.Overdue, z.Paused, z.PausedUntil, z.Floor = false, false, false, time.Time{}, 0
+	z.Halted, z.Overdue, z.Paused, z.PausedUntil = false, false, false, time.Time{}
 	z.CheckAt, z.Deadline = time.Time{}, time.Time{}
 	withdraw(s, d)
 	if s.Spec.Bake > 0 && !z.Direct && !s.Spec.SkipAnalysis && z.Previous != z.Stable {
@@ -261,6 +264,7 @@ func lostPods(s Snapshot, d *Decision) bool {
 	withdraw(s, d)
 	d.enter(Progressing, s.Now)
 	z.Step, z.StepAt, z.Halted, z.PausedUntil, z.Passed = 0, s.Now, false, time.Time{}, unpaused(z.Passed)
+	z.Restarts++
 	if !z.Paused { // a person was told until when a pause may last
 		z.Deadline = s.Now.Add(s.Spec.Deadline)
 	}
@@ -356,7 +360,7 @@ func end(s Snapshot, d *Decision, remark string) {
 	}
 	d.because("revision %s was taken back: %s%s", z.Candidate, z.Cause, remark)
 	if z.Split == AllPrimary() {
-		z.CheckAt, z.Deadline, z.Floor = time.Time{}, time.Time{}, 0
+		z.CheckAt, z.Deadline = time.Time{}, time.Time{}
 	}
 	n := Notice{
 		Reason: "RolledBack", Severity: Warning, Alert: true, Revision: z.Candidate,
@@ -366,7 +370,12 @@ func end(s Snapshot, d *Decision, remark string) {
 		n.Reason, n.Severity, n.Alert = "RolloutCancelled", Info, false
 		n.Message = fmt.Sprintf("the primary serves revision %s%s", z.Stable, remark)
 	}
-	if z.Split != AllPrimary() {
+	switch {
+	case z.Split == AllPrimary() && s.State.Reverting && !s.reverted():
+		n.Severity, n.Alert = Error, true
+		n.Message = fmt.Sprintf("the primary could not be brought back to revision %s before the deadline (%s); repair it, or commit a fix",
+			z.Stable, s.Primary.explain(z.Stable))
+	case z.Split != AllPrimary():
 		n.Severity, n.Alert = Error, true
 		n.Message = fmt.Sprintf("revision %s goes on serving %s: the primary cannot take the traffic (%s); repair it, or fix the target and annotate "+
 			"siskin.dev/request=promote@<token>", z.Candidate, share(z.Split), s.Primary.explain(z.Stable))

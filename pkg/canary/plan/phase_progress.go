@@ -84,7 +84,7 @@ func step(s Snapshot, d *Decision) {
 	}
 	d.enter(Progressing, s.Now) // an edit may have added steps to one that waited for its promotion
 	z.Step, z.Attempt, z.Split = n, z.Attempt+1, to.split()
-	z.PausedUntil = time.Time{}
+	z.PausedUntil, z.Passed = time.Time{}, unpaused(z.Passed) // an edit may have given this number to another step before
 	z.StepAt, z.EffectiveAt, z.CheckAt = s.Now, time.Time{}, s.Now.Add(Settle+to.Interval)
 	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
 	z.Halted = false

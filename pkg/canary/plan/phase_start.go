@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,8 +13,8 @@ func initialize(s Snapshot, d *Decision) {
 		targetMissing(d)
 		return
 	}
-	if z.Stable != s.Target.Revision || z.Deadline.IsZero() {
-		z.Stable, z.StepAt, z.Deadline, z.Overdue = s.Target.Revision, s.Now, s.Now.Add(s.Spec.Deadline), false
+	if rev := s.initial(*z); z.Stable != rev || z.Deadline.IsZero() {
+		z.Stable, z.StepAt, z.Deadline, z.Overdue = rev, s.Now, s.Now.Add(s.Spec.Deadline), false
 	}
 	if s.Route.Rejected {
 		d.Stalled = "RouteRejected"
@@ -37,8 +38,24 @@ func initialize(s Snapshot, d *Decision) {
 		return
 	}
 	d.because("initializing: %s", join(d.WaitingFor))
-	overdue(s, d, "InitializationTimedOut", "the target goes on serving")
+	comfort := "the target goes on serving"
+	if s.Target.Available == 0 {
+		comfort = "the target has no pods that could serve"
+	}
+	overdue(s, d, "InitializationTimedOut", comfort)
 	d.wakeAt(s.Now, s.deadline(*z))
+}
+
+// initial is the revision that the primary begins with: the target's, which serves. Where an earlier Canary left everything in place the
+// primary serves, with a revision that passed; the target's may be the one that did not, and is released like any other. If the primary
+// does not come up before the deadline, the target's may be what mends it.
+func (s Snapshot) initial(z State) string {
+	p := s.Primary
+	left := p.Found && s.Services.Serving && s.Target.Available == 0 && slices.Contains(s.Kept, p.Revision)
+	if left && (p.Endpoints > 0 || z.Stable == p.Revision) && (z.Stable != p.Revision || !z.Overdue) {
+		return p.Revision
+	}
+	return s.Target.Revision
 }
 
 // overdue tells once that a deadline passed where there is nothing to take back.
@@ -64,10 +81,9 @@ func targetMissing(d *Decision) {
 func idle(s Snapshot, d *Decision) {
 	z := &d.Next
 	stranded(s, d)
+	behind(s, d)
 	told(s, d)
-	if z.Split == AllPrimary() {
-		z.Floor = 0
-	}
+	releaseFloor(s, d)
 	rev := s.Target.Revision
 	switch {
 	case !s.Target.Found:
@@ -89,9 +105,9 @@ func idle(s Snapshot, d *Decision) {
 		d.because("revision %s was taken back (%s): commit a fix, or revert to %s", rev, z.Cause, z.Stable)
 	case z.Replicas == 0:
 		d.because("revision %s waits until the target has replicas", rev)
-	case z.Split.Canary == 100, z.Reverting:
-		d.because("revision %s waits until the primary serves again: only the canary does now; annotate siskin.dev/request=promote@<token> to bring it to the primary "+
-			"without analysis", rev)
+	case s.onlyCanary(*z):
+		d.because("revision %s waits until the primary serves again: the canary does now (%s); annotate siskin.dev/request=promote@<token> to bring it to the primary "+
+			"without analysis", rev, z.Split)
 	case s.Spec.Invalid != "":
 		d.because("revision %s waits until the spec can be used: %s", rev, s.Spec.Invalid)
 	case s.Spec.doubts() != "":
@@ -103,6 +119,15 @@ func idle(s Snapshot, d *Decision) {
 	default:
 		begin(s, d, rev)
 	}
+}
+
+// onlyCanary tells that a new rollout would take the traffic from pods that serve to a primary that does not. A canary that failed and has
+// only a share gives way to a fix, but not to one that would have to wait for its approval first.
+func (s Snapshot) onlyCanary(z State) bool {
+	if z.Split == AllPrimary() || s.mayLeaveCanary(z) {
+		return false
+	}
+	return z.Split.Canary == 100 || z.Reverting || len(s.Spec.hooks(ConfirmRollout)) > 0
 }
 
 // untold are the post-rollout hooks that a new revision waits for: its rollout would leave nobody to tell them how the one before ended.
@@ -129,6 +154,18 @@ func stranded(s Snapshot, d *Decision) {
 	}
 	d.Stalled = "PrimaryNotReady"
 	d.wait("the primary: %s", s.Primary.explain(z.Stable))
+}
+
+// behind shows that the primary, after a promotion that was taken back, still runs pods of the revision that was.
+func behind(s Snapshot, d *Decision) {
+	p, z := s.Primary, d.Next
+	if z.Split != AllPrimary() || z.Phase != Failed && z.Phase != Cancelled || !p.Found || p.Replicas == 0 {
+		return
+	}
+	if p.Revision != z.Stable || p.Current && (p.Updated < p.Replicas || p.Pods > p.Updated) {
+		d.Stalled = "PrimaryNotReady"
+		d.wait("the primary: %s", p.explain(z.Stable))
+	}
 }
 
 func serving(z State) string {
@@ -164,14 +201,14 @@ func begin(s Snapshot, d *Decision, rev string) {
 		superseded = fmt.Sprintf("; it replaces %s", z.Candidate)
 	}
 	z.Rollout++
-	z.Previous = z.Stable
 	z.Candidate, z.StartedAt, z.StepAt, z.CheckAt = rev, s.Now, s.Now, s.Now
 	z.Cause, z.Rejected = "", ""
+	floor := z.Floor
 	*z = z.fresh()
 	withdraw(s, d)
 	if gates := s.Spec.hooks(ConfirmRollout); len(gates) > 0 {
 		d.enter(Waiting, s.Now)
-		z.Deadline = s.Now.Add(s.Spec.GateDeadline)
+		z.Deadline, z.Floor = s.Now.Add(s.Spec.GateDeadline), floor // the rollout before may have been one a moment ago
 		d.because("revision %s waits for approval by %s", rev, names(gates))
 		d.wait("confirm-rollout %s", names(gates))
 		d.notify(Notice{
@@ -197,7 +234,7 @@ func (z State) fresh() State {
 	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
 	z.Passed, z.Results = nil, nil
 	z.Halted, z.Overdue, z.Reverting, z.Paused, z.Forced, z.Direct = false, false, false, false, false, false
-	z.Floor = 0
+	z.Floor, z.Restarts = 0, 0
 	return z
 }
 
@@ -207,6 +244,21 @@ func (s Snapshot) floor() int32 {
 		return s.State.Floor
 	}
 	return max(s.State.Floor, s.replicas())
+}
+
+// releaseFloor lets the autoscaler size the primary freely again, when what it measured while the canary had a share of the traffic counts no
+// longer: else it would take pods away in the moment in which all the traffic comes back.
+func releaseFloor(s Snapshot, d *Decision) {
+	z := &d.Next
+	if z.Floor == 0 || z.Split != AllPrimary() {
+		return
+	}
+	until := latest(z.Since, z.DrainUntil).Add(s.Scaler.Window + Recheck)
+	if s.Now.Before(until) && s.scaled() && !s.Target.Off {
+		d.wakeAt(s.Now, until)
+		return
+	}
+	z.Floor = 0
 }
 
 // withdraw gives all traffic to the primary. What lost its traffic keeps running until it is drained.
@@ -220,6 +272,7 @@ func withdraw(s Snapshot, d *Decision) {
 // waitForRollout asks the confirm-rollout gates until all agree.
 func waitForRollout(s Snapshot, d *Decision) {
 	z := &d.Next
+	releaseFloor(s, d)
 	qs := s.gates(ConfirmRollout)
 	for _, q := range qs {
 		if s.Answers[q.Key].Verdict == Pass {

@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Decide returns what to do next. It is total and deterministic.
 //
@@ -21,7 +24,7 @@ func Decide(s Snapshot) Decision {
 	}
 	d.Next.Replicas = s.replicas()
 	switch {
-	case unwanted(s, &d), asked(s, &d), takenBack(s, &d):
+	case unwanted(s, &d), asked(s, &d), takenBack(s, &d), unselected(s, &d):
 	case s.Spec.Invalid != "" && !d.Next.Phase.Idle() && !d.Next.Phase.ending():
 		unusable(s, &d)
 	default:
@@ -38,6 +41,18 @@ func Decide(s Snapshot) Decision {
 		d.Next.Replicas = s.State.Replicas
 	}
 	return d
+}
+
+// unselected takes from the canary the requests that an edit has ceased to select: no route could say any more which they are. The clock of
+// the step begins anew when the rest is confirmed.
+func unselected(s Snapshot, d *Decision) bool {
+	if s.Spec.Invalid != "" || !d.Next.Split.Audience || slices.ContainsFunc(s.Spec.Steps, func(t Step) bool { return t.Audience }) {
+		return false
+	}
+	d.Next.Split.Audience = false
+	d.because("spec.analysis.match selects nothing any more: the canary keeps %s", d.Next.Split)
+	d.wake(time.Millisecond)
+	return true
 }
 
 // unusable holds a rollout that would go forward: only an edit of the spec helps. It still ends at its deadline.

@@ -59,13 +59,17 @@ func TestClonesDrainAfterTheServicesWereGivenBack(t *testing.T) {
 	look(0) // the API server refuses, and again a minute later
 	look(time.Minute)
 	s.Services = Services{Complete: true, Restored: true}
-	if look(time.Minute + Settle) {
+	look(2 * time.Minute) // the Services are, the route is not
+	s.Route = Route{Leaving: true}
+	look(3 * time.Minute) // the gateway has not followed yet
+	s.Route = Route{}
+	if look(3*time.Minute + Settle) {
 		t.Error("the clones go before they have drained")
 	}
-	if look(time.Minute + Settle + s.Spec.Drain - time.Millisecond) {
+	if look(3*time.Minute + Recheck + s.Spec.Drain - time.Millisecond) {
 		t.Error("the clones go before they have drained")
 	}
-	if !look(time.Minute + Settle + s.Spec.Drain) {
+	if !look(3*time.Minute + Recheck + s.Spec.Drain) {
 		t.Error("the deletion does not end")
 	}
 }

@@ -232,9 +232,24 @@ func TestDeletion(t *testing.T) {
 		"drained": {
 			reason: "the Canary may go",
 			in: gone(Terminating).but(served).but(func(s *Snapshot) {
-				s.Services, s.State.DrainUntil = Services{Complete: true, Restored: true}, noon
+				s.Services, s.State.DrainUntil, s.Route = Services{Complete: true, Restored: true}, noon, Route{}
 			}),
 			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}, Finish{}}},
+		},
+		"a gateway that does not follow": {
+			reason: "nobody waits for it longer than for anything else",
+			in: gone(Terminating).but(served).but(func(s *Snapshot) {
+				s.Services, s.State.DrainUntil, s.Route = Services{Complete: true, Restored: true}, noon, Route{Leaving: true}
+				s.State.Deadline = noon
+			}),
+			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}, Finish{}}},
+		},
+		"the route could not be given back until now": {
+			reason: "the gateway leads to the clones until then: they have not drained",
+			in: gone(Terminating).but(served).but(func(s *Snapshot) {
+				s.Services, s.State.DrainUntil = Services{Complete: true, Restored: true}, noon
+			}),
+			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
 		},
 		"the target does not come up": {
 			reason: "the primary goes on serving, and a person is told",

@@ -310,7 +310,7 @@ func TestRollbackTo(t *testing.T) {
 			in:     given(Succeeded).but(noCanary).target("r1").asks("rollback@1").but(func(s *Snapshot) { s.State.Previous = "r0" }),
 			want:   seen{Phase: Promoting, Told: []string{"DirectRollout"}, Effects: []Effect{ApplyPrimary{"r0", 2}}},
 			more: func(d Decision) string {
-				return must(d.Next.Direct && d.Next.Rejected == "r1" && d.Next.Previous == "r1", "%+v", d.Next)
+				return must(d.Next.Direct && d.Next.Rejected == "r1" && d.Next.Previous == "r0", "%+v", d.Next)
 			},
 		},
 		"a named one": {

@@ -119,9 +119,9 @@ func TestAutoscaler(t *testing.T) {
 			}),
 			want: seen{
 				Phase: Succeeded, Step: 3, Told: []string{"Promoted"},
-				Effects: []Effect{ApplySplit{AllPrimary()}, ApplyScaler{}},
+				Effects: []Effect{ApplySplit{AllPrimary()}},
 			},
-			more: func(d Decision) string { return must(d.Next.Floor == 0, "floor %d", d.Next.Floor) },
+			more: func(d Decision) string { return must(d.Next.Floor == 2, "floor %d", d.Next.Floor) },
 		},
 		"its floor was taken away and the primary is gone": {
 			reason: "a primary without pods is not ready",
@@ -139,11 +139,27 @@ func TestAutoscaler(t *testing.T) {
 			more: func(d Decision) string { return must(d.Next.Floor == 4, "floor %d", d.Next.Floor) },
 		},
 		"the primary is back": {
-			reason: "the floor goes with the traffic",
+			reason: "while it had no traffic its autoscaler measured nothing: the floor stays while that counts",
 			in: given(Failed).routed(ToCanary(100)).scaled(4).but(floor(4)).but(func(s *Snapshot) {
-				s.State.Split, s.State.Reverting, s.State.Rejected = ToCanary(100), true, "r2"
+				s.State.Split, s.State.Reverting, s.State.Rejected, s.State.Since = ToCanary(100), true, "r2", noon.Add(-time.Hour)
 			}),
-			want: seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}, ApplyScaler{}}},
+			want: seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			more: func(d Decision) string { return must(d.Next.Floor == 4, "floor %d", d.Next.Floor) },
+		},
+		"what was measured without traffic counts": {
+			reason: "the autoscaler would take pods away now",
+			in: given(Failed).target("r1").but(noCanary).scaled(4).but(floor(4)).but(func(s *Snapshot) {
+				s.State.Since, s.Scaler.Window = noon.Add(-5*time.Minute), 5*time.Minute
+			}),
+			want: seen{Phase: Initialized, Told: []string{"TargetReverted"}},
+			more: func(d Decision) string { return must(d.Next.Floor == 4, "floor %d", d.Next.Floor) },
+		},
+		"what was measured without traffic counts no longer": {
+			reason: "the autoscaler is free",
+			in: given(Succeeded).target("r1").but(noCanary).scaled(4).but(floor(4)).but(func(s *Snapshot) {
+				s.State.Since, s.Scaler.Window = noon.Add(-5*time.Minute-Recheck), 5*time.Minute
+			}),
+			want: seen{Phase: Succeeded, Effects: []Effect{ApplyScaler{}}},
 		},
 		"it went missing in a rollout": {
 			reason: "the floor is not forgotten",
@@ -219,14 +235,19 @@ func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
 			in: promotion().scaled(0).but(off).but(func(s *Snapshot) {
 				s.Primary, s.State.Floor, s.Scaler.Floor, s.Canary = healthy("r2", 0), 2, 2, healthy("r2", 1)
 			}),
-			want: seen{Phase: Succeeded, Step: 3, Told: []string{"Promoted"}, Effects: []Effect{ApplySplit{AllPrimary()}, ApplyScaler{}}},
+			want: seen{Phase: Succeeded, Step: 3, Told: []string{"Promoted"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+		},
+		"after the rollout": {
+			reason: "an app that is switched off needs no floor",
+			in:     given(Succeeded).target("r1").but(noCanary).scaled(0).but(off).but(func(s *Snapshot) { s.State.Floor, s.Scaler.Floor = 2, 2 }),
+			want:   seen{Phase: Succeeded, Effects: []Effect{ApplyScaler{}}},
 		},
 		"while a promotion is taken back": {
 			reason: "nobody waits for a primary that should have no pods",
 			in: given(RollingBack).scaled(0).but(off).but(func(s *Snapshot) {
 				s.State.Reverting, s.State.Outcome, s.State.Floor, s.Scaler.Floor = true, Failed, 2, 2
 			}),
-			want: seen{Phase: Failed, Told: []string{"RolledBack"}, Effects: []Effect{ApplyScaler{}}},
+			want: seen{Phase: Failed, Told: []string{"RolledBack"}},
 		},
 		"the autoscaler takes everything away": {
 			reason: "what is recorded then is not the user's zero",
@@ -282,13 +303,13 @@ func TestDeletionWithAutoscaler(t *testing.T) {
 		},
 		"it cannot be given back": {
 			reason: "the Canary goes only after that: Finish is not tried when an effect before it failed",
-			in:     gone().but(served).but(restored).but(func(s *Snapshot) { s.State.DrainUntil = noon }),
+			in:     gone().but(served).but(restored).but(func(s *Snapshot) { s.State.DrainUntil, s.Route = noon, Route{} }),
 			want:   seen{Phase: Terminating, Effects: []Effect{RestoreScaler{}, RestoreServices{}, Finish{}}},
 		},
 		"it is given back": {
 			reason: "nothing is left to do for it",
 			in: gone().but(served).but(restored).but(func(s *Snapshot) {
-				s.State.DrainUntil, s.Scaler = noon, Scaler{Found: true, Restored: true}
+				s.State.DrainUntil, s.Scaler, s.Route = noon, Scaler{Found: true, Restored: true}, Route{}
 			}),
 			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}, Finish{}}},
 		},

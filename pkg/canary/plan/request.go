@@ -203,7 +203,7 @@ func (s Snapshot) retry(d *Decision) string {
 		return fmt.Sprintf("nothing can be tried again in phase %s", z.Phase)
 	case !s.Target.Found || rev == z.Stable:
 		return "there is nothing to try again: the target is the promoted revision"
-	case z.Split.Canary == 100 || z.Reverting:
+	case z.Split != AllPrimary() && !s.mayLeaveCanary(*z):
 		return "the primary does not serve yet: promote brings the target's revision to it without analysis"
 	case z.Replicas == 0:
 		return "the target has no replicas"
@@ -262,7 +262,11 @@ func (s Snapshot) goBackTo(d *Decision, rev string) string {
 	case z.Phase == Promoting, z.Phase == Finalising, z.Phase == RollingBack, z.Phase == Initializing, z.Phase == Terminating:
 		return fmt.Sprintf("it is not possible in phase %s: abort the rollout, or wait for its end", z.Phase)
 	}
-	if rev == "" {
+	switch {
+	case rev != "":
+	case z.Split != AllPrimary(): // what was taken back goes on serving
+		rev = z.Stable
+	default:
 		rev = z.Previous
 	}
 	switch {
@@ -282,7 +286,6 @@ func (s Snapshot) goBackTo(d *Decision, rev string) string {
 func direct(s Snapshot, d *Decision, rev, why string) {
 	z := &d.Next
 	z.Rollout++
-	z.Previous = z.Stable
 	z.Candidate, z.StartedAt, z.StepAt, z.CheckAt = rev, s.Now, s.Now, time.Time{}
 	z.Rejected = ""
 	if s.Target.Found && s.Target.Revision != rev {

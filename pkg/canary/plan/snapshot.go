@@ -129,6 +129,8 @@ type Scaler struct {
 	Restored bool
 	// Least is the lowest number of pods that it allows: what it does not do by itself, such as coming back from zero, is done for it.
 	Least int32
+	// Window is how long it goes by the lowest of what it measured before it takes pods away.
+	Window time.Duration
 	// Message explains Missing.
 	Message string
 }
@@ -211,6 +213,8 @@ type Route struct {
 	Confirmed bool
 	// Drifted tells that route objects differ from what is desired although Current is as decided.
 	Drifted bool
+	// Leaving tells that the objects were given back, so that they are not Known, but that the data plane has not answered for that yet.
+	Leaving bool
 	// Rejected tells that the data plane refused the route.
 	Rejected bool
 	// Message explains what is missing.
@@ -256,7 +260,9 @@ type State struct {
 	// Stable is the promoted revision, Candidate the one on trial, Rejected the one that failed last: it is not tried again until
 	// the target changes.
 	Stable, Candidate, Rejected string
-	// Previous is the revision that was stable when the rollout began.
+	// Restarts counts how often the steps of the rollout began anew: who was sent to the canary before is not sent there again for that.
+	Restarts int32
+	// Previous is the revision that was promoted before Stable.
 	Previous string
 	// Rollout counts rollouts.
 	Rollout int64

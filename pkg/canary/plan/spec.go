@@ -166,6 +166,17 @@ func (z Spec) next(s State) int {
 	return 0
 }
 
+// present is the step that a rollout is in. After an edit that is the one with the same split, wherever it stands now; no step, if there is none.
+func (z Spec) present(s State) Step {
+	if i := s.Step; i > 0 && i <= len(z.Steps) && z.Steps[i-1].split() == s.Split {
+		return z.Steps[i-1]
+	}
+	if i := slices.IndexFunc(z.Steps, func(t Step) bool { return t.split() == s.Split }); i >= 0 && s.Step > 0 {
+		return z.Steps[i]
+	}
+	return Step{}
+}
+
 func (z Spec) hooks(t HookType) []Hook {
 	var out []Hook
 	for _, h := range z.Hooks {

@@ -277,13 +277,33 @@ type routeState struct {
 	rejected  bool
 	down      bool // the router cannot be written
 	refuses   bool // the data plane refuses what is written
+	leaving   bool // it was given back, but the data plane has not followed yet
+	left      time.Time
+}
+
+// giveRouteBack leads the route away from the clones; the data plane follows, and nobody tells when.
+func (w *simulation) giveRouteBack() string {
+	r := &w.route
+	switch {
+	case !r.known:
+		return ""
+	case r.down:
+		return "router is down"
+	}
+	r.known, r.leaving, r.left = false, true, w.now
+	delay := w.upTo(w.cfg.confirm)
+	if w.chance(w.cfg.lateRoute) {
+		delay = w.between(time.Second, 3*time.Minute)
+	}
+	w.at(delay, func() { r.leaving, r.left = false, w.now })
+	return ""
 }
 
 func (w *simulation) observeRoute(desired Split) Route {
 	r := w.route
 	return Route{
 		Known: r.known, Current: r.current, Confirmed: r.known && !r.rejected && r.effective == r.current && r.current == desired,
-		Rejected: r.rejected, Message: "not accepted",
+		Rejected: r.rejected, Leaving: r.leaving, Message: "not accepted",
 	}
 }
 
@@ -293,7 +313,7 @@ func (w *simulation) write(s Split) {
 	if r.known && r.current == s {
 		return
 	}
-	r.known, r.current, r.rejected = true, s, false
+	r.known, r.current, r.rejected, r.leaving = true, s, false, false
 	r.writes++
 	n := r.writes
 	w.poke()
@@ -383,11 +403,11 @@ func (w *simulation) apply(e Effect) string {
 			w.target.apply(w.target.rev, e.Replicas)
 		}
 	case RestoreServices:
-		if !w.services.Restored || w.route.known {
+		if !w.services.Restored || w.route.known && !w.route.down {
 			w.poke()
 		}
 		w.services = Services{Complete: true, Restored: true}
-		w.route.known = false
+		return w.giveRouteBack()
 	case ApplyScaler:
 		w.applyScaler(e)
 	case RestoreScaler:

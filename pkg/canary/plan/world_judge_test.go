@@ -33,10 +33,22 @@ func (w *simulation) checkJudgement(s Snapshot, d Decision) {
 	}
 }
 
+// checkPrevious: the revision before is the one that was promoted before, whatever was tried and taken back since.
+func (w *simulation) checkPrevious(s Snapshot, d Decision) {
+	a, b := s.State, d.Next
+	want := a.Previous
+	if (b.Phase == Succeeded || b.Phase == Baking) && (a.Phase == Promoting || a.Phase == Finalising) && a.Candidate != a.Stable {
+		want = a.Stable
+	}
+	if b.Previous != want {
+		w.violated("3: the revision before %s is %q, not %q", b.Stable, b.Previous, want)
+	}
+}
+
 // checkBegin: everything starts anew.
 func (w *simulation) checkBegin(s Snapshot, d Decision) {
 	b := d.Next
-	if b.FailedChecks != 0 || b.Step != 0 || len(b.Passed) != 0 || b.Forced || b.Paused || b.Previous != s.State.Stable {
+	if b.FailedChecks != 0 || b.Step != 0 || len(b.Passed) != 0 || b.Forced || b.Paused {
 		w.violated("2: a new rollout starts with what is left of another: %+v", b)
 	}
 	if b.Direct {

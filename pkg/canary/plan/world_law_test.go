@@ -139,6 +139,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkDeadPrimary(s, d)
 	w.checkSplit(s, d)
 	w.checkDoubt(s, d)
+	w.checkPrevious(s, d)
 	w.checkJudgement(s, d)
 	w.checkWatched(s)
 	w.checkPromotion(s, d)
@@ -326,7 +327,8 @@ func serves(s Snapshot, rev string) bool {
 
 // mayGiveUp: a canary that failed and carries only a share gives way to the rollout that may fix everything (invariant 6).
 func mayGiveUp(s Snapshot, d Decision) bool {
-	return s.State.Phase.Idle() && d.Next.Rollout > s.State.Rollout && s.State.Split.Canary < 100 && !s.State.Reverting
+	return s.State.Phase.Idle() && d.Next.Rollout > s.State.Rollout && s.State.Split.Canary < 100 && !s.State.Reverting &&
+		d.Next.Phase != Waiting && d.Next.Request == s.State.Request
 }
 
 // checkRaise: more reaches the canary, be it a share, the audience or copies.

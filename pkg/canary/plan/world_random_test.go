@@ -58,7 +58,7 @@ func randomWorld(seed uint64) *simulation {
 
 // adopt makes a world where an earlier Canary left everything in place, and git went on.
 func (w *simulation) adopt() {
-	w.stored["r1"], w.ledger.taken = true, true
+	w.stored["r1"], w.ledger.taken, w.ledger.primaryMay["r1"] = true, true, true
 	w.primary.apply("r1", w.user.replicas)
 	w.services = Services{Complete: true, Serving: true}
 	w.route.known, w.route.current = true, AllPrimary()

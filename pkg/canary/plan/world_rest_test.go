@@ -27,6 +27,9 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 			if needed && (!s.Services.Restored || d.Next.DrainUntil.After(w.now)) {
 				w.violated("deletion: finished before the Services are restored and the clones drained")
 			}
+			if r := w.route; needed && (r.known || w.now.Before(r.left.Add(s.Spec.Drain)) && !s.expired(s.State)) {
+				w.violated("deletion: finished before the clones drained since the route left them (known %v, left %v)", r.known, clock(r.left))
+			}
 			if s.Scaler.Found && !s.Scaler.Restored && !s.Spec.Orphan && !slices.Contains(d.Effects[:i], Effect(RestoreScaler{})) {
 				w.violated("deletion: finished before the autoscaler is restored")
 			}

@@ -4,6 +4,7 @@ import "time"
 
 // scalerState is the user's autoscaler, which scales the target or, when Siskin pointed it there, the primary.
 type scalerState struct {
+	window        time.Duration
 	named, exists bool // in the spec, in the cluster
 	onPrimary     bool
 	floor         int32
@@ -23,6 +24,7 @@ func (c scalerState) observe() Scaler {
 	}
 	return Scaler{
 		Found: true, OnPrimary: c.onPrimary, Floor: c.floor, Canary: c.canary, Drifted: c.drifted, Least: least,
+		Window:   c.window,
 		Restored: !c.onPrimary && c.floor == 0 && !c.canary,
 	}
 }

@@ -14,6 +14,7 @@ func (w *simulation) randomKind() {
 		w.service = true
 	case 3, 4, 5, 6:
 		w.scaler = scalerState{named: true, exists: w.rng.IntN(6) > 0, least: int32(1 + w.rng.IntN(2)), most: 5, zero: w.rng.IntN(6) == 0}
+		w.scaler.window = pick(w, 0, time.Minute, 5*time.Minute)
 	}
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // The laws of requests, pauses, freezes, bakes, unusable specs and autoscalers.
@@ -86,7 +87,11 @@ func (w *simulation) checkDirect(s Snapshot, d Decision) {
 			w.violated("3: %s is promoted, but the target is %s", b.Candidate, s.Target.Revision)
 		}
 	case Rollback:
-		if rev == "" {
+		switch {
+		case rev != "":
+		case a.Split != AllPrimary():
+			rev = a.Stable
+		default:
 			rev = a.Previous
 		}
 		if b.Candidate != rev || !w.stored[rev] {
@@ -231,8 +236,11 @@ func (w *simulation) checkFloor(s Snapshot, d Decision) {
 		w.violated("5: the floor falls from %d to %d in %s", a.Floor, b.Floor, b.Phase)
 	case began && s.Primary.Found && s.Scaler.OnPrimary && !s.Target.Off && b.Phase != RollingBack && b.Floor < s.Primary.Replicas:
 		w.violated("5: a rollout of a primary with %d pods begins with a floor of %d", s.Primary.Replicas, b.Floor)
-	case a.Phase.Idle() && b.Phase.Idle() && b.Split == AllPrimary() && !b.Reverting && b.Floor > 0:
+	case b.Floor > 0 && (a.Phase.Idle() && b.Phase.Idle() || a.Phase == Waiting && b.Phase == Waiting) && a.Split == AllPrimary() &&
+		b.Split == AllPrimary() && w.now.After(latest(b.Since, a.DrainUntil).Add(s.Scaler.Window+time.Minute)) && w.now.After(s.Since.Add(time.Minute)):
 		w.violated("5: the floor stays at %d after the rollout", b.Floor)
+	case b.Floor < a.Floor && b.Rollout == a.Rollout && !s.Target.Off && w.now.Before(a.Since.Add(s.Scaler.Window)):
+		w.violated("5: the floor falls from %d to %d in %s, while what was measured without the traffic counts", a.Floor, b.Floor, b.Phase)
 	case b.Split != AllPrimary() && b.Rollout == a.Rollout && b.Floor < a.Floor:
 		w.violated("5: the floor falls while the canary has traffic")
 	}

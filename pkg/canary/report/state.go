@@ -42,7 +42,7 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 	if r := st.Rollout; r != nil {
 		z.Rollout, z.StartedAt, z.TrafficAt = r.ID, from(r.StartedAt), from(r.TrafficAt)
 		z.Passed, z.Cause, z.Outcome, z.Reverting = r.GatesPassed, r.Cause, plan.Phase(r.Outcome), r.Reverting
-		z.Previous = r.Previous
+		z.Previous, z.Restarts = r.Previous, r.Restarts
 		z.Direct, z.Forced, z.Floor, z.BakeUntil = r.Direct, r.Forced, r.Floor, from(r.BakeUntil)
 	}
 	if r := st.Request; r != nil {
@@ -85,7 +85,7 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 		st.Rollout = &siskinv1.RolloutStatus{
 			ID: z.Rollout, StartedAt: to(z.StartedAt), TrafficAt: to(z.TrafficAt), GatesPassed: z.Passed,
 			Cause: z.Cause, Outcome: siskinv1.Phase(z.Outcome), Reverting: z.Reverting, Previous: z.Previous,
-			Direct: z.Direct, Forced: z.Forced, Floor: z.Floor, BakeUntil: to(z.BakeUntil),
+			Restarts: z.Restarts, Direct: z.Direct, Forced: z.Forced, Floor: z.Floor, BakeUntil: to(z.BakeUntil),
 		}
 	}
 	st.Request = nil

@@ -66,6 +66,7 @@ func (d dice) state() plan.State {
 	if z.Rollout = d.Int64N(5); z.Rollout == 0 {
 		return z // before the first rollout nothing is known of one
 	}
+	z.Restarts = d.Int32N(3)
 	z.StartedAt, z.TrafficAt, z.Cause, z.Previous, z.Reverting = d.time(), d.time(), d.text("cause"), d.text("previous"), d.yes()
 	z.Direct, z.Forced, z.Floor, z.BakeUntil = d.yes(), d.yes(), d.Int32N(9), d.time()
 	z.Outcome = []plan.Phase{"", plan.Failed, plan.Cancelled}[d.IntN(3)]

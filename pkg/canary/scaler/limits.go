@@ -3,6 +3,7 @@ package scaler
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -13,6 +14,21 @@ import (
 const mostDefault = 100
 
 const fieldIdle = "idleReplicaCount"
+
+// windowDefault is Kubernetes' own, of kube-controller-manager's --horizontal-pod-autoscaler-downscale-stabilization.
+const windowDefault = 5 * time.Minute
+
+// Window is how long the autoscaler looks back before it takes pods away: it goes by the most that it wanted meanwhile.
+func (s *Scaler) Window() time.Duration {
+	path := []string{"spec", "behavior", "scaleDown", "stabilizationWindowSeconds"}
+	if s.obj.GetKind() == KindScaledObject {
+		path = append([]string{"spec", "advanced", "horizontalPodAutoscalerConfig"}, path[1:]...)
+	}
+	if n, ok, err := unstructured.NestedInt64(s.obj.Object, path...); ok && err == nil {
+		return time.Duration(n) * time.Second
+	}
+	return windowDefault
+}
 
 // limits of an autoscaler; nil is a field that is not there.
 type limits struct{ min, max *int64 }

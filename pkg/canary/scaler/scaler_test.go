@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -357,6 +358,24 @@ func TestWhatItMayDo(t *testing.T) {
 		s := of(parsed(t, tc.manifest))
 		if s.Least() != tc.least || s.MayIdle() != tc.idle || s.Foreign() != tc.foreign {
 			t.Errorf("%s: at least %d, idles %t, foreign %q", name, s.Least(), s.MayIdle(), s.Foreign())
+		}
+	}
+}
+
+func TestWindow(t *testing.T) {
+	const own, other = "stabilizationWindowSeconds: 0", "stabilizationWindowSeconds: 30"
+	for name, tc := range map[string]struct {
+		manifest string
+		want     time.Duration
+	}{
+		"HPA":               {strings.Replace(hpa, own, "", 1), 5 * time.Minute},
+		"HPA without any":   {hpa, 0},
+		"HPA with its own":  {strings.Replace(hpa, own, other, 1), 30 * time.Second},
+		"KEDA":              {scaledObject, 5 * time.Minute},
+		"KEDA with its own": {scaledObject + "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: {" + other + "}}}}\n", 30 * time.Second},
+	} {
+		if got := of(parsed(t, tc.manifest)).Window(); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
 }

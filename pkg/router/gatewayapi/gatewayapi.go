@@ -133,6 +133,9 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		obs.Current, obs.Known = current(live.Spec, in)
 		obs.Reason = ReasonSpecDiffers
 		obs.Message = fmt.Sprintf("HTTPRoute %s does not say %s: somebody else changed it, or it was not written yet.", in.Apex, in.Split)
+		if v := accepted(live); !obs.Known && !v.accepted && !v.rejected { // it leads to neither version: Release wrote it last
+			obs.Leaving, obs.Message = true, fmt.Sprintf("HTTPRoute %s leads to Service %s, but %s", in.Apex, in.Apex, v.message)
+		}
 		return obs, nil
 	}
 	obs.Current, obs.Known = in.Split, true

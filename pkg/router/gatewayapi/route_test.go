@@ -349,6 +349,16 @@ func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 	if refs := route.Spec.Rules[0].BackendRefs; len(refs) != 1 || string(refs[0].Name) != in.Apex || *refs[0].Weight != 1 {
 		t.Errorf("backends: %+v", refs)
 	}
+	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Known || !obs.Leaving || obs.Message == "" {
+		t.Errorf("no gateway has answered, which may still lead to the clones: %+v, %v", obs, err)
+	}
+	route.Status.Parents = routertest.Accepted(route)
+	if err := c.Status().Update(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Known || obs.Leaving {
+		t.Errorf("the gateway follows: %+v, %v", obs, err)
+	}
 	in.Keep = false
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
