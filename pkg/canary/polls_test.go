@@ -103,7 +103,7 @@ func TestSlowGatesAreHeard(t *testing.T) {
 					s.Now, s.Answers = time.Now(), map[string]plan.Answer{}
 					a.Answer(&observe.World{Canary: c}, &s)
 					heard += len(s.Answers)
-					time.Sleep(time.Second)
+					<-time.After(time.Second) // of the bubble's time
 					synctest.Wait()
 				}
 				if heard == 0 {
