@@ -109,7 +109,7 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 		for _, h := range c.Spec.Analysis.Webhooks {
 			if h.Name == q.Name {
 				c := c.DeepCopy()
-				return a.Pool.Ask(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer { return a.hook(ctx, c, h) })
+				return a.Pool.Ask(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer { return a.hook(ctx, c, h, key) })
 			}
 		}
 	}
@@ -132,11 +132,12 @@ func (a *Asker) metric(ctx context.Context, in metrics.Input) plan.Answer {
 	return answer
 }
 
-func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryWebhook) plan.Answer {
-	req, err := hook.Resolve(ctx, a.Secrets, c, h)
+// hook calls a webhook. One that could not be called said neither yes nor no, as a metric whose provider could not be asked.
+func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryWebhook, key string) plan.Answer {
+	req, err := hook.Resolve(ctx, a.Secrets, c, h, key)
 	if err != nil {
-		var invalid *hook.InvalidError
-		return plan.Answer{Verdict: plan.Fail, Message: err.Error(), Invalid: errors.As(err, &invalid)}
+		_, invalid := errors.AsType[*hook.InvalidError](err)
+		return plan.Answer{Verdict: plan.Inconclusive, Message: err.Error(), Invalid: invalid}
 	}
 	res := a.Hooks.Call(ctx, req)
 	if res.OK {
@@ -165,7 +166,7 @@ func (a *Asker) Event(c *siskinv1.Canary, kind, message string, at time.Time) {
 		// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.
 		who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name + "/events"}
 		sent := a.Pool.Tell(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer {
-			req, err := hook.Resolve(ctx, a.Secrets, c, h)
+			req, err := hook.Resolve(ctx, a.Secrets, c, h, "event/"+h.Name)
 			if err != nil {
 				return plan.Answer{Verdict: plan.Fail, Message: err.Error()}
 			}

@@ -8,12 +8,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/router/service"
@@ -60,6 +63,7 @@ func claimKeys(c *siskinv1.Canary) []string {
 // rival is a Canary that has what another one wants.
 type rival struct {
 	name string
+	uid  types.UID
 	has  claim
 }
 
@@ -78,17 +82,21 @@ func (r *Reconciler) rival(ctx context.Context, c *siskinv1.Canary) (*rival, err
 		for i := range list.Items {
 			other := &list.Items[i]
 			if other.UID != c.UID && slices.Contains(claims(other), want) && precedes(other, c) {
-				return &rival{name: other.Name, has: want}, nil
+				return &rival{name: other.Name, uid: other.UID, has: want}, nil
 			}
 		}
 	}
 	return nil, nil //nolint:nilnil // that there is none is an answer
 }
 
+// begun tells whether a Canary has anything in the cluster: nothing is written before it has a stable revision, and from then on the API
+// server refuses another name of its Services.
+func begun(c *siskinv1.Canary) bool { return c.Status.Stable != nil }
+
 // precedes tells which of two Canaries may go on: the one that has begun, then the older, then the first by name. So nothing that is
 // at work is stopped by a Canary that comes later, and both sides see it the same way.
 func precedes(a, b *siskinv1.Canary) bool {
-	begunA, begunB := a.Status.Phase != "", b.Status.Phase != ""
+	begunA, begunB := begun(a), begun(b)
 	switch {
 	case begunA != begunB:
 		return begunA
@@ -112,8 +120,26 @@ func (v *rival) message() string {
 	return fmt.Sprintf("Canary %s already has %s: delete one of them; until then this one touches nothing", v.name, v.has)
 }
 
-// refuse shows a Canary that another one has what it wants. Nothing else is touched, also when it is deleted: what there is, is the
-// other one's. It goes on by itself when the other one is gone.
+// holds tells whether an object was made, adopted or scaled down by the other Canary.
+func (v *rival) holds(obj client.Object) bool {
+	ref, notes := metav1.GetControllerOf(obj), obj.GetAnnotations()
+	return ref != nil && ref.UID == v.uid || notes[siskinv1.HeldAnnotation] == v.name || notes[service.HolderAnnotation] == v.name
+}
+
+// spare leaves to the other Canary what that one holds. It is not there to be given back when this one is deleted: neither the target with
+// its autoscaler, nor the apex.
+func (v *rival) spare(w *observe.World, s *plan.Snapshot) {
+	if w.Target != nil && v.holds(w.Target) {
+		w.Scalers.Main, w.Scalers.Strays = nil, nil
+		s.Target, s.Scaler = plan.Target{}, plan.Scaler{}
+	}
+	if apex := w.Live[w.Apex]; apex != nil && v.holds(apex) {
+		s.Services.Restored = true
+	}
+}
+
+// refuse shows a Canary that another one has what it wants. Nothing else is touched, also when one is deleted that has begun nothing: what
+// there is, is the other one's. It goes on by itself when the other one is gone.
 func (r *Reconciler) refuse(ctx context.Context, c *siskinv1.Canary, v *rival) (reconcile.Result, error) {
 	if c.DeletionTimestamp != nil {
 		before := c.DeepCopy()

@@ -46,8 +46,9 @@ func TestW30TwoCanariesThatWantTheSame(t *testing.T) {
 		"same age, later": {"the name decides", another("zoo", 0, same), ""},
 		"same age, first": {"the name decides", another("app", 0, same), canary.ReasonTargetConflict},
 		"at work": {"what is at work is not stopped by one that has not begun, whatever their age", another("new", -time.Minute, func(c *siskinv1.Canary) {
-			c.Status.Phase = siskinv1.PhaseInitialized
+			c.Status.Stable = &siskinv1.RevisionStatus{Revision: "new-1"}
 		}), canary.ReasonTargetConflict},
+		"waits, younger": {"a phase is no work", another("new", -time.Minute, func(c *siskinv1.Canary) { c.Status.Phase = siskinv1.PhaseInitializing }), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, newCanary(born), func(s *stage) {
@@ -55,7 +56,7 @@ func TestW30TwoCanariesThatWantTheSame(t *testing.T) {
 				if err := s.api.Create(t.Context(), tc.other); err != nil {
 					t.Fatal(err)
 				}
-				if tc.other.Status.Phase != "" {
+				if tc.other.Status.Phase != "" || tc.other.Status.Stable != nil {
 					if err := s.api.Status().Update(t.Context(), tc.other); err != nil {
 						t.Fatal(err)
 					}
@@ -133,6 +134,121 @@ func TestW30ARefusedCanaryGoesWithoutATrace(t *testing.T) {
 		}
 		s.pass() // nothing is left to do
 	})
+}
+
+// TestWhatIsAtWorkIsNotStoppedByOneThatHasBegunNothing : the older one waits for its target, so that the name of its Service can still be edited.
+func TestWhatIsAtWorkIsNotStoppedByOneThatHasBegunNothing(t *testing.T) {
+	play(t, newCanary(born), func(s *stage) {
+		t := s.t
+		old := another("old", time.Minute, func(c *siskinv1.Canary) { c.Spec.TargetRef.Name, c.Status.Phase = "old", siskinv1.PhaseInitializing })
+		if err := s.api.Create(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.api.Status().Update(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		s.onTrial()
+		old.Spec.Service.Name = "web"
+		if err := s.api.Update(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		s.until(siskinv1.PhaseSucceeded)
+	})
+}
+
+// onTrial brings the Canary to its first step.
+func (s *stage) onTrial() {
+	s.t.Helper()
+	s.until(siskinv1.PhaseInitialized)
+	s.image("web:2")
+	for range 100 {
+		if s.canary().Status.CanaryWeight == 20 {
+			return
+		}
+		s.kubelet()
+		s.sleep(max(s.pass().RequeueAfter, time.Millisecond))
+	}
+	s.t.Fatalf("it never got traffic: %+v", s.canary().Status)
+}
+
+// TestARefusedCanaryThatHasBegunGivesBackWhatItHas : both have begun, as an earlier Siskin let them. What the other one holds stays with it.
+func TestARefusedCanaryThatHasBegunGivesBackWhatItHas(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		other  func(*siskinv1.Canary)
+		holds  func(*stage) client.Object // what the other one has
+	}{
+		"same name of the Service": {"all is its own", func(c *siskinv1.Canary) { c.Spec.TargetRef.Name, c.Spec.Service.Name = "old", "web" }, nil},
+		"the Service is the other's": {"the target is its own", func(c *siskinv1.Canary) { c.Spec.TargetRef.Name, c.Spec.Service.Name = "old", "web" }, func(s *stage) client.Object {
+			var apex corev1.Service
+			s.get("web", &apex)
+			apex.OwnerReferences[0].Name, apex.OwnerReferences[0].UID = "old", "other-uid"
+			return &apex
+		}},
+		"the target is the other's": {"nothing is to be given back", func(c *siskinv1.Canary) { c.Spec.Service.Name = "old" }, func(s *stage) client.Object {
+			held := s.deployment("web")
+			held.Annotations[siskinv1.HeldAnnotation] = "old"
+			return held
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, newCanary(born), func(s *stage) {
+				t := s.t
+				s.onTrial()
+				old := another("old", time.Minute, func(c *siskinv1.Canary) { c.Status.Stable = &siskinv1.RevisionStatus{Revision: "old-1"} })
+				tc.other(old)
+				if err := s.api.Create(t.Context(), old); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.api.Status().Update(t.Context(), old); err != nil {
+					t.Fatal(err)
+				}
+				var held client.Object
+				if tc.holds != nil {
+					held = tc.holds(s)
+					if err := s.api.Update(t.Context(), held); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.pass()
+				if stalled := meta.FindStatusCondition(s.canary().Status.Conditions, siskinv1.ConditionStalled); stalled == nil {
+					t.Fatal("the story needs a Canary that is refused")
+				}
+				if err := s.api.Delete(t.Context(), s.canary()); err != nil {
+					t.Fatal(err)
+				}
+				s.gone()
+				if kept, ok := held.(*appsv1.Deployment); ok {
+					if now := s.deployment("web"); now.Annotations[siskinv1.HeldAnnotation] != "old" || *now.Spec.Replicas != *kept.Spec.Replicas {
+						t.Errorf("%s: the target was taken from the other one: %v, %d pods", tc.reason, now.Annotations, *now.Spec.Replicas)
+					}
+					return
+				}
+				if now := s.deployment("web"); *now.Spec.Replicas != 2 || now.Annotations[siskinv1.HeldAnnotation] != "" {
+					t.Errorf("%s: the target has %d pods, %v", tc.reason, *now.Spec.Replicas, now.Annotations)
+				}
+				var apex corev1.Service
+				s.get("web", &apex)
+				if role := apex.Spec.Selector[siskinv1.RoleLabel]; (role == "") != (held == nil) {
+					t.Errorf("%s: Service web selects the role %q", tc.reason, role)
+				}
+			})
+		})
+	}
+}
+
+// gone makes passes, with pods that come up in between, until the Canary is gone.
+func (s *stage) gone() {
+	s.t.Helper()
+	for range 100 {
+		s.kubelet()
+		res := s.pass()
+		if err := s.api.Get(s.t.Context(), web, &siskinv1.Canary{}); apierrors.IsNotFound(err) {
+			return
+		}
+		s.sleep(max(res.RequeueAfter, time.Millisecond))
+	}
+	s.t.Fatalf("it is still there: %+v", s.canary().Status)
 }
 
 // TestW12ReferencesToOtherNamespaces : a Canary that was valid when it was made is edited to name another namespace. That is shown, a

@@ -116,14 +116,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if other != nil {
+	if other != nil && (c.DeletionTimestamp == nil || !begun(&c)) {
 		result, err := r.refuse(ctx, &c, other)
 		return unlessConflict(ctx, result, err)
 	}
 	if c.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
 		return reconcile.Result{}, r.adopt(ctx, &c)
 	}
-	result, err := r.decide(ctx, &c)
+	result, err := r.decide(ctx, &c, other)
 	switch {
 	case err != nil:
 		result.Priority = priority(&c)
@@ -166,8 +166,8 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 	return nil
 }
 
-// decide makes one pass: observe, plan, store, act, tell.
-func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.Result, error) {
+// decide makes one pass: observe, plan, store, act, tell. other is a Canary with which one shares its claims that gives all back, or nil.
+func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *rival) (reconcile.Result, error) {
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
 	route, caps, spec, able := r.spec(ctx, c)
 	w, err := r.Observer.World(ctx, c, route, caps)
@@ -179,6 +179,9 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary) (reconcile.
 		w.CapsAgain = ableAgain
 	}
 	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
+	if other != nil {
+		other.spare(w, &s)
+	}
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)

@@ -14,8 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -153,7 +157,22 @@ func TestAnswersOfHooks(t *testing.T) {
 	}))
 	defer server.Close()
 	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
-	a := &Asker{Hooks: hook.NewClient(hook.Options{}), Secrets: canarytest.NewClient(t)}
+	empty := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "empty", Namespace: "shop"}}
+	secrets := interceptor.NewClient(canarytest.NewClient(t, empty), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			switch key.Name {
+			case "late":
+				return errors.New("etcdserver: request timed out")
+			case "secret":
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)
+			}
+			return c.Get(ctx, key, obj, opts...)
+		},
+	})
+	a := &Asker{Hooks: hook.NewClient(hook.Options{}), Secrets: secrets}
+	with := func(secret string) siskinv1.CanaryWebhook {
+		return siskinv1.CanaryWebhook{URL: server.URL, SecretRef: &siskinv1.SecretRef{Name: secret}}
+	}
 	for name, tc := range map[string]struct {
 		reason  string
 		hook    siskinv1.CanaryWebhook
@@ -162,12 +181,15 @@ func TestAnswersOfHooks(t *testing.T) {
 	}{
 		"yes":       {"any 2xx agrees", siskinv1.CanaryWebhook{URL: server.URL}, plan.Pass, false},
 		"no":        {"any other answer does not", siskinv1.CanaryWebhook{URL: server.URL + "/no"}, plan.Fail, false},
-		"no secret": {"a person must create it", siskinv1.CanaryWebhook{URL: server.URL, SecretRef: &siskinv1.SecretRef{Name: "gone"}}, plan.Fail, true},
-		"no time":   {"a person must correct it", siskinv1.CanaryWebhook{URL: server.URL, Timeout: "soon"}, plan.Fail, true},
+		"late":      {"it was not called: nobody said no", with("late"), plan.Inconclusive, false},
+		"no secret": {"a person must create it", with("gone"), plan.Inconclusive, true},
+		"no key":    {"a person must put it in", with("empty"), plan.Inconclusive, true},
+		"no right":  {"a person must grant it", with("secret"), plan.Inconclusive, true},
+		"no time":   {"a person must correct it", siskinv1.CanaryWebhook{URL: server.URL, Timeout: "soon"}, plan.Inconclusive, true},
 	} {
 		tc.hook.Name = "gate"
-		got := a.hook(t.Context(), c, tc.hook)
-		if got.Verdict != tc.verdict || got.Invalid != tc.invalid || (got.Verdict == plan.Fail) != (got.Message != "") {
+		got := a.hook(t.Context(), c, tc.hook, "r1/web-2/s1/a1/rollout/gate")
+		if got.Verdict != tc.verdict || got.Invalid != tc.invalid || (got.Verdict == plan.Pass) != (got.Message == "") {
 			t.Errorf("%s: %s: %+v", name, tc.reason, got)
 		}
 	}

@@ -53,7 +53,7 @@ func SlimConfig(in any) (any, error) {
 	return in, nil
 }
 
-// SlimCanary is Slim for Canaries; of those of other shards it keeps only what they claim. A nil selector means that there are no
+// SlimCanary is Slim for Canaries; of those of other shards it keeps only what they claim, and whether they have begun. A nil selector means that there are no
 // shards.
 func SlimCanary(mine labels.Selector) toolscache.TransformFunc {
 	return func(in any) (any, error) {
@@ -64,7 +64,7 @@ func SlimCanary(mine labels.Selector) toolscache.TransformFunc {
 		if mine != nil && !mine.Matches(labels.Set(c.Labels)) {
 			kept := siskinv1.CanarySpec{TargetRef: c.Spec.TargetRef}
 			kept.Service.Name = c.Spec.Service.Name
-			c.Spec, c.Status = kept, siskinv1.CanaryStatus{Phase: c.Status.Phase}
+			c.Spec, c.Status = kept, siskinv1.CanaryStatus{Stable: c.Status.Stable} // which tells that it has begun
 		}
 		return Slim(c)
 	}

@@ -158,7 +158,7 @@ func (s *stage) wire(strict bool) {
 			return c.Get(ctx, key, obj, opts...)
 		},
 	})
-	pool := canary.NewPool(4, func(types.NamespacedName) { s.woken++ })
+	pool := canary.NewPool(4, s.wake)
 	dispatcher := notifier.NewDispatcher(notifier.DispatcherConfig{
 		Providers: reader, Secrets: reader, Registry: notifier.Registry{"slack": s.chat.Constructor}, NoCrossNamespaceRefs: strict,
 	})
@@ -173,6 +173,13 @@ func (s *stage) wire(strict bool) {
 	s.NoCrossNamespaceRefs = strict
 	go func() { _ = pool.Start(t.Context()) }()
 	go func() { _ = dispatcher.Start(t.Context()) }()
+}
+
+// wake counts answers, which may come at once. It is read when all are in.
+func (s *stage) wake(types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.woken++
 }
 
 // shard makes the controller look after only those Canaries whose labels match.

@@ -100,10 +100,10 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestHeadersAndSignature(t *testing.T) {
-	_, e := call(t, hook.Request{HMACKey: []byte("key"), Token: "tok", IdempotencyKey: "uid/1/2/1/gate"}, status(200, ""))
+	_, e := call(t, hook.Request{HMACKey: []byte("key"), Token: "tok", IdempotencyKey: "uid/r1/rev-2/s2/a1/rollout/gate"}, status(200, ""))
 	h := e.headers[0]
 	for name, want := range map[string]string{
-		"User-Agent": "siskin/1.2.3", "Authorization": "Bearer tok", "Idempotency-Key": "uid/1/2/1/gate", "Content-Type": "application/json",
+		"User-Agent": "siskin/1.2.3", "Authorization": "Bearer tok", "Idempotency-Key": "uid/r1/rev-2/s2/a1/rollout/gate", "Content-Type": "application/json",
 		hook.HeaderSignature: hook.Sign([]byte("key"), h.Get(hook.HeaderTimestamp), []byte(e.bodies[0])),
 	} {
 		if got := h.Get(name); got != want {
@@ -291,7 +291,7 @@ func TestPayloadsOfAllTypes(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			w := siskinv1.CanaryWebhook{Name: "hook", Type: typ, Metadata: map[string]string{"cmd": "test", "eventType": "mine"}}
-			r, err := hook.Resolve(t.Context(), nil, released(), w)
+			r, err := hook.Resolve(t.Context(), nil, released(), w, "asking")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -327,26 +327,26 @@ func TestResolve(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(
 		secret("both", map[string][]byte{"hmacKey": []byte("k"), "token": []byte("t\n")}), secret("none", nil)).Build()
 	w := siskinv1.CanaryWebhook{Name: "gate", URL: "http://x", Timeout: "1m30s", Retries: 3, DisableTLS: true, SecretRef: &siskinv1.SecretRef{Name: "both"}}
-	got, err := hook.Resolve(t.Context(), c, released(), w)
+	got, err := hook.Resolve(t.Context(), c, released(), w, "r7/podinfo-2/t3/confirm-rollout/gate")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got.Payload = hook.Payload{}
 	want := hook.Request{
 		URL: "http://x", Timeout: 90 * time.Second, Retries: 3, InsecureSkipVerify: true, HMACKey: []byte("k"), Token: "t",
-		IdempotencyKey: "uid-1/7/2/3/gate",
+		IdempotencyKey: "uid-1/r7/podinfo-2/t3/confirm-rollout/gate",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	for _, name := range []string{"none", "absent"} {
 		w.SecretRef.Name = name
-		if _, err := hook.Resolve(t.Context(), c, released(), w); err == nil || !strings.HasPrefix(err.Error(), "webhook gate: Secret test/"+name) {
+		if _, err := hook.Resolve(t.Context(), c, released(), w, "r7/podinfo-2/t3/confirm-rollout/gate"); err == nil || !strings.HasPrefix(err.Error(), "webhook gate: Secret test/"+name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	w.SecretRef, w.Timeout = nil, "0s"
-	if _, err := hook.Resolve(t.Context(), c, released(), w); err == nil {
+	if _, err := hook.Resolve(t.Context(), c, released(), w, "r7/podinfo-2/t3/confirm-rollout/gate"); err == nil {
 		t.Error("a timeout of 0 was accepted")
 	}
 }

@@ -60,7 +60,7 @@ type Request struct {
 	// HMACKey signs the request, Token authenticates it; both optional.
 	HMACKey []byte
 	Token   string
-	// IdempotencyKey lets the receiver notice a repetition.
+	// IdempotencyKey lets the receiver notice a repetition: all attempts of one call have the same, another asking has another.
 	IdempotencyKey string
 }
 

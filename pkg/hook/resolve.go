@@ -21,7 +21,7 @@ const (
 	secretToken   = "token"
 )
 
-// InvalidError : the webhook is wrong or its Secret is missing; only an edit helps.
+// InvalidError : the webhook is wrong, or its Secret is missing or may not be read; only an edit helps.
 type InvalidError struct {
 	// Hook is the webhook's name.
 	Hook string
@@ -32,11 +32,12 @@ type InvalidError struct {
 func (e *InvalidError) Error() string { return fmt.Sprintf("webhook %s: %s", e.Hook, e.Message) }
 
 // Resolve makes the request for a webhook: the payload comes from the Canary's status, the keys from the Secret, which
-// secrets reads live. Errors: *InvalidError, or that of reading.
-func Resolve(ctx context.Context, secrets client.Reader, c *siskinv1.Canary, w siskinv1.CanaryWebhook) (Request, error) {
+// secrets reads live. asking tells the askings of the Canary's webhooks apart: the same one is the same call, whose answer a receiver may
+// repeat. Errors: *InvalidError, or that of reading.
+func Resolve(ctx context.Context, secrets client.Reader, c *siskinv1.Canary, w siskinv1.CanaryWebhook, asking string) (Request, error) {
 	r := Request{
 		URL: w.URL, Payload: PayloadOf(c, w), Retries: int(w.Retries), InsecureSkipVerify: w.DisableTLS,
-		IdempotencyKey: idempotencyKey(c, w.Name),
+		IdempotencyKey: string(c.UID) + "/" + asking,
 	}
 	if w.Timeout != "" {
 		timeout, err := time.ParseDuration(w.Timeout)
@@ -54,6 +55,8 @@ func Resolve(ctx context.Context, secrets client.Reader, c *siskinv1.Canary, w s
 	switch {
 	case apierrors.IsNotFound(err):
 		return Request{}, &InvalidError{Hook: w.Name, Message: fmt.Sprintf("Secret %s does not exist", key)}
+	case apierrors.IsForbidden(err):
+		return Request{}, &InvalidError{Hook: w.Name, Message: fmt.Sprintf("Siskin may not read Secret %s: check its Roles", key)}
 	case err != nil:
 		return Request{}, fmt.Errorf("webhook %s: reading Secret %s: %w", w.Name, key, err)
 	}
@@ -91,17 +94,4 @@ func PayloadOf(c *siskinv1.Canary, w siskinv1.CanaryWebhook) Payload {
 		}
 	}
 	return p
-}
-
-// idempotencyKey is uid/rollout/step/attempt/hook.
-func idempotencyKey(c *siskinv1.Canary, hook string) string {
-	var rollout int64
-	var step, attempt int32
-	if c.Status.Rollout != nil {
-		rollout = c.Status.Rollout.ID
-	}
-	if c.Status.Step != nil {
-		step, attempt = c.Status.Step.Index, c.Status.Step.Attempt
-	}
-	return fmt.Sprintf("%s/%d/%d/%d/%s", c.UID, rollout, step, attempt, hook)
 }

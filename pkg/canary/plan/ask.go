@@ -124,7 +124,7 @@ func (s Snapshot) increaseGates() []Question {
 		return nil
 	}
 	if s.State.Step == 0 {
-		return s.hookQuestions(ConfirmTrafficIncrease, fmt.Sprintf("a%d/%s", s.State.Attempt, s.tick(s.State.StepAt)))
+		return s.hookQuestions(ConfirmTrafficIncrease, fmt.Sprintf("%s/a%d", s.tick(s.State.StepAt), s.State.Attempt))
 	}
 	return s.hookQuestions(ConfirmTrafficIncrease, fmt.Sprintf("s%d/a%d", s.State.Step, s.State.Attempt))
 }
