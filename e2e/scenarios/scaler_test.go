@@ -63,9 +63,9 @@ func grown(s *fixtures.Story, what string, ok func(n int32) bool) {
 	})
 }
 
-// least is the smallest size that the primary was told to have from a moment on until the rollout reached a phase, in the API server's order
-// of writes: in the next moment its autoscaler may be free to shrink it.
-func least(s *fixtures.Story, h *fixtures.History, from time.Time, until siskinv1.Phase) int32 {
+// least is the smallest size that the primary was told to have, from a version of it on until the rollout reached a phase, in the API server's
+// order of writes: in the next moment its autoscaler may be free to shrink it.
+func least(s *fixtures.Story, h *fixtures.History, from uint64, until siskinv1.Phase) int32 {
 	s.Helper()
 	var out int32
 	cluster.Eventually(s, 10*time.Second, func(context.Context) error { // the watch may tell later than a read
@@ -77,7 +77,7 @@ func least(s *fixtures.Story, h *fixtures.History, from time.Time, until siskinv
 					return nil
 				}
 			case *appsv1.Deployment:
-				if o.Name == s.App.Name+"-primary" && change.At.After(from) {
+				if o.Name == s.App.Name+"-primary" && change.Version >= from {
 					out = min(out, fixtures.Replicas(o))
 				}
 			}
@@ -141,7 +141,7 @@ func TestAutoscalerScalesInEveryPhase(t *testing.T) {
 	c := endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	t.Logf("the rollout took %s; %s", time.Since(began).Round(time.Second), c.Status.Message)
 	grown(s, "after the rollout, without load", func(n int32) bool { return n == 1 })
-	if n := least(s, h, time.Time{}, siskinv1.PhaseSucceeded); n < 3 {
+	if n := least(s, h, 0, siskinv1.PhaseSucceeded); n < 3 {
 		t.Errorf("the primary shrank to %d during the rollout", n)
 	}
 	stepped(s, h, 0, 20, 50, 30, 10, 0)
@@ -186,7 +186,7 @@ func TestW21AutoscalerEdit(t *testing.T) {
 	})
 	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	grown(s, "what git wrote during the rollout", func(n int32) bool { return n == 1 })
-	if n := least(s, followed, time.Time{}, siskinv1.PhaseSucceeded); n < 4 {
+	if n := least(s, followed, 0, siskinv1.PhaseSucceeded); n < 4 {
 		t.Errorf("the primary shrank to %d during the rollout", n)
 	}
 	var own autoscalingv2.HorizontalPodAutoscaler
