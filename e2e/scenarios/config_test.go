@@ -14,6 +14,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/e2e/load"
 )
 
 // TestConfiguration : a change of a ConfigMap or a Secret alone is released like code: step by step, judged, taken back, and back
@@ -119,6 +120,90 @@ func TestDeletedCopies(t *testing.T) {
 	if err := s.API.Get(t.Context(), client.ObjectKeyFromObject(theirs), &now); err != nil || now.UID != theirs.GetUID() {
 		t.Errorf("the other Canary's copy is not what it was: %v", err)
 	}
+}
+
+// TestW22RolloutsThatShareAConfigMap : two apps read one ConfigMap, and both are midway in the rollout of its change. One is taken back; the
+// other goes on, and is promoted. Each side of each app reads a copy of its own Canary all the time, also in pods that come up later: what
+// it was promoted to, or what it had before, whatever the ConfigMap says by then.
+func TestW22RolloutsThatShareAConfigMap(t *testing.T) {
+	t.Parallel()
+	one, r := story(t, fixtures.App{ConfigMap: "settings"})
+	two := *one
+	two.App.Name, two.App.Host = "other", "other-"+one.App.Host
+	both := []*fixtures.Story{one, &two}
+	configure(one, "1.0.0", "0", "")
+	gate := func(s *fixtures.Story) string { return s.NS + "/" + s.App.Name }
+	users := map[*fixtures.Story]*load.Generator{}
+	for _, s := range both {
+		r.Set(gate(s), fixtures.No)
+		s.Start(s.App.Canary(`    interval: 3s
+    threshold: 1
+    stepWeights: [30]
+    webhooks: [{name: promotion, type: confirm-promotion, url: "` + r.URL(gate(s)) + `"}]`))
+		users[s] = s.Users(50)
+	}
+	configure(one, "1.1.0", "0", "")
+	for _, s := range both {
+		s.Phase(siskinv1.PhaseWaitingPromotion, time.Minute)
+		seen(s, users[s], "1.1.0")
+		reads(s, "-primary", "1.0.0")
+		reads(s, "-canary", "1.1.0")
+	}
+
+	two.Accepted("abort@1")
+	endsAs(&two, siskinv1.PhaseFailed, time.Minute)
+	drained(&two)
+	if c := one.Now(); c.Status.Phase != siskinv1.PhaseWaitingPromotion || c.Status.CanaryWeight != 30 || c.Status.Rollout.ID != 1 {
+		t.Errorf("the other one is in %s at %d%%: %s", c.Status.Phase, c.Status.CanaryWeight, c.Status.Message)
+	}
+	for _, s := range both { // new pods have to find what they read
+		if out, err := s.Kubectl(t.Context(), "-n", s.NS, "scale", "deployment/"+s.App.Name, "--replicas=2"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		sized(s, 2)
+		reads(s, "-primary", "1.0.0")
+	}
+	cluster.Eventually(t, 30*time.Second, func(context.Context) error {
+		if d := one.Deployment("-canary"); d.Status.AvailableReplicas != 2 {
+			return fmt.Errorf("the canary has %d available pods, not 2", d.Status.AvailableReplicas)
+		}
+		return nil
+	})
+	reads(one, "-canary", "1.1.0")
+
+	r.Set(gate(one), fixtures.Yes)
+	endsAs(one, siskinv1.PhaseSucceeded, time.Minute)
+	reads(one, "-primary", "1.1.0")
+	serves(one, "1.1.0", one.App.Name+"-primary-", 10*time.Second)
+	reads(&two, "-primary", "1.0.0")
+	serves(&two, "1.0.0", two.App.Name+"-primary-", 10*time.Second)
+	if c := two.Now(); c.Status.Phase != siskinv1.PhaseFailed || c.Status.Rollout.ID != 1 {
+		t.Errorf("what was taken back is in %s, rollout %d: %s", c.Status.Phase, c.Status.Rollout.ID, c.Status.Message)
+	}
+	for _, s := range both {
+		users[s].Stop()
+		s.NobodyFailed("users of "+s.App.Name, users[s], time.Time{})
+	}
+}
+
+// reads checks that a side reads its version from a copy of the ConfigMap that is its own Canary's.
+func reads(s *fixtures.Story, suffix, version string) {
+	s.Helper()
+	for _, e := range s.Deployment(suffix).Spec.Template.Spec.Containers[0].Env {
+		if e.ValueFrom == nil || e.ValueFrom.ConfigMapKeyRef == nil {
+			continue
+		}
+		var cm corev1.ConfigMap
+		if err := s.API.Get(s.Context(), client.ObjectKey{Namespace: s.NS, Name: e.ValueFrom.ConfigMapKeyRef.Name}, &cm); err != nil {
+			s.Fatal(err)
+		}
+		if cm.Labels[siskinv1.CanaryLabel] != s.App.Name || cm.Data["VERSION"] != version {
+			s.Errorf("%s%s reads %q from ConfigMap %s of %q, not %s from a copy of its own", s.App.Name, suffix, cm.Data["VERSION"], cm.Name,
+				cm.Labels[siskinv1.CanaryLabel], version)
+		}
+		return
+	}
+	s.Errorf("%s%s reads no ConfigMap", s.App.Name, suffix)
 }
 
 // copiesOf lists the copies that the primary's container reads.

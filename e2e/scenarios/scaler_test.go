@@ -63,9 +63,9 @@ func grown(s *fixtures.Story, what string, ok func(n int32) bool) {
 	})
 }
 
-// least is the smallest size that the primary was told to have until the rollout had succeeded, in the API server's order of writes: in
-// the next moment its autoscaler is free to shrink it.
-func least(s *fixtures.Story, h *fixtures.History) int32 {
+// least is the smallest size that the primary was told to have, from a version of it on until the rollout reached a phase, in the API server's
+// order of writes: in the next moment its autoscaler may be free to shrink it.
+func least(s *fixtures.Story, h *fixtures.History, from uint64, until siskinv1.Phase) int32 {
 	s.Helper()
 	var out int32
 	cluster.Eventually(s, 10*time.Second, func(context.Context) error { // the watch may tell later than a read
@@ -73,16 +73,16 @@ func least(s *fixtures.Story, h *fixtures.History) int32 {
 		for _, change := range h.Changes() {
 			switch o := change.Object.(type) {
 			case *siskinv1.Canary:
-				if o.Status.Phase == siskinv1.PhaseSucceeded {
+				if o.Status.Phase == until {
 					return nil
 				}
 			case *appsv1.Deployment:
-				if o.Name == s.App.Name+"-primary" {
+				if o.Name == s.App.Name+"-primary" && change.Version >= from {
 					out = min(out, fixtures.Replicas(o))
 				}
 			}
 		}
-		return errors.New("the end of the rollout was not seen")
+		return fmt.Errorf("%s was not seen", until)
 	})
 	return out
 }
@@ -141,9 +141,10 @@ func TestAutoscalerScalesInEveryPhase(t *testing.T) {
 	c := endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	t.Logf("the rollout took %s; %s", time.Since(began).Round(time.Second), c.Status.Message)
 	grown(s, "after the rollout, without load", func(n int32) bool { return n == 1 })
-	if n := least(s, h); n < 3 {
+	if n := least(s, h, 0, siskinv1.PhaseSucceeded); n < 3 {
 		t.Errorf("the primary shrank to %d during the rollout", n)
 	}
+	stepped(s, h, 0, 20, 50, 30, 10, 0)
 	users.Stop()
 	s.NobodyFailed("users", users, time.Time{})
 }
@@ -185,7 +186,7 @@ func TestW21AutoscalerEdit(t *testing.T) {
 	})
 	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	grown(s, "what git wrote during the rollout", func(n int32) bool { return n == 1 })
-	if n := least(s, followed); n < 4 {
+	if n := least(s, followed, 0, siskinv1.PhaseSucceeded); n < 4 {
 		t.Errorf("the primary shrank to %d during the rollout", n)
 	}
 	var own autoscalingv2.HorizontalPodAutoscaler

@@ -3,8 +3,10 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/e2e/load"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
@@ -119,6 +122,117 @@ func TestStatefulSet(t *testing.T) {
 	c := stateful.When(20*time.Second, stalled(target.ReasonUnsupportedTarget))
 	if !strings.Contains(c.Status.Message, "volumeClaimTemplates") {
 		t.Errorf("message %q", c.Status.Message)
+	}
+}
+
+// TestStatefulSetTakenBack : a version of a StatefulSet that its check refuses at weight is taken back, and so is one that crashes again and again
+// under traffic. The pods of the good version are the same all the time and answer all the time; pods that crash do not keep the fix from
+// being tried, and promoted.
+func TestStatefulSetTakenBack(t *testing.T) {
+	t.Parallel()
+	s, r := story(t, fixtures.App{Kind: target.StatefulSet, Replicas: 2})
+	check := s.NS + "/check"
+	s.Apply(strings.ReplaceAll(strings.Replace(s.App.Service(), "\nspec:\n", "\nspec:\n  clusterIP: None\n", 1), "name: "+s.App.Name, "name: "+s.App.Name+"-pods"))
+	c := s.App.Canary(`    interval: 3s
+    threshold: 1
+    stepWeights: [30]
+    canaryReplicas: 1
+    webhooks: [{name: check, type: rollout, url: "` + r.URL(check) + `"}]`)
+	s.Start(c)
+	good := primaryPods(s)
+	users := s.Users(100)
+	same := func(when string) {
+		t.Helper()
+		if now := primaryPods(s); !maps.Equal(now, good) {
+			t.Errorf("%s: the good version's pods are %v, not %v", when, now, good)
+		}
+	}
+
+	r.Set(check, fixtures.No)
+	s.Release("1.1.0")
+	s.Weight(30, time.Minute)
+	seen(s, users, "1.1.0")
+	failed := endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	if !strings.Contains(failed.Status.Rollout.Cause, "webhook check") || failed.Status.Stable.Image != "siskin.dev/testapp:1.0.0" {
+		t.Errorf("cause %q, stable %+v", failed.Status.Rollout.Cause, failed.Status.Stable)
+	}
+	canarySetGone(s)
+	same("after the refused version")
+	s.NobodyFailed("users of the refused version", users, time.Time{})
+
+	r.Set(check, fixtures.Yes)
+	s.Apply(strings.Replace(c, "interval: 3s", "interval: 5m", 1)) // only the crash ends it
+	s.App.Env = map[string]string{"CRASH_AFTER_START": "8s"}
+	s.Release("1.2.0")
+	begun(s, 1)
+	failed = endsAs(s, siskinv1.PhaseFailed, time.Minute)
+	if !strings.Contains(failed.Status.Rollout.Cause, "canary pods") || failed.Status.Rollout.TrafficAt == nil {
+		t.Errorf("cause %q, traffic at %s", failed.Status.Rollout.Cause, failed.Status.Rollout.TrafficAt)
+	}
+	back := time.Now()
+	canarySetGone(s)
+	same("after the version that crashes")
+	answersAllTheTime(s, users, "1.0.0")
+
+	s.Apply(c)
+	s.App.Env = nil
+	s.Release("1.3.0")
+	begun(s, 2)
+	endsAs(s, siskinv1.PhaseSucceeded, 90*time.Second)
+	serves(s, "1.3.0", s.App.Name+"-primary-", 10*time.Second)
+	users.Stop()
+	s.NobodyFailed("users of the fix", users, back.Add(10*time.Second))
+}
+
+// primaryPods are the pods of the primary: who is who, and how often their containers were restarted.
+func primaryPods(s *fixtures.Story) map[string]string {
+	s.Helper()
+	var list corev1.PodList
+	if err := s.API.List(s.Context(), &list, client.InNamespace(s.NS), client.MatchingLabels{siskinv1.RoleLabel: siskinv1.RolePrimary}); err != nil {
+		s.Fatal(err)
+	}
+	out := map[string]string{}
+	for i := range list.Items {
+		restarts := int32(0)
+		for _, st := range list.Items[i].Status.ContainerStatuses {
+			restarts += st.RestartCount
+		}
+		out[list.Items[i].Name] = fmt.Sprintf("%s, %d restarts", list.Items[i].UID, restarts)
+	}
+	return out
+}
+
+// canarySetGone waits until the StatefulSet of the canary has no pods.
+func canarySetGone(s *fixtures.Story) {
+	s.Helper()
+	cluster.Eventually(s, 45*time.Second, func(ctx context.Context) error {
+		var set appsv1.StatefulSet
+		if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-canary"}, &set); err != nil {
+			return err
+		}
+		if *set.Spec.Replicas != 0 || set.Status.Replicas != 0 {
+			return fmt.Errorf("the canary has %d replicas, %d pods", *set.Spec.Replicas, set.Status.Replicas)
+		}
+		return nil
+	})
+}
+
+// answersAllTheTime checks that users never asked for long in vain, however the canary's share of them fared: at 30 % of the traffic nobody else
+// than a version answers a few requests in a row, not many.
+func answersAllTheTime(s *fixtures.Story, users *load.Generator, version string) {
+	s.Helper()
+	samples := users.Samples()
+	slices.SortFunc(samples, func(a, b load.Sample) int { return a.At.Compare(b.At) })
+	without, worst := 0, 0
+	for _, sample := range samples {
+		without++
+		if sample.Version == version && !sample.Failed() {
+			without = 0
+		}
+		worst = max(worst, without)
+	}
+	if worst > 30 {
+		s.Errorf("%d requests in a row were not answered by %s", worst, version)
 	}
 }
 

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,4 +97,37 @@ func share(route *gatewayv1.HTTPRoute, backend string) (int32, bool) {
 		}
 	}
 	return 0, false
+}
+
+// stepped checks that the route stated these weights of the canary, in this order, each of them only after its gateway had confirmed the one
+// before, and the last confirmed too.
+func stepped(s *fixtures.Story, h *fixtures.History, want ...int32) {
+	s.Helper()
+	var early []string
+	cluster.Eventually(s, 10*time.Second, func(context.Context) error { // the watch may tell later than a read
+		var got []int32
+		confirmed := true
+		early = nil
+		for _, change := range h.Changes() {
+			route, ok := change.Object.(*gatewayv1.HTTPRoute)
+			if !ok {
+				continue
+			}
+			now, _, accepted := fixtures.Routed(route, "-canary")
+			if len(got) == 0 || got[len(got)-1] != now {
+				if !confirmed {
+					early = append(early, fmt.Sprintf("%d%% was written before %d%% was confirmed", now, got[len(got)-1]))
+				}
+				got, confirmed = append(got, now), false
+			}
+			confirmed = confirmed || accepted
+		}
+		if !slices.Equal(got, want) || !confirmed {
+			return fmt.Errorf("the route stated %v, the last confirmed %t, not %v", got, confirmed, want)
+		}
+		return nil
+	})
+	for _, what := range early {
+		s.Error(what)
+	}
 }
