@@ -31,8 +31,8 @@ func (s *stage) on(done func() bool) {
 	s.t.Fatalf("it never happens: %+v", s.canary().Status)
 }
 
-// gone tells whether the Canary is.
-func (s *stage) gone() bool { return s.api.Get(s.t.Context(), web, &siskinv1.Canary{}) != nil }
+// exists tells whether the Canary does.
+func (s *stage) exists() bool { return s.api.Get(s.t.Context(), web, &siskinv1.Canary{}) == nil }
 
 func TestAMatchThatIsTakenOutFailsNoGoodVersion(t *testing.T) {
 	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.Analysis.Match = routertest.Audience() }), func(s *stage) {
@@ -66,7 +66,7 @@ func TestARouteThatIsGivenBackLate(t *testing.T) {
 			if _, ok := s.router.Split("shop/web"); !ok && released.IsZero() {
 				released = s.clock.Now()
 			}
-			return s.gone()
+			return !s.exists()
 		})
 		if drained := s.clock.Now().Sub(released); released.IsZero() || drained < s.Drain {
 			s.t.Errorf("the clones went %s after the route left them", drained)
@@ -84,7 +84,7 @@ func TestWhatWasTakenBackIsJudgedAgainAfterOrphan(t *testing.T) {
 		if err := s.api.Delete(s.t.Context(), s.canary()); err != nil {
 			s.t.Fatal(err)
 		}
-		s.on(s.gone)
+		s.on(func() bool { return !s.exists() })
 		c := newCanary()
 		c.UID = "another"
 		if err := s.api.Create(s.t.Context(), c); err != nil {
