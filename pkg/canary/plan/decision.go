@@ -20,6 +20,8 @@ type Decision struct {
 	WaitingFor []string
 	// Stalled is a CamelCase reason when a person must act.
 	Stalled string
+	// Still tells that nothing is known of what was told last: a gate that holds the rollout is asked again later. The texts stay.
+	Still bool
 	// Held is a CamelCase reason when a rollout waits for something that may come by itself.
 	Held string
 	// Wake is when to look again; zero means only when something changes.

@@ -109,6 +109,7 @@ func check(s Snapshot, d *Decision) {
 		if z.Paused || s.Now.Before(z.PausedUntil) {
 			sayPaused(d)
 		}
+		d.Still = z.Halted
 		stillInvalid(s, d)
 		return
 	}

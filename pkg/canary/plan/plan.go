@@ -1,9 +1,6 @@
 package plan
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Decide returns what to do next. It is total and deterministic.
 //
@@ -46,11 +43,18 @@ func Decide(s Snapshot) Decision {
 // unselected takes from the canary the requests that an edit has ceased to select: no route could say any more which they are. The clock of
 // the step begins anew when the rest is confirmed.
 func unselected(s Snapshot, d *Decision) bool {
-	if s.Spec.Invalid != "" || !d.Next.Split.Audience || slices.ContainsFunc(s.Spec.Steps, func(t Step) bool { return t.Audience }) {
+	z := &d.Next
+	if s.Spec.Invalid != "" || !z.Split.Audience || s.Spec.selects() {
 		return false
 	}
-	d.Next.Split.Audience = false
-	d.because("spec.analysis.match selects nothing any more: the canary keeps %s", d.Next.Split)
+	z.Split.Audience = false
+	if z.Split == AllPrimary() {
+		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	}
+	if z.judging() {
+		z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(Settle+s.clock(*z)))
+	}
+	d.because("spec.analysis.match selects nothing any more: the canary keeps %s", z.Split)
 	d.wake(time.Millisecond)
 	return true
 }

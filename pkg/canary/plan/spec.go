@@ -166,6 +166,11 @@ func (z Spec) next(s State) int {
 	return 0
 }
 
+// selects tells whether requests go to the canary by what they are, in any of the steps.
+func (z Spec) selects() bool {
+	return slices.ContainsFunc(z.Steps, func(t Step) bool { return t.Audience })
+}
+
 // present is the step that a rollout is in. After an edit that is the one with the same split, wherever it stands now; no step, if there is none.
 func (z Spec) present(s State) Step {
 	if i := s.Step; i > 0 && i <= len(z.Steps) && z.Steps[i-1].split() == s.Split {

@@ -302,8 +302,9 @@ func (w *simulation) checkSplit(s Snapshot, d Decision) {
 		w.violated("1: split %v", b)
 	}
 	back := b.Canary < a.Canary || a.Audience && !b.Audience && b.Canary < 100
+	unselected := a.Audience && !b.Audience && a.Canary == b.Canary && !s.Spec.selects() // by an edit: no route could say who is meant
 	switch {
-	case s.State.Phase == "" || a == b:
+	case s.State.Phase == "" || a == b || unselected:
 	case b.exceeds(a):
 		w.checkRaise(s, d)
 	case back && s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 && s.replicas() > 0 && !mayGiveUp(s, d):

@@ -125,7 +125,8 @@ func (w *simulation) checkWaits(s Snapshot, d Decision) {
 	if a.Phase == Frozen && b.Phase != Frozen && b.Phase != RollingBack {
 		w.violated("8: a frozen rollout goes on by itself: %s", b.Phase)
 	}
-	if a.Phase == Frozen && b.Phase == Frozen && (b.Split != a.Split || b.FailedChecks != a.FailedChecks || b.Step != a.Step) {
+	moved := b.Split != a.Split && s.Spec.selects() == a.Split.Audience
+	if a.Phase == Frozen && b.Phase == Frozen && (moved || b.FailedChecks != a.FailedChecks || b.Step != a.Step) {
 		w.violated("8: a frozen rollout moves: %v -> %v", a.Split, b.Split)
 	}
 	if a.PausedUntil.IsZero() && !b.PausedUntil.IsZero() && !w.ledger.edited && !b.PausedUntil.Equal(w.now.Add(w.ledger.pause)) {

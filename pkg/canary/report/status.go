@@ -59,6 +59,9 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	for _, w := range d.WaitingFor {
 		st.WaitingFor = append(st.WaitingFor, clip(w))
 	}
+	if d.Still && d.Stalled == "" && d.Held == "" && len(d.WaitingFor) == 0 && len(before.WaitingFor) > 0 {
+		st.Message, st.WaitingFor = before.Message, slices.Clone(before.WaitingFor)
+	}
 	if st.Request != nil {
 		st.Request.Message = clip(st.Request.Message)
 	}

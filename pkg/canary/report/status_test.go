@@ -160,6 +160,32 @@ func TestAnEditIsInProgressUntilItIsObserved(t *testing.T) {
 	}
 }
 
+// Between two checks nobody asks the gate that holds a rollout: who looks at the status then reads what it said.
+func TestAGateIsNamedBetweenItsChecks(t *testing.T) {
+	asked := input(at(plan.WaitingPromotion), at(plan.WaitingPromotion), func(in *report.Input) {
+		in.Decision.Why, in.Decision.WaitingFor = "gate lead holds it", []string{"confirm-promotion lead: not today"}
+	})
+	before := report.Status(&siskinv1.CanaryStatus{}, asked)
+	between := func(edit func(*plan.Decision)) siskinv1.CanaryStatus {
+		return report.Status(&before, input(at(plan.WaitingPromotion), at(plan.WaitingPromotion), func(in *report.Input) {
+			in.Decision.Still, in.Decision.Why = true, "step 2 of 2"
+			edit(&in.Decision)
+		}))
+	}
+	same := between(func(*plan.Decision) {})
+	if report.Compare(&before, &same) != report.Same {
+		t.Errorf("a look that asks nobody tells something else: %s, %v", same.Message, same.WaitingFor)
+	}
+	for name, edit := range map[string]func(*plan.Decision){
+		"a person must act":    func(d *plan.Decision) { d.Stalled = "RouteRejected" },
+		"something else waits": func(d *plan.Decision) { d.WaitingFor = []string{"the route"} },
+	} {
+		if st := between(edit); st.Message != "step 2 of 2" {
+			t.Errorf("%s: that is told: %s", name, st.Message)
+		}
+	}
+}
+
 func TestEveryPhaseHasConditions(t *testing.T) {
 	for _, p := range phases {
 		st := report.Status(&siskinv1.CanaryStatus{}, input(at(p), at(p), func(in *report.Input) { in.Decision.Why = "" }))
