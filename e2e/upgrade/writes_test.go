@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
@@ -25,7 +24,8 @@ func kinds() []schema.GroupVersionKind {
 		"siskin.dev/v1/Canary", "siskin.dev/v1/MetricTemplate", "siskin.dev/v1/AlertProvider", "siskin.dev/v1/GitSync",
 		"apps/v1/Deployment", "apps/v1/ReplicaSet", "apps/v1/DaemonSet", "apps/v1/StatefulSet", "apps/v1/ControllerRevision",
 		"/v1/Service", "/v1/ConfigMap", "/v1/Secret", "/v1/Pod", "discovery.k8s.io/v1/EndpointSlice",
-		"gateway.networking.k8s.io/v1/HTTPRoute", "autoscaling/v2/HorizontalPodAutoscaler",
+		"gateway.networking.k8s.io/v1/HTTPRoute", "autoscaling/v2/HorizontalPodAutoscaler", "keda.sh/v1alpha1/ScaledObject",
+		"events.k8s.io/v1/Event",
 	} {
 		parts := strings.Split(s, "/")
 		out = append(out, schema.GroupVersionKind{Group: parts[0], Version: parts[1], Kind: parts[2]})
@@ -40,19 +40,25 @@ type world map[string]*unstructured.Unstructured
 func look(ctx context.Context, e *fixtures.Env, namespaces []string) (world, error) {
 	w := world{}
 	for _, gvk := range kinds() {
-		for _, ns := range namespaces {
-			list := &unstructured.UnstructuredList{}
-			list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
-			if err := e.API.List(ctx, list, client.InNamespace(ns)); err != nil {
-				return nil, fmt.Errorf("listing %s: %w", gvk.Kind, err)
-			}
-			for i := range list.Items {
-				o := &list.Items[i]
-				w[gvk.Kind+" "+ns+"/"+o.GetName()] = o
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+		if err := e.API.List(ctx, list); err != nil {
+			return nil, fmt.Errorf("listing %s: %w", gvk.Kind, err)
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			if slices.Contains(namespaces, o.GetNamespace()) && !othersEvent(o) {
+				w[gvk.Kind+" "+o.GetNamespace()+"/"+o.GetName()] = o
 			}
 		}
 	}
 	return w, nil
+}
+
+// othersEvent tells whether an object is an event about what is no Canary.
+func othersEvent(o *unstructured.Unstructured) bool {
+	about, _, _ := unstructured.NestedString(o.Object, "regarding", "kind")
+	return o.GetKind() == "Event" && about != "Canary"
 }
 
 // versions are the resourceVersions, as one string to compare.
@@ -79,7 +85,7 @@ func (w world) since(before world) []write {
 		old, ok := before[k]
 		switch {
 		case !ok:
-			out = append(out, write{object: k, kind: o.GetKind(), path: "created"})
+			out = append(out, write{object: k, kind: o.GetKind(), path: "created", text: note(o)})
 		case old.GetResourceVersion() != o.GetResourceVersion():
 			n := len(out)
 			differ("", old.Object, o.Object, func(path, text string) {
@@ -99,13 +105,24 @@ func (w world) since(before world) []write {
 	return out
 }
 
+// note is what an event says.
+func note(o *unstructured.Unstructured) string {
+	out, _, _ := unstructured.NestedString(o.Object, "note")
+	return out
+}
+
 // midway tells whether an object is a Canary in a rollout.
 func midway(o *unstructured.Unstructured) bool {
 	phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
-	switch siskinv1.Phase(phase) {
+	return o.GetKind() == "Canary" && going(siskinv1.Phase(phase))
+}
+
+// going tells whether a rollout goes on in a phase.
+func going(p siskinv1.Phase) bool {
+	switch p {
 	case siskinv1.PhaseWaiting, siskinv1.PhaseProgressing, siskinv1.PhaseWaitingPromotion, siskinv1.PhasePromoting, siskinv1.PhaseFinalising,
 		siskinv1.PhaseFrozen, siskinv1.PhaseBaking, siskinv1.PhaseRollingBack:
-		return o.GetKind() == "Canary"
+		return true
 	}
 	return false
 }
@@ -135,8 +152,11 @@ func differ(path string, a, b any, tell func(path, text string)) {
 	}
 }
 
-// allowed are the writes that the change log names: a kind, and a path or "created" or "deleted"; midway: only in a rollout.
-type allowed []struct {
+// allowed are the writes that the change log names.
+type allowed []entry
+
+// entry is a kind, and a path or "created" or "deleted"; midway: only in a rollout.
+type entry struct {
 	kind, path string
 	midway     bool
 }
@@ -158,10 +178,7 @@ func readAllowed(t *testing.T, path string) allowed {
 	var out allowed
 	for l := range strings.Lines(list) {
 		if m := line.FindStringSubmatch(l); m != nil {
-			out = append(out, struct {
-				kind, path string
-				midway     bool
-			}{m[1], m[2], m[3] != ""})
+			out = append(out, entry{m[1], m[2], m[3] != ""})
 		} else if strings.HasPrefix(l, "-") {
 			t.Errorf("%s: %q is no line of the list: - `Kind` `.path` (in a rollout): why", path, l)
 		}
@@ -169,12 +186,27 @@ func readAllowed(t *testing.T, path string) allowed {
 	return out
 }
 
-// has tells whether a write is named.
-func (a allowed) has(w write) bool {
-	for _, x := range a {
-		if x.kind == w.kind && (w.midway || !x.midway) && (x.path == w.path || strings.HasPrefix(w.path, x.path+".")) {
-			return true
+// judge checks that all writes are named, and that all that is named was written.
+func (a allowed) judge(t *testing.T, writes []write) {
+	t.Helper()
+	named := make([]int, len(a))
+	for _, w := range writes {
+		i := slices.IndexFunc(a, func(x entry) bool { return x.names(w) })
+		if i < 0 {
+			t.Errorf("a write that the change log does not name: %s %s %s", w.object, w.path, w.text)
+			continue
+		}
+		named[i]++
+		t.Logf("named in the change log: %s %s %s", w.object, w.path, w.text)
+	}
+	for i, x := range a {
+		if named[i] == 0 {
+			t.Errorf("the change log names what was not written: `%s` `%s` (in a rollout: %t): take it out, or add the Canary to states_test.go for which it is", x.kind, x.path, x.midway)
 		}
 	}
-	return false
+}
+
+// names tells whether an entry is about a write.
+func (x entry) names(w write) bool {
+	return x.kind == w.kind && (w.midway || !x.midway) && (x.path == w.path || strings.HasPrefix(w.path, x.path+"."))
 }
