@@ -132,6 +132,9 @@ func differ(path string, a, b any, tell func(path, text string)) {
 	if path == ".metadata.resourceVersion" || path == ".metadata.managedFields" || path == ".metadata.generation" {
 		return
 	}
+	if strings.HasSuffix(path, ".conditions") {
+		a, b = byType(a), byType(b)
+	}
 	am, aok := a.(map[string]any)
 	bm, bok := b.(map[string]any)
 	if !aok || !bok {
@@ -150,6 +153,21 @@ func differ(path string, a, b any, tell func(path, text string)) {
 	for k := range names {
 		differ(path+"."+k, am[k], bm[k], tell)
 	}
+}
+
+// byType makes a map of a list of conditions, so that each can be named.
+func byType(v any) any {
+	list, _ := v.([]any)
+	out := map[string]any{}
+	for _, c := range list {
+		m, ok := c.(map[string]any)
+		name, named := m["type"].(string)
+		if !ok || !named {
+			return v
+		}
+		out[name] = m
+	}
+	return out
 }
 
 // allowed are the writes that the change log names.
