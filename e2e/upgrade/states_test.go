@@ -93,7 +93,7 @@ func waiting() []state {
 		},
 		{ // it is judged once within the test, after the comparison
 			name: "unconfirmed", analysis: []string{soon, steps}, hooks: []string{"confirm-promotion"}, refused: []string{"confirm-promotion"}, released: true,
-			reached: phase(siskinv1.PhaseWaitingPromotion), then: patches(`{"analysis": {"interval": "2m"}}`),
+			reached: phase(siskinv1.PhaseWaitingPromotion), then: patches(`{"analysis": {"interval": "100s"}}`),
 			after: answers("confirm-promotion", fixtures.Yes), ends: promoted("1.1.0"),
 		},
 		{

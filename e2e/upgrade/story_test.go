@@ -145,7 +145,7 @@ func canaries(t *testing.T, e *fixtures.Env, r *fixtures.Receiver) []*story {
 		}
 	}
 	lookOnce(t, e, out)
-	settled(t, e, namespaces(out), 17*time.Second) // texts for people may be 15 s late
+	settled(t, e, namespaces(out), late)
 	return out
 }
 
@@ -159,7 +159,7 @@ func lookOnce(t *testing.T, e *fixtures.Env, stories []*story) {
 				return ""
 			}
 			left := time.Until(c.Status.Step.EndsAt.Time)
-			return unless(left < 0 || left > 90*time.Second, "a check is due soon")
+			return unless(left < 0 || left > 80*time.Second, "a check is due soon")
 		})
 	}
 	for _, s := range stories {
