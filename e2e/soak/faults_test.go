@@ -74,6 +74,28 @@ func (t *turn) podFaults() map[string]func() {
 			t.excuse(t.primaryHealed)
 			t.lose(siskinv1.RolePrimary)
 		},
+		"primary-never-ready": func() {}, // the release is the fault
+		"primary-turns-bad":   t.turnBad,
+	}
+}
+
+// turnBad makes all pods of the primary fail half of their requests.
+func (t *turn) turnBad() {
+	t.Helper()
+	t.bad[t.version] = true
+	err := poll(t.Context(), 30*time.Second, func(ctx context.Context) string {
+		for _, pod := range t.pods(siskinv1.RolePrimary) {
+			if pod.DeletionTimestamp != nil {
+				continue // of the version before
+			}
+			if err := t.FailFrom(ctx, &pod, "0.5"); err != nil {
+				return err.Error()
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -139,6 +161,9 @@ func (t *turn) peopleFaults() map[string]func() {
 		"return": func() {
 			back := t.App
 			back.Version = t.before
+			if t.moment == Finalising || t.moment == Baking { // of what is promoted by now it is a new one
+				t.newest = t.before
+			}
 			t.git(back.Deployment())
 		},
 		"edit-service": func() {
@@ -155,11 +180,11 @@ func (t *turn) peopleFaults() map[string]func() {
 			t.patch(`{"spec":{"suspend":false}}`)
 			done()
 		},
-		"abort": func() {
-			t.token++
-			t.patch(fmt.Sprintf(`{"metadata":{"annotations":{%q:"abort@%d"}}}`, siskinv1.RequestAnnotation, t.token))
-		},
-		"rollback-hook":    func() { t.w.receiver.Set(t.path("rollback"), fixtures.Yes) },
+		"abort":            func() { t.demand("abort") },
+		"rollback":         func() { t.demand("rollback") },
+		"promote":          func() { t.demand("promote") },
+		"nobody-decides":   func() {},
+		"rollback-hook":    func() { t.answer(rollbackHook, fixtures.Yes) },
 		"delete-canary":    t.deleteCanary,
 		"target-recreated": t.recreateTarget,
 		"target-scaled": func() {
@@ -171,14 +196,11 @@ func (t *turn) peopleFaults() map[string]func() {
 			t.merge(svc, fmt.Sprintf(`{"spec":{"selector":{%q:null}}}`, siskinv1.RoleLabel))
 		},
 		"gate-late": func() {
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.No)
+			t.answer(increaseGate, fixtures.No)
 			pause(t.Context(), 4*time.Second)
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.Yes)
+			t.answer(increaseGate, fixtures.Yes)
 		},
-		"gate-closed": func() {
-			t.patch(`{"spec":{"analysis":{"gateDeadlineSeconds":4}}}`)
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.No)
-		},
+		"gate-closed": func() { t.answer(increaseGate, fixtures.No) }, // the others are closed by the moment
 	}
 }
 

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestSoak releases good and bad versions of several apps while something is wrong in each rollout, until 20 have ended or, with
-// FOR=10m, until that time has passed. SEED repeats the choice of faults.
+// FOR=10m, until that time has passed. SEED repeats the choice of faults; MOMENTS="frozen,baking" deals those of some moments only.
 func TestSoak(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) % 1_000_000
 	if s := os.Getenv("SEED"); s != "" {
@@ -54,6 +54,11 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.length = d
+	}
+	if s := os.Getenv("MOMENTS"); s != "" {
+		for _, m := range strings.Split(s, ",") {
+			w.only = append(w.only, Moment(m))
+		}
 	}
 	w.receiver = fixtures.NewReceiver()
 	defer w.receiver.Close()
@@ -95,6 +100,8 @@ type world struct {
 	// length of the run; 0: until the rollouts are done. until is when it ends.
 	length time.Duration
 	until  time.Time
+	// only are the moments that are dealt; none: all.
+	only []Moment
 
 	// api is held by whoever makes the API server unusable for tests too.
 	api sync.RWMutex
@@ -131,9 +138,10 @@ func (w *world) deal() [][]deal {
 	}
 	var own, everybody []Row
 	for _, r := range Rows() {
-		if r.Everybody {
+		switch {
+		case r.Everybody:
 			everybody = append(everybody, r)
-		} else {
+		case len(w.moments(r)) > 0:
 			own = append(own, r)
 		}
 	}
@@ -142,12 +150,12 @@ func (w *world) deal() [][]deal {
 	for turn := range n {
 		for i := range apps {
 			d := deal{row: first(), good: rnd.IntN(3) > 0, luck: rnd.Float64()}
-			moments := slices.Sorted(maps.Keys(d.row.Outcomes))
+			moments := w.moments(d.row)
 			d.moment = moments[rnd.IntN(len(moments))]
 			switch {
 			case d.moment == RollingBack:
 				d.good = false
-			case d.row.GoodOnly, d.moment == Promoting:
+			case d.row.GoodOnly, d.moment.goodOnly():
 				d.good = true
 			}
 			if (turn+i)%2 == 0 {
@@ -157,6 +165,11 @@ func (w *world) deal() [][]deal {
 		}
 	}
 	return out
+}
+
+// moments of a row that are dealt.
+func (w *world) moments(r Row) []Moment {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.Outcomes)), func(m Moment) bool { return len(w.only) > 0 && !slices.Contains(w.only, m) })
 }
 
 // endless deals rows, each once before any comes again.
