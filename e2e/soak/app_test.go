@@ -30,6 +30,12 @@ import (
 // size of the apps.
 const size = 2
 
+// Two of the apps are more than a Deployment: one reads a ConfigMap, one is sized by a HorizontalPodAutoscaler.
+const (
+	configuredApp = 1
+	scaledApp     = 2
+)
+
 // crashAfter is how long a version that crash-loops runs.
 const crashAfter = "4s"
 
@@ -37,7 +43,10 @@ const crashAfter = "4s"
 type app struct {
 	*fixtures.Story
 
-	w      *world
+	w        *world
+	settings bool   // each version has a ConfigMap of its own
+	scaler   string // the line of the Canary that names the autoscaler
+
 	rnd    *rand.Rand
 	h      *fixtures.History
 	users  *load.Generator
@@ -58,7 +67,16 @@ func newApp(t *testing.T, w *world, i int) *app {
 	})
 	a.h = a.Follow()
 	a.receive()
-	a.Start(a.manifest())
+	switch i {
+	case configuredApp:
+		a.settings = true
+	case scaledApp:
+		a.scaler = fmt.Sprintf("autoscalerRef: {kind: HorizontalPodAutoscaler, name: %s}", a.App.Name)
+		a.git(a.autoscaler())
+	}
+	a.deploy(a.App)
+	a.git(a.manifest())
+	a.Phase(siskinv1.PhaseInitialized, time.Minute)
 	a.users = a.Users(rate / apps)
 	return a
 }
@@ -84,7 +102,31 @@ func (a *app) manifest() string {
     gateDeadlineSeconds: 600
     metrics:
     - {name: request-success-rate, interval: 10s, thresholdRange: {min: 95}}
-    webhooks:`+hooks.String(), "progressDeadlineSeconds: 30")
+    webhooks:`+hooks.String(), "progressDeadlineSeconds: 30", a.scaler)
+}
+
+// autoscaler is the manifest of a HorizontalPodAutoscaler that has no metrics: it never scales, but sees that there are pods enough.
+func (a *app) autoscaler() string {
+	return fmt.Sprintf(`apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: %[1]s}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}
+  minReplicas: %[2]d
+  maxReplicas: %[2]d
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 100m}}}]
+`, a.App.Name, size)
+}
+
+// deploy applies what git holds of a version: its ConfigMap under a name of its own, as kustomize generates them, and the Deployment that
+// reads it.
+func (a *app) deploy(version fixtures.App) {
+	a.Helper()
+	if a.settings {
+		version.EnvFrom = "settings-" + version.Version
+		a.git(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %q}, data: {SETTING: %q}}", version.EnvFrom, version.Version))
+	}
+	a.git(version.Deployment())
 }
 
 func (a *app) path(kind string) string { return a.NS + "/" + kind }
@@ -194,7 +236,7 @@ func (a *app) play(d deal) (struck bool) {
 	}
 	extra := make(chan error, 1)
 	go func() { extra <- t.disturb() }()
-	a.git(release.Deployment())
+	a.deploy(release)
 	struck = d.moment == Release || t.strike()
 	if !struck {
 		name += " (missed)"

@@ -156,7 +156,7 @@ func (t *turn) peopleFaults() map[string]func() {
 			next := t.App
 			t.newest = strings.TrimSuffix(t.version, "0") + "1"
 			next.Version = t.newest
-			t.git(next.Deployment())
+			t.deploy(next)
 		},
 		"return": func() {
 			back := t.App
@@ -164,7 +164,7 @@ func (t *turn) peopleFaults() map[string]func() {
 			if t.moment == Finalising || t.moment == Baking { // of what is promoted by now it is a new one
 				t.newest = t.before
 			}
-			t.git(back.Deployment())
+			t.deploy(back)
 		},
 		"edit-service": func() {
 			t.patch(fmt.Sprintf(`{"spec":{"service":{"headers":{"response":{"set":{"x-turn":"%d"}}}}}}`, t.turns))
@@ -247,7 +247,7 @@ func (t *turn) recreateTarget() {
 	if !t.good {
 		same.FailRatio = "0.5"
 	}
-	t.git(same.Deployment())
+	t.deploy(same)
 }
 
 func (t *turn) gatewayFaults() map[string]func() {

@@ -56,7 +56,7 @@ func TestSoak(t *testing.T) {
 		w.length = d
 	}
 	if s := os.Getenv("MOMENTS"); s != "" {
-		for _, m := range strings.Split(s, ",") {
+		for m := range strings.SplitSeq(s, ",") {
 			w.only = append(w.only, Moment(m))
 		}
 	}

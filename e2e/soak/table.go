@@ -94,14 +94,12 @@ func in(o Outcome, moments ...Moment) map[Moment][]Outcome {
 	return out
 }
 
-// either allows several outcomes in a moment.
-func either(m Moment, outcomes ...Outcome) map[Moment][]Outcome { return map[Moment][]Outcome{m: outcomes} }
-
 // except is the moments without some of them.
 func except(moments []Moment, without ...Moment) []Moment {
 	return slices.DeleteFunc(slices.Clone(moments), func(m Moment) bool { return slices.Contains(without, m) })
 }
 
+// and joins; where both name a moment, either outcome may come.
 func and(maps ...map[Moment][]Outcome) map[Moment][]Outcome {
 	out := make(map[Moment][]Outcome, len(Moments()))
 	for _, m := range maps {
@@ -141,12 +139,12 @@ func podRows() []Row {
 		},
 		{
 			Name: "primary-pod-killed", What: "one of the primary's two pods gets SIGKILL",
-			Outcomes: and(in(AsWithout, except(running(), Waiting, Baking)...), either(Baking, AsWithout, TakenBack)),
+			Outcomes: and(in(AsWithout, except(running(), Waiting)...), in(TakenBack, Baking)),
 			Users:    "the requests that were in it are cut",
 		},
 		{
 			Name: "primary-pods-lost", What: "the node loses all pods of the primary",
-			Outcomes: and(in(AsWithout, except(running(), Waiting, Promoting, Baking)...), either(Baking, TakenBack, AsWithout)),
+			Outcomes: and(in(TakenBack, Baking), in(AsWithout, except(running(), Waiting, Promoting)...)),
 			Users:    "503 and cut connections for the primary's share, until pods are back",
 		},
 		{
