@@ -30,6 +30,10 @@ import (
 // size of the apps.
 const size = 2
 
+// deadline is progressDeadlineSeconds, where no fault is about it: longer than Siskin's caches may be old after the API server was away. While
+// they are no check has a verdict, and a check that had no data yet would be taken back.
+const deadline = 60
+
 // Two of the apps are more than a Deployment: one reads a ConfigMap, one is sized by a HorizontalPodAutoscaler.
 const (
 	configuredApp = 1
@@ -102,7 +106,7 @@ func (a *app) manifest() string {
     gateDeadlineSeconds: 600
     metrics:
     - {name: request-success-rate, interval: 10s, thresholdRange: {min: 95}}
-    webhooks:`+hooks.String(), "progressDeadlineSeconds: 30", a.scaler)
+    webhooks:`+hooks.String(), fmt.Sprintf("progressDeadlineSeconds: %d", deadline), a.scaler)
 }
 
 // autoscaler is the manifest of a HorizontalPodAutoscaler that has no metrics: it never scales, but sees that there are pods enough.
@@ -335,7 +339,7 @@ func (t *turn) quiet() {
 	if err := t.TestGateway().Clear(t.Context(), t.Route()); err != nil {
 		t.Error(err)
 	}
-	t.patch(`{"spec":{"progressDeadlineSeconds":30,"analysis":{"gateDeadlineSeconds":600,"onFailure":"Rollback","bake":null,"stepWeightPromotion":null}}}`)
+	t.patch(fmt.Sprintf(`{"spec":{"progressDeadlineSeconds":%d,"analysis":{"gateDeadlineSeconds":600,"onFailure":"Rollback","bake":null,"stepWeightPromotion":null}}}`, deadline))
 	err := poll(t.Context(), 90*time.Second, func(ctx context.Context) string {
 		var d appsv1.Deployment
 		err := t.API.Get(ctx, client.ObjectKey{Namespace: t.NS, Name: t.App.Name + "-canary"}, &d)

@@ -343,7 +343,7 @@ func (t *turn) loseLeader(ctx context.Context) error {
 }
 
 func (t *turn) restartAPI(ctx context.Context) error {
-	defer t.w.hinder()()
+	defer t.w.away()()
 	t.w.api.Lock()
 	defer t.w.api.Unlock()
 	if err := t.StopComponent(ctx, "apiserver"); err != nil {
@@ -365,7 +365,7 @@ func (t *turn) refuseAPI(ctx context.Context) error {
 }
 
 func (t *turn) hamper(ctx context.Context, trouble cluster.Trouble, d time.Duration) error {
-	defer t.w.hinder()()
+	defer t.w.away()()
 	if err := t.HamperAPI(ctx, trouble); err != nil {
 		return fmt.Errorf("hampering: %w", err)
 	}

@@ -36,7 +36,7 @@ func (t *turn) prepare(release *fixtures.App) {
 		t.patch(`{"spec":{"progressDeadlineSeconds":6}}`)
 		t.fault(gateway.Fault{Kind: gateway.Refused})
 	case "gate-closed", "nobody-decides":
-		t.patch(`{"spec":{"analysis":{"gateDeadlineSeconds":6}}}`)
+		t.patch(`{"spec":{"progressDeadlineSeconds":20,"analysis":{"gateDeadlineSeconds":6}}}`) // the first counts where a controller begins anew
 	default:
 		if t.moment == Release {
 			t.act()

@@ -186,13 +186,20 @@ func endless(rnd *rand.Rand, rows []Row) func() Row {
 	}
 }
 
+// relearn is how long Siskin's caches may be old after the API server was away: a watch that was refused is tried again after up to 30 s.
+const relearn = 30 * time.Second
+
 // hinder notes a time in which Siskin cannot act, until done is called.
-func (w *world) hinder() (done func()) { return w.open(&w.hindered) }
+func (w *world) hinder() (done func()) { return w.open(&w.hindered, time.Second) }
+
+// away notes a time in which the API server is not there for Siskin, until done is called.
+func (w *world) away() (done func()) { return w.open(&w.hindered, relearn) }
 
 // harm notes a time in which users of all apps may see errors, until done is called.
-func (w *world) harm() (done func()) { return w.open(&w.harmed) }
+func (w *world) harm() (done func()) { return w.open(&w.harmed, time.Second) }
 
-func (w *world) open(spans *[]Span) func() {
+// open begins a span, which lasts so much longer than until it is ended.
+func (w *world) open(spans *[]Span, longer time.Duration) func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := len(*spans)
@@ -200,7 +207,7 @@ func (w *world) open(spans *[]Span) func() {
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		(*spans)[i].To = time.Now().Add(time.Second)
+		(*spans)[i].To = time.Now().Add(longer)
 	}
 }
 
