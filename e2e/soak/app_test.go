@@ -34,6 +34,9 @@ const size = 2
 // they are no check has a verdict, and a check that had no data yet would be taken back.
 const deadline = 60
 
+// limit of every wait for Siskin. Restarts of the API server that come in a row hold one turn up for more than two minutes.
+const limit = 5 * time.Minute
+
 // Two of the apps are more than a Deployment: one reads a ConfigMap, one is sized by a HorizontalPodAutoscaler.
 const (
 	configuredApp = 1
@@ -80,7 +83,7 @@ func newApp(t *testing.T, w *world, i int) *app {
 	}
 	a.deploy(a.App)
 	a.git(a.manifest())
-	a.Phase(siskinv1.PhaseInitialized, time.Minute)
+	a.Phase(siskinv1.PhaseInitialized, limit)
 	a.users = a.Users(rate / apps)
 	return a
 }
@@ -260,7 +263,7 @@ func (t *turn) finish(name string) Outcome {
 	t.Helper()
 	allowed := t.allowed()
 	var got Outcome
-	err := poll(t.Context(), 3*time.Minute, func(ctx context.Context) string { // several that meet everybody may come in a row
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		if t.row.Name == "gateway-refuses" {
 			t.relent(ctx)
 		}
@@ -340,7 +343,7 @@ func (t *turn) quiet() {
 		t.Error(err)
 	}
 	t.patch(fmt.Sprintf(`{"spec":{"progressDeadlineSeconds":%d,"analysis":{"gateDeadlineSeconds":600,"onFailure":"Rollback","bake":null,"stepWeightPromotion":null}}}`, deadline))
-	err := poll(t.Context(), 90*time.Second, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		var d appsv1.Deployment
 		err := t.API.Get(ctx, client.ObjectKey{Namespace: t.NS, Name: t.App.Name + "-canary"}, &d)
 		switch {
@@ -549,7 +552,7 @@ func (a *app) excuse(healed func(ctx context.Context) string) {
 	a.harmed = append(a.harmed, Span{From: time.Now(), To: time.Now().Add(time.Hour)})
 	a.mu.Unlock()
 	go func() {
-		_ = poll(a.Context(), 2*time.Minute, func(ctx context.Context) string {
+		_ = poll(a.Context(), limit, func(ctx context.Context) string {
 			if time.Since(began) < 2*time.Second { // what is known of pods may still be old
 				return "too early to tell"
 			}

@@ -219,7 +219,7 @@ func (t *turn) deleteCanary() {
 	t.Helper()
 	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Namespace: t.NS, Name: t.App.Name}}
 	t.write(func(ctx context.Context) error { return t.API.Delete(ctx, c) })
-	err := poll(t.Context(), 2*time.Minute, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		err := t.API.Get(ctx, client.ObjectKeyFromObject(c), c)
 		if apierrors.IsNotFound(err) {
 			return ""

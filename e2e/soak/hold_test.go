@@ -142,7 +142,7 @@ func (t *turn) over(c *siskinv1.Canary) bool {
 func (t *turn) strike() bool {
 	t.Helper()
 	came := false
-	err := poll(t.Context(), 2*time.Minute, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		c, err := t.Canary(ctx, t.NS, t.App.Name)
 		if err != nil {
 			return err.Error()
@@ -268,7 +268,7 @@ func (t *turn) ask(verb string) string {
 func (t *turn) demand(verb string) {
 	t.Helper()
 	request := t.ask(verb)
-	err := poll(t.Context(), 90*time.Second, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		c, err := t.Canary(ctx, t.NS, t.App.Name)
 		switch {
 		case err != nil:
