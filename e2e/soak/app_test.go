@@ -32,9 +32,9 @@ const size = 2
 
 // deadline is progressDeadlineSeconds, where no fault is about it: longer than Siskin's caches may be old after the API server was away. While
 // they are no check has a verdict, and a check that had no data yet would be taken back.
-const deadline = 60
+const deadline = 90
 
-// limit of every wait for Siskin. Restarts of the API server that come in a row hold one turn up for more than two minutes.
+// limit of every wait for Siskin. Faults that meet everybody may come in a row, and a restart of the API server alone takes half a minute.
 const limit = 5 * time.Minute
 
 // Two of the apps are more than a Deployment: one reads a ConfigMap, one is sized by a HorizontalPodAutoscaler.

@@ -278,6 +278,13 @@ func (t *turn) disturb() error {
 	if !ok {
 		return fmt.Errorf("nobody knows how to do %s", t.extra.Name)
 	}
+	if t.extra.Name == "api-restarted" {
+		if since := time.Since(t.w.restarted); since < recovered {
+			t.Logf("no restart of the API server: the last was %s ago", since.Round(time.Second))
+			return nil
+		}
+		defer func() { t.w.restarted = time.Now() }()
+	}
 	t.w.count(func(f *figures) { f.faults[t.extra.Name]++ })
 	if err := do(t.Context()); err != nil {
 		return fmt.Errorf("%s: %w", t.extra.Name, err)

@@ -107,6 +107,8 @@ type world struct {
 	api sync.RWMutex
 	// disturbance is held by the one fault at a time that meets everybody.
 	disturbance sync.Mutex
+	// restarted is when the API server was, last; disturbance guards it.
+	restarted time.Time
 
 	// busy counts the apps that are being released.
 	busy atomic.Int32
@@ -186,8 +188,14 @@ func endless(rnd *rand.Rand, rows []Row) func() Row {
 	}
 }
 
-// relearn is how long Siskin's caches may be old after the API server was away: a watch that was refused is tried again after up to 30 s.
-const relearn = 30 * time.Second
+const (
+	// relearn is how long Siskin's caches may be old after the API server was away: a watch that was refused again and again is tried anew after
+	// up to 30 s, and as much again by chance.
+	relearn = time.Minute
+	// recovered is how long all watches of the cluster must have been well until they are tried soon again. An API server that is restarted before
+	// leaves the controllers of Kubernetes blind for longer than any deadline here.
+	recovered = 150 * time.Second
+)
 
 // hinder notes a time in which Siskin cannot act, until done is called.
 func (w *world) hinder() (done func()) { return w.open(&w.hindered, time.Second) }
