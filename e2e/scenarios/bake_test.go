@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -130,29 +129,11 @@ func failing(s *fixtures.Story, role, ratio string) time.Time {
 			if pod.DeletionTimestamp != nil {
 				continue // one that was replaced just now may end any moment
 			}
-			if err := turn(ctx, s, pod, ratio); err != nil {
+			if err := s.FailFrom(ctx, &pod, ratio); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return began
-}
-
-// turn tells a pod which part of the requests is to fail.
-func turn(ctx context.Context, s *fixtures.Story, pod corev1.Pod, ratio string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+pod.Status.PodIP+":8080/fail?ratio="+ratio, nil)
-	if err != nil {
-		return err
-	}
-	hc := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: s.DialContext, DisableKeepAlives: true}}
-	resp, err := hc.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("pod %s answers %s", pod.Name, resp.Status)
-	}
-	return nil
 }

@@ -30,6 +30,19 @@ import (
 // size of the apps.
 const size = 2
 
+// deadline is progressDeadlineSeconds, where no fault is about it: longer than Siskin's caches may be old after the API server was away. While
+// they are no check has a verdict, and a check that had no data yet would be taken back.
+const deadline = 90
+
+// limit of every wait for Siskin. Faults that meet everybody may come in a row, and a restart of the API server alone takes half a minute.
+const limit = 5 * time.Minute
+
+// Two of the apps are more than a Deployment: one reads a ConfigMap, one is sized by a HorizontalPodAutoscaler.
+const (
+	configuredApp = 1
+	scaledApp     = 2
+)
+
 // crashAfter is how long a version that crash-loops runs.
 const crashAfter = "4s"
 
@@ -37,7 +50,10 @@ const crashAfter = "4s"
 type app struct {
 	*fixtures.Story
 
-	w      *world
+	w        *world
+	settings bool   // each version has a ConfigMap of its own
+	scaler   string // the line of the Canary that names the autoscaler
+
 	rnd    *rand.Rand
 	h      *fixtures.History
 	users  *load.Generator
@@ -58,33 +74,78 @@ func newApp(t *testing.T, w *world, i int) *app {
 	})
 	a.h = a.Follow()
 	a.receive()
-	a.Start(a.manifest())
+	switch i {
+	case configuredApp:
+		a.settings = true
+	case scaledApp:
+		a.scaler = fmt.Sprintf("autoscalerRef: {kind: HorizontalPodAutoscaler, name: %s}", a.App.Name)
+		a.git(a.autoscaler())
+	}
+	a.deploy(a.App)
+	a.git(a.manifest())
+	a.Phase(siskinv1.PhaseInitialized, limit)
 	a.users = a.Users(rate / apps)
 	return a
 }
 
+// The hooks of an app. Each kind has one.
+const (
+	rolloutGate   = "confirm-rollout"
+	increaseGate  = "confirm-traffic-increase"
+	promotionGate = "confirm-promotion"
+	rollbackHook  = "rollback"
+	checkHook     = "rollout"
+)
+
 // manifest is the app's Canary: two steps of a second and what is asked of a check.
 func (a *app) manifest() string {
-	hook := func(kind string) string { return a.w.receiver.URL(a.path(kind)) }
-	return a.App.Canary(fmt.Sprintf(`    interval: 1s
+	var hooks strings.Builder
+	for _, kind := range []string{rolloutGate, increaseGate, promotionGate, rollbackHook, checkHook} {
+		fmt.Fprintf(&hooks, "\n    - {name: %[1]s, type: %[1]s, url: %[2]q}", kind, a.w.receiver.URL(a.path(kind)))
+	}
+	return a.App.Canary(`    interval: 1s
     threshold: 1
     stepWeights: [20, 50]
     gateDeadlineSeconds: 600
     metrics:
     - {name: request-success-rate, interval: 10s, thresholdRange: {min: 95}}
-    webhooks:
-    - {name: go, type: confirm-rollout, url: %q}
-    - {name: more, type: confirm-traffic-increase, url: %q}
-    - {name: back, type: rollback, url: %q}`, hook("confirm-rollout"), hook("confirm-traffic-increase"), hook("rollback")), "progressDeadlineSeconds: 30")
+    webhooks:`+hooks.String(), fmt.Sprintf("progressDeadlineSeconds: %d", deadline), a.scaler)
+}
+
+// autoscaler is the manifest of a HorizontalPodAutoscaler that has no metrics: it never scales, but sees that there are pods enough.
+func (a *app) autoscaler() string {
+	return fmt.Sprintf(`apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: %[1]s}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}
+  minReplicas: %[2]d
+  maxReplicas: %[2]d
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 100m}}}]
+`, a.App.Name, size)
+}
+
+// deploy applies what git holds of a version: its ConfigMap under a name of its own, as kustomize generates them, and the Deployment that
+// reads it.
+func (a *app) deploy(version fixtures.App) {
+	a.Helper()
+	if a.settings {
+		version.EnvFrom = "settings-" + version.Version
+		a.git(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %q}, data: {SETTING: %q}}", version.EnvFrom, version.Version))
+	}
+	a.git(version.Deployment())
 }
 
 func (a *app) path(kind string) string { return a.NS + "/" + kind }
 
-// receive lets all gates agree, and nobody ask for a rollback.
+func (a *app) answer(kind string, with fixtures.Answer) { a.w.receiver.Set(a.path(kind), with) }
+
+// receive lets all gates agree and the check pass, and nobody ask for a rollback.
 func (a *app) receive() {
-	a.w.receiver.Set(a.path("confirm-rollout"), fixtures.Yes)
-	a.w.receiver.Set(a.path("confirm-traffic-increase"), fixtures.Yes)
-	a.w.receiver.Set(a.path("rollback"), fixtures.No)
+	for _, kind := range []string{rolloutGate, increaseGate, promotionGate, checkHook} {
+		a.answer(kind, fixtures.Yes)
+	}
+	a.answer(rollbackHook, fixtures.No)
 }
 
 // run plays the turns.
@@ -130,8 +191,12 @@ type turn struct {
 
 	version, before string // released, and promoted before
 	newest          string // that superseded version
+	doomed          bool   // version cannot be promoted
 	rollout         int64  // number of the one before
 	struck          time.Time
+	refusal         string    // of the request that is the fault
+	opened          bool      // the moment is held no longer
+	asked           time.Time // when the person of the moment asked last
 }
 
 // take plays deals until the faults of as many as wanted have struck, or none is left. One that missed its moment counts for nothing.
@@ -168,7 +233,8 @@ func (a *app) play(d deal) (struck bool) {
 		release.FailRatio = "0.5"
 	}
 	t.prepare(&release)
-	if release.FailRatio != "" || release.Env != nil {
+	t.doomed = release.FailRatio != "" || release.Env != nil
+	if release.FailRatio != "" || release.Env["CRASH_AFTER_START"] != "" {
 		a.bad[t.version] = true
 	}
 	name := fmt.Sprintf("turn %d: %s %s, good %t", a.turns, d.row.Name, d.moment, d.good)
@@ -177,7 +243,7 @@ func (a *app) play(d deal) (struck bool) {
 	}
 	extra := make(chan error, 1)
 	go func() { extra <- t.disturb() }()
-	a.git(release.Deployment())
+	a.deploy(release)
 	struck = d.moment == Release || t.strike()
 	if !struck {
 		name += " (missed)"
@@ -192,105 +258,12 @@ func (a *app) play(d deal) (struck bool) {
 	return struck
 }
 
-// prepare sets up what must be there before the release.
-func (t *turn) prepare(release *fixtures.App) {
-	if t.moment == RollingBack {
-		t.fault(gateway.Fault{Kind: gateway.Late, Delay: 2 * time.Second})
-	}
-	if t.moment == Waiting {
-		t.w.receiver.Set(t.path("confirm-rollout"), fixtures.No)
-	}
-	if t.moment != Release {
-		return
-	}
-	switch t.row.Name {
-	case "canary-crash-loops":
-		release.Env = map[string]string{"CRASH_AFTER_START": crashAfter}
-		t.excuse(func(ctx context.Context) string {
-			if c, err := t.Canary(ctx, t.NS, t.App.Name); err != nil || !t.is(TakenBack, c) {
-				return "it has not been taken back"
-			}
-			return ""
-		})
-	case "canary-never-ready":
-		release.Env = map[string]string{"NOT_READY": "true"}
-		t.patch(`{"spec":{"progressDeadlineSeconds":8}}`)
-	case "gateway-refuses":
-		t.patch(`{"spec":{"progressDeadlineSeconds":6}}`)
-		t.fault(gateway.Fault{Kind: gateway.Refused})
-	default:
-		t.act()
-	}
-}
-
-// strike waits for the moment of the fault and lets it strike. It returns false if the moment did not come.
-func (t *turn) strike() bool {
-	t.Helper()
-	came := false
-	err := poll(t.Context(), time.Minute, func(ctx context.Context) string {
-		c, err := t.Canary(ctx, t.NS, t.App.Name)
-		if err != nil {
-			return err.Error()
-		}
-		st := c.Status
-		if st.Rollout == nil || st.Rollout.ID <= t.rollout {
-			return "no new rollout"
-		}
-		switch t.moment {
-		case Waiting:
-			came = st.Phase == siskinv1.PhaseWaiting
-		case Starting:
-			came = st.Phase == siskinv1.PhaseProgressing && st.CanaryWeight == 0
-		case AtWeight:
-			came = st.Phase == siskinv1.PhaseProgressing && st.CanaryWeight > 0
-		case Promoting:
-			came = st.Phase == siskinv1.PhasePromoting
-		case RollingBack:
-			came = st.Phase == siskinv1.PhaseRollingBack
-		case Release:
-		}
-		if came || over(c) {
-			return ""
-		}
-		return "neither the moment nor the end has come"
-	})
-	if err != nil {
-		t.Fatalf("%s: %s: %v", t.row.Name, t.moment, err)
-	}
-	if !came {
-		return false
-	}
-	if t.moment == AtWeight { // not always just after the step
-		pause(t.Context(), time.Duration(t.rnd.Int64N(int64(time.Second))))
-	}
-	t.struck = time.Now()
-	t.act()
-	if t.moment == Waiting && t.row.Name != "rollback-hook" && t.row.Name != "abort" {
-		t.w.receiver.Set(t.path("confirm-rollout"), fixtures.Yes)
-	}
-	return true
-}
-
-func over(c *siskinv1.Canary) bool {
-	switch c.Status.Phase {
-	case siskinv1.PhaseSucceeded, siskinv1.PhaseFailed, siskinv1.PhaseCancelled, siskinv1.PhaseInitialized:
-		return true
-	}
-	return false
-}
-
 // finish waits until the rollout has ended in a way that the table allows, and returns how.
 func (t *turn) finish(name string) Outcome {
 	t.Helper()
-	allowed := slices.Clone(t.row.Outcomes[t.moment])
-	if t.row.Missable {
-		allowed = append(allowed, AsWithout)
-	}
-	if t.struck.IsZero() && t.moment != Release {
-		allowed = []Outcome{AsWithout}
-	}
+	allowed := t.allowed()
 	var got Outcome
-	err := poll(t.Context(), 2*time.Minute, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		if t.row.Name == "gateway-refuses" {
 			t.relent(ctx)
 		}
@@ -304,6 +277,7 @@ func (t *turn) finish(name string) Outcome {
 				return ""
 			}
 		}
+		t.assist(c)
 		return fmt.Sprintf("not %v: phase %s, %d %%: %s", allowed, c.Status.Phase, c.Status.CanaryWeight, c.Status.Message)
 	})
 	if err != nil {
@@ -344,7 +318,7 @@ func (t *turn) is(o Outcome, c *siskinv1.Canary) bool {
 	ended := st.Rollout != nil && st.Rollout.ID > t.rollout
 	switch o {
 	case AsWithout:
-		if !t.good || t.bad[t.version] {
+		if t.doomed {
 			return t.is(TakenBack, c)
 		}
 		return ended && st.Phase == siskinv1.PhaseSucceeded && stable == t.version
@@ -368,8 +342,8 @@ func (t *turn) quiet() {
 	if err := t.TestGateway().Clear(t.Context(), t.Route()); err != nil {
 		t.Error(err)
 	}
-	t.patch(`{"spec":{"progressDeadlineSeconds":30,"analysis":{"gateDeadlineSeconds":600}}}`)
-	err := poll(t.Context(), 90*time.Second, func(ctx context.Context) string {
+	t.patch(fmt.Sprintf(`{"spec":{"progressDeadlineSeconds":%d,"analysis":{"gateDeadlineSeconds":600,"onFailure":"Rollback","bake":null,"stepWeightPromotion":null}}}`, deadline))
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		var d appsv1.Deployment
 		err := t.API.Get(ctx, client.ObjectKey{Namespace: t.NS, Name: t.App.Name + "-canary"}, &d)
 		switch {
@@ -395,7 +369,7 @@ func (t *turn) verify(name string, o Outcome) {
 	switch {
 	case o == Superseded:
 		want = t.newest
-	case o == Restored, o == AsWithout && !t.bad[t.version]:
+	case o == Restored, o == AsWithout && !t.doomed:
 		want = t.version
 	}
 	if got := t.served(); got != want {
@@ -578,7 +552,7 @@ func (a *app) excuse(healed func(ctx context.Context) string) {
 	a.harmed = append(a.harmed, Span{From: time.Now(), To: time.Now().Add(time.Hour)})
 	a.mu.Unlock()
 	go func() {
-		_ = poll(a.Context(), 2*time.Minute, func(ctx context.Context) string {
+		_ = poll(a.Context(), limit, func(ctx context.Context) string {
 			if time.Since(began) < 2*time.Second { // what is known of pods may still be old
 				return "too early to tell"
 			}

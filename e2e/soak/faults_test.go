@@ -74,6 +74,28 @@ func (t *turn) podFaults() map[string]func() {
 			t.excuse(t.primaryHealed)
 			t.lose(siskinv1.RolePrimary)
 		},
+		"primary-never-ready": func() {}, // the release is the fault
+		"primary-turns-bad":   t.turnBad,
+	}
+}
+
+// turnBad makes all pods of the primary fail half of their requests.
+func (t *turn) turnBad() {
+	t.Helper()
+	t.bad[t.version] = true
+	err := poll(t.Context(), 30*time.Second, func(ctx context.Context) string {
+		for _, pod := range t.pods(siskinv1.RolePrimary) {
+			if pod.DeletionTimestamp != nil {
+				continue // of the version before
+			}
+			if err := t.FailFrom(ctx, &pod, "0.5"); err != nil {
+				return err.Error()
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -134,12 +156,15 @@ func (t *turn) peopleFaults() map[string]func() {
 			next := t.App
 			t.newest = strings.TrimSuffix(t.version, "0") + "1"
 			next.Version = t.newest
-			t.git(next.Deployment())
+			t.deploy(next)
 		},
 		"return": func() {
 			back := t.App
 			back.Version = t.before
-			t.git(back.Deployment())
+			if t.moment == Finalising || t.moment == Baking { // of what is promoted by now it is a new one
+				t.newest = t.before
+			}
+			t.deploy(back)
 		},
 		"edit-service": func() {
 			t.patch(fmt.Sprintf(`{"spec":{"service":{"headers":{"response":{"set":{"x-turn":"%d"}}}}}}`, t.turns))
@@ -155,11 +180,11 @@ func (t *turn) peopleFaults() map[string]func() {
 			t.patch(`{"spec":{"suspend":false}}`)
 			done()
 		},
-		"abort": func() {
-			t.token++
-			t.patch(fmt.Sprintf(`{"metadata":{"annotations":{%q:"abort@%d"}}}`, siskinv1.RequestAnnotation, t.token))
-		},
-		"rollback-hook":    func() { t.w.receiver.Set(t.path("rollback"), fixtures.Yes) },
+		"abort":            func() { t.demand("abort") },
+		"rollback":         func() { t.demand("rollback") },
+		"promote":          func() { t.demand("promote") },
+		"nobody-decides":   func() {},
+		"rollback-hook":    func() { t.answer(rollbackHook, fixtures.Yes) },
 		"delete-canary":    t.deleteCanary,
 		"target-recreated": t.recreateTarget,
 		"target-scaled": func() {
@@ -171,14 +196,11 @@ func (t *turn) peopleFaults() map[string]func() {
 			t.merge(svc, fmt.Sprintf(`{"spec":{"selector":{%q:null}}}`, siskinv1.RoleLabel))
 		},
 		"gate-late": func() {
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.No)
+			t.answer(increaseGate, fixtures.No)
 			pause(t.Context(), 4*time.Second)
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.Yes)
+			t.answer(increaseGate, fixtures.Yes)
 		},
-		"gate-closed": func() {
-			t.patch(`{"spec":{"analysis":{"gateDeadlineSeconds":4}}}`)
-			t.w.receiver.Set(t.path("confirm-traffic-increase"), fixtures.No)
-		},
+		"gate-closed": func() { t.answer(increaseGate, fixtures.No) }, // the others are closed by the moment
 	}
 }
 
@@ -197,7 +219,7 @@ func (t *turn) deleteCanary() {
 	t.Helper()
 	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Namespace: t.NS, Name: t.App.Name}}
 	t.write(func(ctx context.Context) error { return t.API.Delete(ctx, c) })
-	err := poll(t.Context(), 2*time.Minute, func(ctx context.Context) string {
+	err := poll(t.Context(), limit, func(ctx context.Context) string {
 		err := t.API.Get(ctx, client.ObjectKeyFromObject(c), c)
 		if apierrors.IsNotFound(err) {
 			return ""
@@ -225,7 +247,7 @@ func (t *turn) recreateTarget() {
 	if !t.good {
 		same.FailRatio = "0.5"
 	}
-	t.git(same.Deployment())
+	t.deploy(same)
 }
 
 func (t *turn) gatewayFaults() map[string]func() {
@@ -255,6 +277,13 @@ func (t *turn) disturb() error {
 	do, ok := t.disturbances()[t.extra.Name]
 	if !ok {
 		return fmt.Errorf("nobody knows how to do %s", t.extra.Name)
+	}
+	if t.extra.Name == "api-restarted" {
+		if since := time.Since(t.w.restarted); since < recovered {
+			t.Logf("no restart of the API server: the last was %s ago", since.Round(time.Second))
+			return nil
+		}
+		defer func() { t.w.restarted = time.Now() }()
 	}
 	t.w.count(func(f *figures) { f.faults[t.extra.Name]++ })
 	if err := do(t.Context()); err != nil {
@@ -321,7 +350,7 @@ func (t *turn) loseLeader(ctx context.Context) error {
 }
 
 func (t *turn) restartAPI(ctx context.Context) error {
-	defer t.w.hinder()()
+	defer t.w.away()()
 	t.w.api.Lock()
 	defer t.w.api.Unlock()
 	if err := t.StopComponent(ctx, "apiserver"); err != nil {
@@ -343,7 +372,7 @@ func (t *turn) refuseAPI(ctx context.Context) error {
 }
 
 func (t *turn) hamper(ctx context.Context, trouble cluster.Trouble, d time.Duration) error {
-	defer t.w.hinder()()
+	defer t.w.away()()
 	if err := t.HamperAPI(ctx, trouble); err != nil {
 		return fmt.Errorf("hampering: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -49,6 +51,7 @@ func (l Laws) Check(changes []fixtures.Change) []string {
 		switch o := c.Object.(type) {
 		case *siskinv1.Canary:
 			w.terminating = o.DeletionTimestamp != nil && !c.Deleted
+			w.owner = o.UID
 			w.ours = !c.Deleted
 		case *gatewayv1.HTTPRoute:
 			w.route(c, o)
@@ -77,6 +80,7 @@ type watcher struct {
 	found             []string
 	now               time.Time
 	terminating, ours bool
+	owner             types.UID // of the Canary that is there
 
 	weight, mirror int32
 	free           bool // the data plane has taken a route that sends nothing to the canary
@@ -186,7 +190,10 @@ func (w *watcher) primary(c fixtures.Change, d *appsv1.Deployment) {
 	if c.Deleted {
 		n = 0
 	}
-	if n < w.Size && n < w.primaryReplicas && w.ours && !w.terminating {
+	// What an earlier Canary of that name has left is collected while the target serves and the new Canary waits for that.
+	of := metav1.GetControllerOf(d)
+	ours := w.ours && (of == nil || of.UID == w.owner)
+	if n < w.Size && n < w.primaryReplicas && ours && !w.terminating {
 		w.breach(c, "the primary goes from %d to %d pods, below %d", w.primaryReplicas, n, w.Size)
 	}
 	w.primaryReplicas = n

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -71,6 +72,19 @@ func deployment(name string, replicas int32, revision string) *appsv1.Deployment
 
 func canary() *siskinv1.Canary { return &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "shop"}} }
 
+// named is a Canary with a UID, owned its primary.
+func named(uid types.UID) *siskinv1.Canary {
+	c := canary()
+	c.UID = uid
+	return c
+}
+
+func owned(uid types.UID, replicas int32) *appsv1.Deployment {
+	d := deployment("shop-primary", replicas, "a")
+	d.OwnerReferences = []metav1.OwnerReference{{UID: uid, Controller: new(true)}}
+	return d
+}
+
 // good is a rollout up to a weight of 50 %, with everything as it should be.
 func good() *tale {
 	return (&tale{}).at(0, canary()).scale(0, "shop-primary", 2, "a").route(0, 100, 0, true).
@@ -99,6 +113,12 @@ func TestLaws(t *testing.T) {
 		"weights that do not sum to 100":   {good().route(5, 60, 50, true), "sum to 110"},
 		"traffic left with nobody":         {good().ready(5, 0).route(20, 100, 0, true), "stayed for 15s"},
 		"the primary below its size":       {good().scale(6, "shop-primary", 1, "a"), "from 2 to 1"},
+		"a primary of the Canary that is there": {
+			(&tale{}).at(0, named("new")).at(1, owned("new", 2)).at(5, owned("new", 0)), "from 2 to 0",
+		},
+		"a primary that a Canary which is gone has left": {
+			(&tale{}).at(0, named("old")).at(1, owned("old", 2)).gone(10, named("old")).at(11, named("new")).gone(20, owned("old", 2)).at(21, owned("new", 2)), "",
+		},
 		"a primary that goes with its Canary": {
 			good().route(10, 100, 0, true).at(20, func() client.Object {
 				c := canary()

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestSoak releases good and bad versions of several apps while something is wrong in each rollout, until 20 have ended or, with
-// FOR=10m, until that time has passed. SEED repeats the choice of faults.
+// FOR=10m, until that time has passed. SEED repeats the choice of faults; MOMENTS="frozen,baking" deals those of some moments only.
 func TestSoak(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) % 1_000_000
 	if s := os.Getenv("SEED"); s != "" {
@@ -54,6 +54,11 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.length = d
+	}
+	if s := os.Getenv("MOMENTS"); s != "" {
+		for m := range strings.SplitSeq(s, ",") {
+			w.only = append(w.only, Moment(m))
+		}
 	}
 	w.receiver = fixtures.NewReceiver()
 	defer w.receiver.Close()
@@ -95,11 +100,15 @@ type world struct {
 	// length of the run; 0: until the rollouts are done. until is when it ends.
 	length time.Duration
 	until  time.Time
+	// only are the moments that are dealt; none: all.
+	only []Moment
 
 	// api is held by whoever makes the API server unusable for tests too.
 	api sync.RWMutex
 	// disturbance is held by the one fault at a time that meets everybody.
 	disturbance sync.Mutex
+	// restarted is when the API server was, last; disturbance guards it.
+	restarted time.Time
 
 	// busy counts the apps that are being released.
 	busy atomic.Int32
@@ -131,9 +140,10 @@ func (w *world) deal() [][]deal {
 	}
 	var own, everybody []Row
 	for _, r := range Rows() {
-		if r.Everybody {
+		switch {
+		case r.Everybody:
 			everybody = append(everybody, r)
-		} else {
+		case len(w.moments(r)) > 0:
 			own = append(own, r)
 		}
 	}
@@ -142,12 +152,12 @@ func (w *world) deal() [][]deal {
 	for turn := range n {
 		for i := range apps {
 			d := deal{row: first(), good: rnd.IntN(3) > 0, luck: rnd.Float64()}
-			moments := slices.Sorted(maps.Keys(d.row.Outcomes))
+			moments := w.moments(d.row)
 			d.moment = moments[rnd.IntN(len(moments))]
 			switch {
 			case d.moment == RollingBack:
 				d.good = false
-			case d.row.GoodOnly, d.moment == Promoting:
+			case d.row.GoodOnly, d.moment.goodOnly():
 				d.good = true
 			}
 			if (turn+i)%2 == 0 {
@@ -157,6 +167,11 @@ func (w *world) deal() [][]deal {
 		}
 	}
 	return out
+}
+
+// moments of a row that are dealt.
+func (w *world) moments(r Row) []Moment {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.Outcomes)), func(m Moment) bool { return len(w.only) > 0 && !slices.Contains(w.only, m) })
 }
 
 // endless deals rows, each once before any comes again.
@@ -173,13 +188,26 @@ func endless(rnd *rand.Rand, rows []Row) func() Row {
 	}
 }
 
+const (
+	// relearn is how long Siskin's caches may be old after the API server was away: a watch that was refused again and again is tried anew after
+	// up to 30 s, and as much again by chance.
+	relearn = time.Minute
+	// recovered is how long all watches of the cluster must have been well until they are tried soon again. An API server that is restarted before
+	// leaves the controllers of Kubernetes blind for longer than any deadline here.
+	recovered = 150 * time.Second
+)
+
 // hinder notes a time in which Siskin cannot act, until done is called.
-func (w *world) hinder() (done func()) { return w.open(&w.hindered) }
+func (w *world) hinder() (done func()) { return w.open(&w.hindered, time.Second) }
+
+// away notes a time in which the API server is not there for Siskin, until done is called.
+func (w *world) away() (done func()) { return w.open(&w.hindered, relearn) }
 
 // harm notes a time in which users of all apps may see errors, until done is called.
-func (w *world) harm() (done func()) { return w.open(&w.harmed) }
+func (w *world) harm() (done func()) { return w.open(&w.harmed, time.Second) }
 
-func (w *world) open(spans *[]Span) func() {
+// open begins a span, which lasts so much longer than until it is ended.
+func (w *world) open(spans *[]Span, longer time.Duration) func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := len(*spans)
@@ -187,7 +215,7 @@ func (w *world) open(spans *[]Span) func() {
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		(*spans)[i].To = time.Now().Add(time.Second)
+		(*spans)[i].To = time.Now().Add(longer)
 	}
 }
 

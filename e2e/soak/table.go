@@ -19,16 +19,37 @@ const (
 	Starting Moment = "starting"
 	// AtWeight : the canary has a share of the traffic.
 	AtWeight Moment = "at weight"
+	// Paused : a person has paused the rollout at a weight, and resumes it after the fault.
+	Paused Moment = "paused"
+	// Frozen : a check has failed under onFailure Freeze; after the fault a person resumes a good version and aborts a bad one.
+	Frozen Moment = "frozen"
+	// WaitingPromotion : a confirm-promotion gate is closed.
+	WaitingPromotion Moment = "waiting for promotion"
 	// Promoting : the primary is brought to the new revision.
 	Promoting Moment = "promoting"
+	// Finalising : the traffic goes back to the promoted primary in steps.
+	Finalising Moment = "finalising"
+	// Baking : the version is promoted and goes on being judged.
+	Baking Moment = "baking"
 	// RollingBack : traffic goes back to the primary; the gateway is slow then, so that it lasts.
 	RollingBack Moment = "rolling back"
 )
 
 // Moments lists them in order.
 func Moments() []Moment {
-	return []Moment{Release, Waiting, Starting, AtWeight, Promoting, RollingBack}
+	return []Moment{Release, Waiting, Starting, AtWeight, Paused, Frozen, WaitingPromotion, Promoting, Finalising, Baking, RollingBack}
 }
+
+// goodOnly tells whether only a good version gets that far.
+func (m Moment) goodOnly() bool {
+	return m == WaitingPromotion || m == Promoting || m == Finalising || m == Baking
+}
+
+// running are the moments of a rollout, from its gate to its end.
+func running() []Moment { return Moments()[1:] }
+
+// trial are the moments in which the canary has traffic and its version is not decided.
+func trial() []Moment { return []Moment{AtWeight, Paused, Frozen, WaitingPromotion} }
 
 // Outcome of a rollout that a fault met.
 type Outcome string
@@ -73,6 +94,12 @@ func in(o Outcome, moments ...Moment) map[Moment][]Outcome {
 	return out
 }
 
+// except is the moments without some of them.
+func except(moments []Moment, without ...Moment) []Moment {
+	return slices.DeleteFunc(slices.Clone(moments), func(m Moment) bool { return slices.Contains(without, m) })
+}
+
+// and joins; where both name a moment, either outcome may come.
 func and(maps ...map[Moment][]Outcome) map[Moment][]Outcome {
 	out := make(map[Moment][]Outcome, len(Moments()))
 	for _, m := range maps {
@@ -89,6 +116,7 @@ func Rows() []Row {
 }
 
 func podRows() []Row {
+	canaryGone := and(in(AsWithout, Starting, Finalising), in(TakenBack, trial()...))
 	return []Row{
 		{
 			Name: "canary-crash-loops", What: "the new version exits 4 s after each start", Outcomes: in(TakenBack, Release),
@@ -98,88 +126,96 @@ func podRows() []Row {
 			Name: "canary-never-ready", What: "the new version never becomes ready; the deadline is 8 s", Outcomes: in(TakenBack, Release),
 		},
 		{
-			Name: "canary-killed", What: "all processes of the canary get SIGKILL", Outcomes: and(in(AsWithout, Starting), in(TakenBack, AtWeight)),
+			Name: "primary-never-ready", What: "the new version becomes ready as the canary and never as the primary; the deadline is 12 s",
+			Outcomes: in(TakenBack, Promoting),
+		},
+		{
+			Name: "canary-killed", What: "all processes of the canary get SIGKILL", Outcomes: canaryGone,
 			Users: "503 and cut connections for the canary's share, until its traffic is taken away", Missable: true,
 		},
 		{
-			Name: "canary-pods-lost", What: "the node loses all pods of the canary", Outcomes: and(in(AsWithout, Starting), in(TakenBack, AtWeight)),
+			Name: "canary-pods-lost", What: "the node loses all pods of the canary", Outcomes: canaryGone,
 			Users: "503 and cut connections for the canary's share, until its traffic is taken away", Missable: true,
 		},
 		{
-			Name: "primary-pod-killed", What: "one of the primary's two pods gets SIGKILL", Outcomes: in(AsWithout, Starting, AtWeight, Promoting, RollingBack),
-			Users: "the requests that were in it are cut",
+			Name: "primary-pod-killed", What: "one of the primary's two pods gets SIGKILL",
+			Outcomes: and(in(AsWithout, except(running(), Waiting)...), in(TakenBack, Baking)),
+			Users:    "the requests that were in it are cut",
 		},
 		{
-			Name: "primary-pods-lost", What: "the node loses all pods of the primary", Outcomes: in(AsWithout, Starting, AtWeight, RollingBack),
-			Users: "503 and cut connections for the primary's share, until pods are back",
+			Name: "primary-pods-lost", What: "the node loses all pods of the primary",
+			Outcomes: and(in(TakenBack, Baking), in(AsWithout, except(running(), Waiting, Promoting)...)),
+			Users:    "503 and cut connections for the primary's share, until pods are back",
+		},
+		{
+			Name: "primary-turns-bad", What: "from now on every pod of the promoted version answers half of the requests with 500", Outcomes: in(TakenBack, Baking),
 		},
 	}
 }
 
 func peopleRows() []Row {
+	always := in(AsWithout, running()...)
+	undecided := slices.Concat(trial(), []Moment{Waiting})
 	return []Row{
+		{Name: "new-revision", What: "git gets another version, a good one", Outcomes: in(Superseded, running()...)},
 		{
-			Name: "new-revision", What: "git gets another version, a good one", Outcomes: in(Superseded, Waiting, Starting, AtWeight, Promoting, RollingBack),
+			Name: "return", What: "git goes back to the version promoted before",
+			Outcomes: and(in(Cancelled, undecided...), in(Cancelled, Starting, Promoting), in(Superseded, Finalising, Baking), in(TakenBack, RollingBack)),
+		},
+		{Name: "edit-service", What: "spec.service.headers is edited", Outcomes: always},
+		{Name: "edit-steps", What: "spec.analysis.stepWeights is edited", Outcomes: always},
+		{Name: "edit-interval", What: "spec.analysis.interval is edited", Outcomes: always},
+		{Name: "suspend", What: "spec.suspend is true for 4 s", Outcomes: always},
+		{Name: "abort", What: "a person asks for `abort`", Outcomes: in(TakenBack, except(running(), RollingBack)...)},
+		{Name: "rollback", What: "a person asks for `rollback`", Outcomes: and(in(TakenBack, undecided...), in(TakenBack, Starting, Baking))},
+		{
+			Name: "promote", What: "a person asks for `promote`, and what the moment waits for does not come", Outcomes: in(AsWithout, undecided...), GoodOnly: true,
 		},
 		{
-			Name: "return", What: "git goes back to the promoted version",
-			Outcomes: and(in(Cancelled, Waiting, Starting, AtWeight, Promoting), in(TakenBack, RollingBack)),
+			Name: "nobody-decides", What: "nobody resumes or decides until the deadline of 6 s", Outcomes: in(TakenBack, Paused, Frozen),
 		},
-		{Name: "edit-service", What: "spec.service.headers is edited", Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack)},
-		{Name: "edit-steps", What: "spec.analysis.stepWeights is edited", Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack)},
-		{Name: "edit-interval", What: "spec.analysis.interval is edited", Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack)},
-		{
-			Name: "suspend", What: "spec.suspend is true for 4 s", Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack),
-		},
-		{Name: "abort", What: "a person asks for abort", Outcomes: in(TakenBack, Waiting, Starting, AtWeight, Promoting)},
-		{Name: "rollback-hook", What: "a rollback webhook says yes", Outcomes: in(TakenBack, Waiting, Starting, AtWeight)},
+		{Name: "rollback-hook", What: "a rollback webhook says yes", Outcomes: in(TakenBack, except(running(), Promoting, RollingBack)...)},
 		{
 			Name: "delete-canary", What: "the Canary is deleted and, when it is gone, created again", GoodOnly: true,
-			Outcomes: in(Restored, Waiting, Starting, AtWeight, Promoting),
+			Outcomes: in(Restored, except(running(), RollingBack)...),
 		},
-		{
-			Name: "target-recreated", What: "the target is deleted and created again with the same content",
-			Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack),
-		},
-		{
-			Name: "target-scaled", What: "somebody scales the target to 3", Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack),
-		},
-		{
-			Name: "service-edited", What: "somebody takes the role out of the apex Service's selector",
-			Outcomes: in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack),
-		},
+		{Name: "target-recreated", What: "the target is deleted and created again with the same content", Outcomes: always},
+		{Name: "target-scaled", What: "somebody scales the target to 3", Outcomes: always},
+		{Name: "service-edited", What: "somebody takes the role out of the apex Service's selector", Outcomes: always},
 		{Name: "gate-late", What: "a confirm-traffic-increase gate is closed for 4 s", Outcomes: in(AsWithout, AtWeight)},
 		{
-			Name: "gate-closed", What: "a confirm-traffic-increase gate stays closed past its deadline of 4 s", Outcomes: in(TakenBack, AtWeight),
+			Name: "gate-closed", What: "the gate that comes next stays closed past its deadline of 6 s", Outcomes: in(TakenBack, Waiting, AtWeight, WaitingPromotion),
 		},
 	}
 }
 
 func gatewayRows() []Row {
+	edits := except(running(), Waiting, Baking, RollingBack) // after which the route is edited
 	return []Row{
 		{
 			Name: "gateway-late", What: "the gateway takes 1 to 4 s for each edit of the route from here on",
-			Outcomes: in(AsWithout, Release, Starting, AtWeight, Promoting, RollingBack),
+			Outcomes: and(in(AsWithout, edits...), in(AsWithout, Release, RollingBack)),
 		},
 		{
 			Name: "gateway-unprogrammed", What: "from here on the gateway accepts at once, but acts 1 to 3 s later",
-			Outcomes: in(AsWithout, Release, Starting, AtWeight, Promoting),
+			Outcomes: and(in(AsWithout, edits...), in(AsWithout, Release)),
 		},
 		{
 			Name: "gateway-refuses", What: "the gateway refuses every edit of the route until the rollback begins; the deadline is 6 s",
 			Outcomes: in(TakenBack, Release),
 		},
-		{Name: "gateway-refuses-briefly", What: "the gateway refuses every edit of the route for 4 s", Outcomes: in(AsWithout, AtWeight, Promoting)},
-		{Name: "gateway-partial", What: "for 4 s the gateway falls back to the route before", Outcomes: in(AsWithout, AtWeight, Promoting)},
 		{
-			Name: "route-reverted", What: "another writer puts the weights of the moment back, one to three times",
-			Outcomes: in(AsWithout, Starting, AtWeight, Promoting),
+			Name: "gateway-refuses-briefly", What: "the gateway refuses every edit of the route for 4 s", Outcomes: in(AsWithout, AtWeight, Promoting, Finalising),
+		},
+		{Name: "gateway-partial", What: "for 4 s the gateway falls back to the route before", Outcomes: in(AsWithout, AtWeight, Promoting, Finalising)},
+		{
+			Name: "route-reverted", What: "another writer puts the weights of the moment back, one to three times", Outcomes: in(AsWithout, edits...),
 		},
 	}
 }
 
 func clusterRows() []Row {
-	always := in(AsWithout, Waiting, Starting, AtWeight, Promoting, RollingBack)
+	always := in(AsWithout, running()...)
 	return []Row{
 		{Name: "controller-killed", What: "Siskin gets SIGKILL", Outcomes: always, Everybody: true},
 		{Name: "leader-lost", What: "the pod of the leading Siskin is lost; the other one takes over when the lease has run out", Outcomes: always, Everybody: true},
