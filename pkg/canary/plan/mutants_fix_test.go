@@ -48,3 +48,46 @@ func mutantsOfDoubts() []mutant {
 		})},
 	}
 }
+
+// mutantsOfEnds are plans that let go too early of what still serves.
+func mutantsOfEnds() []mutant {
+	deleting := func(change func(*Snapshot)) func(Snapshot) Decision {
+		return before(func(s *Snapshot) {
+			if s.Deleting {
+				change(s)
+			}
+		})
+	}
+	return []mutant{
+		{"at a deletion the clones go while their route could not be given back", deleting(func(s *Snapshot) {
+			s.Route.Known = s.Route.Known && !s.Services.Restored
+		})},
+		{"at a deletion the clones go while the gateway still leads to them", deleting(func(s *Snapshot) { s.Route.Leaving = false })},
+		{"the floor falls when the traffic comes back", before(func(s *Snapshot) { s.Scaler.Window = 0 })},
+		{"the floor stays for ever", after(func(s Snapshot, d *Decision) {
+			if d.Next.Phase.Idle() {
+				d.Next.Floor = max(d.Next.Floor, s.State.Floor)
+			}
+		})},
+		{"the audience stays when the spec selects nothing any more", before(func(s *Snapshot) {
+			if s.State.Split.Audience && len(s.Spec.Steps) > 0 {
+				s.Spec.Steps = slices.Clone(s.Spec.Steps)
+				s.Spec.Steps[len(s.Spec.Steps)-1].Audience = true
+			}
+		})},
+		{"what was taken back counts as the revision before", after(func(s Snapshot, d *Decision) {
+			if d.Next.Rollout > s.State.Rollout {
+				d.Next.Previous = d.Next.Stable
+			}
+		})},
+		{"a retry takes the traffic from all that serves", func(s Snapshot) Decision {
+			z := s.State
+			if verb, _, err := ParseRequest(s.Request); err == nil && verb == Retry && z.Phase.Idle() && z.Split.Canary > 0 && z.Split.Canary < 100 {
+				p := s.Primary
+				p.Endpoints = max(p.Endpoints, 1)
+				s.Primary = p
+			}
+			return Decide(s)
+		}},
+	}
+}

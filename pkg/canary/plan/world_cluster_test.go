@@ -273,6 +273,7 @@ type routeState struct {
 	current   Split
 	effective Split
 	since     time.Time // of effective
+	served    bool      // the canary had pods that were reached until then
 	writes    int
 	rejected  bool
 	down      bool // the router cannot be written
@@ -336,6 +337,7 @@ func (w *simulation) accept(n int) {
 	}
 	r.rejected = false
 	if r.effective != r.current {
+		r.served = r.effective.Reaches() && len(w.canary.pods) > 0
 		r.effective, r.since = r.current, w.now
 		w.traffic()
 	}

@@ -250,7 +250,7 @@ func (w *simulation) checkCanary(s Snapshot, d Decision, e ApplyCanary) {
 		w.violated("5: a canary with traffic is scaled to zero")
 	case !same && e.Revision != d.Next.Candidate:
 		w.violated("2: the canary gets %s, which is not on trial", e.Revision)
-	case w.early() && (!same || e.Replicas == 0) && w.canary.available() > 0:
+	case w.early() && w.route.served && (!same || e.Replicas == 0) && w.canary.available() > 0:
 		w.violated("5: the canary is taken away %v after it lost its traffic; the drain is %v", w.now.Sub(w.route.since), s.Spec.Drain)
 	}
 }

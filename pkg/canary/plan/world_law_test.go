@@ -303,6 +303,9 @@ func (w *simulation) checkSplit(s Snapshot, d Decision) {
 	}
 	back := b.Canary < a.Canary || a.Audience && !b.Audience && b.Canary < 100
 	unselected := a.Audience && !b.Audience && a.Canary == b.Canary && !s.Spec.selects() // by an edit: no route could say who is meant
+	if b.Audience && !s.Spec.selects() && s.Spec.Invalid == "" && s.State.Phase == d.Next.Phase && s.State.Request == d.Next.Request {
+		w.violated("11: %v stays, but nothing selects requests any more: no route can say that", b)
+	}
 	switch {
 	case s.State.Phase == "" || a == b || unselected:
 	case b.exceeds(a):
