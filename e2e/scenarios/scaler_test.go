@@ -285,6 +285,7 @@ spec:
   scaleTargetRef: {name: %[1]s}
   idleReplicaCount: 0
   maxReplicaCount: 5
+  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: {stabilizationWindowSeconds: 0}}}} # for so long the floor would stay
   triggers:
   - {type: prometheus, metadata: {serverAddress: "http://prometheus", threshold: "100", query: 'sum(rate(requests{app="%[1]s"}[1m]))'}}
   - {type: prometheus, name: queue, metadata: {serverAddress: "http://prometheus", threshold: "5", query: 'queue_of("%[1]s")'}}
@@ -315,7 +316,7 @@ spec:
 	queries := ` sum(rate(requests{app="` + name + `"}[1m])) queue_of_primary`
 	rests := func(when, want string) {
 		t.Helper()
-		cluster.Eventually(t, 20*time.Second, func(context.Context) error {
+		cluster.Eventually(t, 30*time.Second, func(context.Context) error {
 			if got := look(); got != want {
 				return fmt.Errorf("%s: %s, want %s", when, got, want)
 			}
