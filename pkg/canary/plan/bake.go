@@ -44,7 +44,6 @@ func (s Snapshot) bakeQuestions() []Question {
 // bake judges the primary until the bake is over, or a new revision is there.
 func bake(s Snapshot, d *Decision) {
 	z := &d.Next
-	releaseFloor(s, d)
 	if r, ok := s.rollbackAsked(); ok && s.mayReturn(*z) {
 		rollback(s, d, Failed, fmt.Sprintf("rollback hook %s asked for it: %s", r.Name, r.Message), &r)
 		return

@@ -83,7 +83,6 @@ func idle(s Snapshot, d *Decision) {
 	stranded(s, d)
 	behind(s, d)
 	told(s, d)
-	releaseFloor(s, d)
 	rev := s.Target.Revision
 	switch {
 	case !s.Target.Found:
@@ -162,7 +161,7 @@ func behind(s Snapshot, d *Decision) {
 	if z.Split != AllPrimary() || z.Phase != Failed && z.Phase != Cancelled || !p.Found || p.Replicas == 0 {
 		return
 	}
-	if p.Revision != z.Stable || p.Current && (p.Updated < p.Replicas || p.Pods > p.Updated) {
+	if p.Revision != z.Stable || p.Current && p.Pods > p.Updated { // pods that are missing are not of it: somebody may be scaling
 		d.Stalled = "PrimaryNotReady"
 		d.wait("the primary: %s", p.explain(z.Stable))
 	}
@@ -250,7 +249,8 @@ func (s Snapshot) floor() int32 {
 // longer: else it would take pods away in the moment in which all the traffic comes back.
 func releaseFloor(s Snapshot, d *Decision) {
 	z := &d.Next
-	if z.Floor == 0 || z.Split != AllPrimary() {
+	resting := z.Phase.Idle() || z.Phase == Waiting || z.Phase == Baking
+	if !resting || z.Floor == 0 || z.Split != AllPrimary() {
 		return
 	}
 	until := latest(z.Since, z.DrainUntil).Add(s.Scaler.Window + Recheck)
@@ -272,7 +272,6 @@ func withdraw(s Snapshot, d *Decision) {
 // waitForRollout asks the confirm-rollout gates until all agree.
 func waitForRollout(s Snapshot, d *Decision) {
 	z := &d.Next
-	releaseFloor(s, d)
 	qs := s.gates(ConfirmRollout)
 	for _, q := range qs {
 		if s.Answers[q.Key].Verdict == Pass {

@@ -28,6 +28,7 @@ func Decide(s Snapshot) Decision {
 		forward(s, &d)
 	}
 	settle(s, &d)
+	releaseFloor(s, &d)
 	amiss(s, &d)
 	d.wakeAt(s.Now, s.drainUntil(d.Next))
 	if d.Next.Phase != s.State.Phase {

@@ -193,3 +193,14 @@ func TestAPrimaryThatDidNotComeBack(t *testing.T) {
 		t.Errorf("when it is back: stalled %q, waits for %v", done.Stalled, done.WaitingFor)
 	}
 }
+
+// Somebody, or an autoscaler, may size the primary after a rollout that was taken back: that is nothing to be told.
+func TestAPrimaryThatIsScaledIsNotBehind(t *testing.T) {
+	in := given(Failed).but(noCanary).but(func(s *Snapshot) {
+		s.State.Rejected = "r2"
+		s.Primary.Replicas, s.Target.Replicas, s.State.Replicas = 4, 4, 4
+	})
+	if d := Decide(in.s); d.Stalled != "" || len(d.WaitingFor) > 0 {
+		t.Errorf("stalled %q, waits for %v", d.Stalled, d.WaitingFor)
+	}
+}

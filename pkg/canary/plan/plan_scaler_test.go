@@ -235,7 +235,7 @@ func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
 			in: promotion().scaled(0).but(off).but(func(s *Snapshot) {
 				s.Primary, s.State.Floor, s.Scaler.Floor, s.Canary = healthy("r2", 0), 2, 2, healthy("r2", 1)
 			}),
-			want: seen{Phase: Succeeded, Step: 3, Told: []string{"Promoted"}, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			want: seen{Phase: Succeeded, Step: 3, Told: []string{"Promoted"}, Effects: []Effect{ApplySplit{AllPrimary()}, ApplyScaler{}}},
 		},
 		"after the rollout": {
 			reason: "an app that is switched off needs no floor",
@@ -247,7 +247,7 @@ func TestSwitchedOffUnderAnAutoscaler(t *testing.T) {
 			in: given(RollingBack).scaled(0).but(off).but(func(s *Snapshot) {
 				s.State.Reverting, s.State.Outcome, s.State.Floor, s.Scaler.Floor = true, Failed, 2, 2
 			}),
-			want: seen{Phase: Failed, Told: []string{"RolledBack"}},
+			want: seen{Phase: Failed, Told: []string{"RolledBack"}, Effects: []Effect{ApplyScaler{}}},
 		},
 		"the autoscaler takes everything away": {
 			reason: "what is recorded then is not the user's zero",

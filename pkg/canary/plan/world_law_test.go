@@ -315,7 +315,7 @@ func (w *simulation) checkSplit(s Snapshot, d Decision) {
 	case back && s.State.Reverting && s.Canary.Endpoints > 0 && !serves(s, s.State.Stable):
 		w.violated("7: the canary stops serving before the primary is back")
 	}
-	if d.Next.Phase == RollingBack && d.Next.Reverting && back && s.Canary.Endpoints > 0 && !serves(s, d.Next.Stable) {
+	if !unselected && d.Next.Phase == RollingBack && d.Next.Reverting && back && s.Canary.Endpoints > 0 && !serves(s, d.Next.Stable) {
 		w.violated("7: traffic goes to a primary that is not back yet")
 	}
 }

@@ -59,7 +59,7 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	for _, w := range d.WaitingFor {
 		st.WaitingFor = append(st.WaitingFor, clip(w))
 	}
-	if d.Still && d.Stalled == "" && d.Held == "" && len(d.WaitingFor) == 0 && len(before.WaitingFor) > 0 {
+	if d.Still && d.Stalled == "" && d.Held == "" && len(d.WaitingFor) == 0 && gates(before.WaitingFor) {
 		st.Message, st.WaitingFor = before.Message, slices.Clone(before.WaitingFor)
 	}
 	if st.Request != nil {
@@ -79,6 +79,13 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	record(&st, before.Canary, d.Next, s)
 	conditions(&st, d, s)
 	return st
+}
+
+// gates tells whether nothing but gates was waited for.
+func gates(waits []string) bool {
+	return len(waits) > 0 && !slices.ContainsFunc(waits, func(w string) bool {
+		return !strings.HasPrefix(w, string(plan.ConfirmPromotion)) && !strings.HasPrefix(w, string(plan.ConfirmTrafficIncrease))
+	})
 }
 
 func describe(r *siskinv1.RevisionStatus, f func(string) siskinv1.RevisionStatus) {

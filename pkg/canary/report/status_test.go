@@ -176,6 +176,11 @@ func TestAGateIsNamedBetweenItsChecks(t *testing.T) {
 	if report.Compare(&before, &same) != report.Same {
 		t.Errorf("a look that asks nobody tells something else: %s, %v", same.Message, same.WaitingFor)
 	}
+	before.WaitingFor = append(before.WaitingFor, "the route: not accepted")
+	if st := between(func(*plan.Decision) {}); len(st.WaitingFor) > 0 {
+		t.Errorf("what was waited for beside the gate may be over: %v", st.WaitingFor)
+	}
+	before.WaitingFor = before.WaitingFor[:1]
 	for name, edit := range map[string]func(*plan.Decision){
 		"a person must act":    func(d *plan.Decision) { d.Stalled = "RouteRejected" },
 		"something else waits": func(d *plan.Decision) { d.WaitingFor = []string{"the route"} },
