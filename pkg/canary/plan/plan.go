@@ -27,6 +27,7 @@ func Decide(s Snapshot) Decision {
 	default:
 		forward(s, &d)
 	}
+	reached(s, &d)
 	settle(s, &d)
 	releaseFloor(s, &d)
 	amiss(s, &d)
@@ -58,6 +59,17 @@ func unselected(s Snapshot, d *Decision) bool {
 	d.because("spec.analysis.match selects nothing any more: the canary keeps %s", z.Split)
 	d.wake(time.Millisecond)
 	return true
+}
+
+// reached lets a canary drain anew that somebody else's edit of the route has sent traffic to.
+func reached(s Snapshot, d *Decision) {
+	z := &d.Next
+	if z.Phase == Initializing || z.Split != AllPrimary() || s.State.Split != AllPrimary() || !s.Route.Known || !s.Route.Current.Reaches() {
+		return
+	}
+	if z.DrainUntil.Before(s.Now.Add(s.Spec.Drain)) {
+		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	}
 }
 
 // unusable holds a rollout that would go forward: only an edit of the spec helps. It still ends at its deadline.

@@ -204,3 +204,27 @@ func TestAPrimaryThatIsScaledIsNotBehind(t *testing.T) {
 		t.Errorf("stalled %q, waits for %v", d.Stalled, d.WaitingFor)
 	}
 }
+
+func TestForeignTrafficDrains(t *testing.T) {
+	foreign := Route{Known: true, Current: ToCanary(50)}
+	decideAll(t, map[string]phaseCase{
+		"somebody sent traffic to a canary that is to go": {
+			reason: "its requests are under way when the route is put right",
+			in:     given(Failed).but(func(s *Snapshot) { s.State.Rejected, s.State.DrainUntil, s.Route = "r2", noon.Add(-time.Minute), foreign }),
+			want:   seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			more: func(d Decision) string {
+				return must(d.Next.DrainUntil.Equal(noon.Add(Settle+plain().Drain)), "drains until %s", d.Next.DrainUntil)
+			},
+		},
+		"again and again": {
+			reason: "not each look is worth a write",
+			in: given(Failed).but(func(s *Snapshot) {
+				s.State.Rejected, s.State.DrainUntil, s.Route = "r2", noon.Add(plain().Drain), foreign
+			}),
+			want: seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			more: func(d Decision) string {
+				return must(d.Next.DrainUntil.Equal(noon.Add(plain().Drain)), "drains until %s", d.Next.DrainUntil)
+			},
+		},
+	})
+}

@@ -270,6 +270,9 @@ func (w *simulation) snapshot() Snapshot {
 		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
 		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
 	}
+	if fresh := w.target.found && w.target.rev != w.state.Stable && w.target.rev != w.state.Rejected; s.Scaler.Found && (fresh || !w.state.Phase.Idle()) {
+		s.Scaler.Least = max(s.Scaler.Least, 1) // as package observe has it: something must be there to be compared with
+	}
 	s.Services.Restored = !s.Services.Serving
 	t := w.target
 	s.Target = Target{Found: t.found}
