@@ -61,10 +61,11 @@ func unselected(s Snapshot, d *Decision) bool {
 	return true
 }
 
-// reached lets a canary drain anew that somebody else's edit of the route has sent traffic to.
+// reached lets a canary drain anew that somebody else's edit of the route has sent traffic to, in a step that gives it none. Outside of steps,
+// settle does that for all that the data plane carries out late.
 func reached(s Snapshot, d *Decision) {
 	z := &d.Next
-	if z.Phase == Initializing || z.Split != AllPrimary() || s.State.Split != AllPrimary() || !s.Route.Known || !s.Route.Current.Reaches() {
+	if !z.judging() || z.Split != AllPrimary() || s.State.Split != AllPrimary() || !s.Route.Known || !s.Route.Current.Reaches() {
 		return
 	}
 	if z.DrainUntil.Before(s.Now.Add(s.Spec.Drain)) {

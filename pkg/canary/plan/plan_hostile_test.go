@@ -206,22 +206,23 @@ func TestAPrimaryThatIsScaledIsNotBehind(t *testing.T) {
 }
 
 func TestForeignTrafficDrains(t *testing.T) {
-	foreign := Route{Known: true, Current: ToCanary(50)}
+	waiting := func(s *Snapshot) {
+		s.Spec.Steps = []Step{{Interval: time.Minute}, {Weight: 50, Interval: time.Minute}}
+		s.State.Step, s.State.CheckAt, s.Route = 1, noon.Add(time.Minute), Route{Known: true, Current: ToCanary(50)}
+	}
 	decideAll(t, map[string]phaseCase{
-		"somebody sent traffic to a canary that is to go": {
+		"somebody sent traffic to a canary that has none": {
 			reason: "its requests are under way when the route is put right",
-			in:     given(Failed).but(func(s *Snapshot) { s.State.Rejected, s.State.DrainUntil, s.Route = "r2", noon.Add(-time.Minute), foreign }),
-			want:   seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			in:     given(Progressing).but(waiting).but(func(s *Snapshot) { s.State.DrainUntil = noon.Add(-time.Minute) }),
+			want:   seen{Phase: Progressing, Step: 1, Effects: []Effect{ApplySplit{AllPrimary()}}},
 			more: func(d Decision) string {
 				return must(d.Next.DrainUntil.Equal(noon.Add(Settle+plain().Drain)), "drains until %s", d.Next.DrainUntil)
 			},
 		},
 		"again and again": {
 			reason: "not each look is worth a write",
-			in: given(Failed).but(func(s *Snapshot) {
-				s.State.Rejected, s.State.DrainUntil, s.Route = "r2", noon.Add(plain().Drain), foreign
-			}),
-			want: seen{Phase: Failed, Effects: []Effect{ApplySplit{AllPrimary()}}},
+			in:     given(Progressing).but(waiting).but(func(s *Snapshot) { s.State.DrainUntil = noon.Add(plain().Drain) }),
+			want:   seen{Phase: Progressing, Step: 1, Effects: []Effect{ApplySplit{AllPrimary()}}},
 			more: func(d Decision) string {
 				return must(d.Next.DrainUntil.Equal(noon.Add(plain().Drain)), "drains until %s", d.Next.DrainUntil)
 			},
