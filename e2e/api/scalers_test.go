@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -193,6 +194,7 @@ func TestTheAutoscalerOwnsThePrimarysSize(t *testing.T) {
 // TestAutoscalersComeToRest : what the API server makes of what Siskin writes is as Siskin wants it, at once: of both kinds, with and
 // without a rollout, with a copy for the canary; what is given back is what git wrote.
 func TestAutoscalersComeToRest(t *testing.T) {
+	looksBack := map[string]time.Duration{scaler.KindHPA: time.Minute, scaler.KindScaledObject: 5 * time.Minute} // its own, and Kubernetes' default
 	for kind, inGit := range map[string]string{scaler.KindHPA: hpaInGit, scaler.KindScaledObject: soInGit} {
 		t.Run(kind, func(t *testing.T) {
 			a := newAviary(t, fmt.Sprintf("{kind: %s, name: finch, canary: {minReplicas: 1, maxReplicas: 2}, primaryScalerReplicas: {maxReplicas: 20}}", kind))
@@ -208,7 +210,7 @@ func TestAutoscalersComeToRest(t *testing.T) {
 			for _, e := range []plan.ApplyScaler{{}, {Floor: 12, Canary: true}, {Floor: 30, Canary: true}, {Floor: 12}, {}} {
 				a.do(a.world(), e)
 				got := a.scaler()
-				want := plan.Scaler{Found: true, OnPrimary: true, Floor: e.Floor, Canary: e.Canary, Least: got.Least}
+				want := plan.Scaler{Found: true, OnPrimary: true, Floor: e.Floor, Canary: e.Canary, Least: got.Least, Window: looksBack[kind]}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%+v: -want +got\n%s", e, diff)
 				}
