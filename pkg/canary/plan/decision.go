@@ -20,7 +20,7 @@ type Decision struct {
 	WaitingFor []string
 	// Stalled is a CamelCase reason when a person must act.
 	Stalled string
-	// Still tells that nothing is known of what was told last: a gate that holds the rollout is asked again later. The texts stay.
+	// Still tells that nobody was asked anew: the gate that holds the rollout is asked again later, and what it said last stays in the texts.
 	Still bool
 	// Held is a CamelCase reason when a rollout waits for something that may come by itself.
 	Held string

@@ -223,12 +223,13 @@ func restore(s Snapshot, d *Decision) {
 	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
 	if z.DrainUntil.IsZero() {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
+	} else { // they were given back before, which did not help yet
+		overdue(s, d, "RestoreTimedOut", "the clones go on serving; mend what is in the way, or set deletionPolicy to Orphan")
 	}
 	s.notDrained(z)
 	if s.Services.Restored && s.led(*z) {
 		d.wait("the route: %s", s.routeMessage())
 	}
-	overdue(s, d, "RestoreTimedOut", "the clones go on serving; mend what is in the way, or set deletionPolicy to Orphan")
 	d.wakeAt(s.Now, z.DrainUntil)
 	d.wake(Settle)
 }

@@ -39,8 +39,12 @@ func initialize(s Snapshot, d *Decision) {
 	}
 	d.because("initializing: %s", join(d.WaitingFor))
 	comfort := "the target goes on serving"
-	if s.Target.Available == 0 {
-		comfort = "the target has no pods that could serve"
+	switch {
+	case s.Target.Available > 0:
+	case s.Services.Serving && s.Primary.Endpoints > 0:
+		comfort = "the primary goes on serving"
+	default:
+		comfort = "neither target nor primary has pods that could serve"
 	}
 	overdue(s, d, "InitializationTimedOut", comfort)
 	d.wakeAt(s.Now, s.deadline(*z))
@@ -48,11 +52,11 @@ func initialize(s Snapshot, d *Decision) {
 
 // initial is the revision that the primary begins with: the target's, which serves. Where an earlier Canary left everything in place the
 // primary serves, with a revision that passed; the target's may be the one that did not, and is released like any other. If the primary
-// does not come up before the deadline, the target's may be what mends it.
+// has no pods that serve when the deadline passes, the target's may be what mends it; a gateway that does not answer is no reason.
 func (s Snapshot) initial(z State) string {
 	p := s.Primary
 	left := p.Found && s.Services.Serving && s.Target.Available == 0 && slices.Contains(s.Kept, p.Revision)
-	if left && (p.Endpoints > 0 || z.Stable == p.Revision) && (z.Stable != p.Revision || !z.Overdue) {
+	if left && (p.Endpoints > 0 || z.Stable == p.Revision && !z.Overdue) {
 		return p.Revision
 	}
 	return s.Target.Revision

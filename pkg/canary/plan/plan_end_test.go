@@ -244,6 +244,11 @@ func TestDeletion(t *testing.T) {
 			}),
 			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}, Finish{}}},
 		},
+		"the target came up after the deadline": {
+			reason: "nothing is in the way any more",
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.State.Deadline, s.State.Overdue = noon, true }),
+			want:   seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
+		},
 		"the route could not be given back until now": {
 			reason: "the gateway leads to the clones until then: they have not drained",
 			in: gone(Terminating).but(served).but(func(s *Snapshot) {

@@ -101,8 +101,28 @@ func TestTakeOver(t *testing.T) {
 			}),
 			want: seen{Phase: Initializing, Stalled: "InitializationTimedOut", Told: []string{"InitializationTimedOut"}},
 			more: func(d Decision) string {
-				return must(strings.HasSuffix(d.Why, "the target has no pods that could serve"), "%s", d.Why)
+				return must(strings.HasSuffix(d.Why, "neither target nor primary has pods that could serve"), "%s", d.Why)
 			},
+		},
+		"its route is not accepted": {
+			reason: "that is no reason to bring what was taken back to everybody; and who serves is told",
+			in: given(Initializing).but(left).but(func(s *Snapshot) {
+				s.State = State{Phase: Initializing, Stable: "r1", Split: AllPrimary(), Deadline: noon, Replicas: 2}
+				s.Route.Confirmed = false
+			}),
+			want: seen{Phase: Initializing, Stalled: "InitializationTimedOut", Told: []string{"InitializationTimedOut"}},
+			more: func(d Decision) string {
+				return must(d.Next.Stable == "r1" && strings.HasSuffix(d.Why, "the primary goes on serving"), "%s: %s", d.Next.Stable, d.Why)
+			},
+		},
+		"its route is not accepted, long after": {
+			reason: "the same",
+			in: given(Initializing).but(left).but(func(s *Snapshot) {
+				s.State = State{Phase: Initializing, Stable: "r1", Split: AllPrimary(), Deadline: noon, Replicas: 2, Overdue: true}
+				s.Route.Confirmed = false
+			}),
+			want: seen{Phase: Initializing, Stalled: "InitializationTimedOut"},
+			more: func(d Decision) string { return cmp.Diff("r1", d.Next.Stable) },
 		},
 		"it did not come up": {
 			reason: "the target's revision may be the fix",

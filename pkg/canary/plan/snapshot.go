@@ -129,7 +129,7 @@ type Scaler struct {
 	Restored bool
 	// Least is the lowest number of pods that it allows: what it does not do by itself, such as coming back from zero, is done for it.
 	Least int32
-	// Window is how long it goes by the lowest of what it measured before it takes pods away.
+	// Window is how long it looks back before it takes pods away: it goes by the most pods that it wanted meanwhile.
 	Window time.Duration
 	// Message explains Missing.
 	Message string
