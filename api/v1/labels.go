@@ -9,6 +9,10 @@ const (
 	// RoleCanary marks the pods on trial.
 	RoleCanary = "canary"
 
+	// CloneLabel tells the pods of a Canary's clones from all others of the namespace; its value is the name of the Canary. It is part of
+	// the selectors of the Services that Siskin generates, and of clones that were made with it.
+	CloneLabel = "siskin.dev/clone"
+
 	// CanaryLabel names, on every object that Siskin generates, the Canary that it belongs to.
 	CanaryLabel = "siskin.dev/canary"
 

@@ -1,6 +1,7 @@
 package canary_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -75,7 +76,11 @@ func TestADeletionWithoutSnapshots(t *testing.T) {
 					t.Errorf("%s: %v, %+v", tc.reason, err, d.Spec)
 				}
 				var apex corev1.Service
-				if s.get("web", &apex); apex.Spec.Selector["app"] != "web" || (apex.Spec.Selector[siskinv1.RoleLabel] == "") != (want > 0) {
+				serves := map[string]string{"app": "web"}
+				if want == 0 {
+					serves = map[string]string{siskinv1.CloneLabel: "web", siskinv1.RoleLabel: "primary"}
+				}
+				if s.get("web", &apex); !maps.Equal(apex.Spec.Selector, serves) {
 					t.Errorf("the apex selects %v", apex.Spec.Selector)
 				}
 			})

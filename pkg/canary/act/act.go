@@ -239,20 +239,21 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 		return err
 	}
 	kind := w.Canary.Spec.TargetRef.Kind
-	want, err := target.Clone(w.Canary, role, name, r, replicas)
-	if err != nil {
-		return err
-	}
 	live := w.Primary
 	if role == siskinv1.RoleCanary {
 		live = w.Trial
+	}
+	made := func(n int32) (client.Object, error) { return cloneOver(w.Canary, live, role, name, r, n) }
+	want, err := made(replicas)
+	if err != nil {
+		return err
 	}
 	if live != nil && !metav1.IsControlledBy(live, w.Canary) && live.GetLabels()[siskinv1.CanaryLabel] != w.Canary.Name {
 		return &observe.InvalidSpecError{Field: "spec.targetRef", Message: fmt.Sprintf(
 			"%s %s exists and is not Siskin's: rename or delete it", kind, want.GetName())}
 	}
 	if live != nil && scaled(w, role) {
-		return a.applyScaled(ctx, live, replicas, func(n int32) (client.Object, error) { return target.Clone(w.Canary, role, name, r, n) })
+		return a.applyScaled(ctx, live, replicas, made)
 	}
 	written, err := target.New(kind)
 	if err != nil {
@@ -301,13 +302,12 @@ func (a *Actor) serviceInput(w *observe.World) service.In {
 		if err != nil { // its snapshot is gone too
 			stored = target.From(w.Primary)
 			delete(stored.Template.Labels, siskinv1.RoleLabel)
+			delete(stored.Template.Labels, siskinv1.CloneLabel)
 		}
 		r = stored
 	}
 	in.PodLabels, in.Template = r.Template.Labels, r.Template
-	if r.Workload.Selector != nil {
-		in.Selector = r.Workload.Selector.MatchLabels
-	}
+	in.Selector, in.Own = r.SelectorLabels(), ownPods(w)
 	return in
 }
 

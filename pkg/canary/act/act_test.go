@@ -161,7 +161,7 @@ func TestServicesAreWrittenOnceAndRemembered(t *testing.T) {
 		t.Error("what was just found as desired is known")
 	}
 	svc := s.service("web-canary")
-	svc.Spec.Selector["app"] = "else"
+	svc.Spec.Selector[siskinv1.CloneLabel] = "else"
 	if err := s.api.Update(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +169,8 @@ func TestServicesAreWrittenOnceAndRemembered(t *testing.T) {
 		t.Error("somebody changed a Service")
 	}
 	s.must(serving)
-	if app := s.service("web-canary").Spec.Selector["app"]; app != "web" {
-		t.Errorf("the canary's Service selects app %s", app)
+	if of := s.service("web-canary").Spec.Selector[siskinv1.CloneLabel]; of != "web" {
+		t.Errorf("the canary's Service selects the pods of %s", of)
 	}
 	s.must(serving)
 	s.Memo.Changed("elsewhere")
@@ -194,7 +194,7 @@ func TestAChangeDuringTheLookIsNotForgotten(t *testing.T) {
 	serving := plan.ApplyServices{Serving: true, Split: plan.AllPrimary()}
 	s.must(serving)
 	svc := s.service("web-canary")
-	svc.Spec.Selector["app"] = "else"
+	svc.Spec.Selector[siskinv1.CloneLabel] = "else"
 	if err := s.api.Update(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}
@@ -231,9 +231,9 @@ func TestServicesOfATargetThatIsGone(t *testing.T) {
 	primary := cloned(canary(), "primary", "r1", target.From(deployment("web:1")), 1)
 	s = newStage(t, canary(), primary, stored(t, "r1", 1, deployment("web:1")))
 	s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
-	want := map[string]string{"app": "web", siskinv1.RoleLabel: "primary"}
+	want := map[string]string{siskinv1.CloneLabel: "web", siskinv1.RoleLabel: "primary"}
 	if diff := cmp.Diff(want, s.service("web").Spec.Selector); diff != "" {
-		t.Errorf("the primary's snapshot tells which pods: -want +got\n%s", diff)
+		t.Errorf("it is known whose pods: -want +got\n%s", diff)
 	}
 	if err := s.api.Delete(t.Context(), stored(t, "r1", 1, deployment("web:1"))); err != nil {
 		t.Fatal(err)

@@ -212,12 +212,13 @@ func serving(w *observe.World) bool {
 	return svc != nil && svc.Spec.Selector[siskinv1.RoleLabel] != ""
 }
 
-// digest names what the Services depend on: the Canary's spec, the revision, the phase, and the Services themselves.
+// digest names what the Services depend on: the Canary's spec, the revision, the phase, the labels of the clones' pods, and the Services
+// themselves.
 func (m *ServiceMemo) digest(w *observe.World, serves bool) string {
 	m.mu.Lock()
 	epoch := m.epochs[w.Canary.Namespace]
 	m.mu.Unlock()
-	return fmt.Sprintf("%d/%d/%s/%s/%t/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves,
+	return fmt.Sprintf("%d/%d/%s/%s/%t/%v/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves, ownPods(w),
 		specOf(w.Live[w.Apex]), specOf(w.Live[w.PrimaryService]), specOf(w.Live[w.CanaryService]))
 }
 

@@ -126,6 +126,7 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	if err != nil {
 		return false
 	}
+	target.Over(want, obj, false) // that an earlier Siskin made it without a label is nobody's edit
 	drifted := ""
 	if !target.Runs(obj, want) {
 		drifted = "drifted"

@@ -217,14 +217,14 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 		}
 	}
 	var err error
-	if w.PrimaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.PrimaryService); err != nil {
+	if w.PrimaryEndpoints, err = o.endpoints(ctx, w, w.PrimaryService, siskinv1.RolePrimary); err != nil {
 		return err
 	}
-	if w.CanaryEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.CanaryService); err != nil {
+	if w.CanaryEndpoints, err = o.endpoints(ctx, w, w.CanaryService, siskinv1.RoleCanary); err != nil {
 		return err
 	}
 	if _, ok := w.Target.(*corev1.Service); ok {
-		if w.TargetEndpoints, err = o.endpoints(ctx, w.Canary.Namespace, w.Target.GetName()); err != nil {
+		if w.TargetEndpoints, err = o.endpoints(ctx, w, w.Target.GetName(), ""); err != nil {
 			return err
 		}
 	}
@@ -255,20 +255,24 @@ func (o *Observer) object(ctx context.Context, c *siskinv1.Canary, name string) 
 	return obj, nil
 }
 
-func (o *Observer) endpoints(ctx context.Context, namespace, svc string) (int32, error) {
+// endpoints counts the ready endpoints of a Service that leads to the clone of a role. Pods that are not the clone's do not count: the
+// Service of a clone from before siskin.dev/clone may select them too.
+func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (int32, error) {
 	var list discoveryv1.EndpointSliceList
 	var by client.ListOption = client.MatchingLabels{discoveryv1.LabelServiceName: svc}
 	if o.EndpointIndex != "" {
 		by = client.MatchingFields{o.EndpointIndex: svc}
 	}
-	err := o.Client.List(ctx, &list, client.InNamespace(namespace), by, client.UnsafeDisableDeepCopy)
+	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return 0, fmt.Errorf("listing the endpoints of Service %s: %w", svc, err)
 	}
+	ref := w.Canary.Spec.TargetRef
 	var n int32
 	for i := range list.Items {
 		for _, e := range list.Items[i].Endpoints {
-			if ptr.Deref(e.Conditions.Ready, true) && !ptr.Deref(e.Conditions.Terminating, false) {
+			ready := ptr.Deref(e.Conditions.Ready, true) && !ptr.Deref(e.Conditions.Terminating, false)
+			if ready && (ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef)) {
 				n++
 			}
 		}

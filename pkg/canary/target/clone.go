@@ -16,7 +16,7 @@ import (
 func CloneName(target, role string) string { return target + "-" + role }
 
 // Clone makes the object of a role that runs the revision named name, of the kind of the Canary's target. Its pods keep all labels
-// of the template and get the role; terms that spread or separate the app's own pods get it too, so that canary pods do not push
+// of the template and get the role and a label that only this Canary's clones have; terms that spread or separate the app's own pods get it too, so that canary pods do not push
 // primary pods away. What they read is the revision's copy of it.
 func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int32) (client.Object, error) {
 	obj, err := New(canary.Spec.TargetRef.Kind)
@@ -36,10 +36,10 @@ func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int3
 	p := w.parts()
 	*p.template = *r.Template.DeepCopy()
 	own := maps.Clone(p.template.Labels)
-	p.template.Labels = with(p.template.Labels, siskinv1.RoleLabel, role)
+	p.template.Labels = with(with(p.template.Labels, siskinv1.RoleLabel, role), siskinv1.CloneLabel, canary.Name)
 	separate(&p.template.Spec, own, role)
 	r.Config.rewrite(&p.template.Spec)
-	*p.selector = selector(r.Workload.Selector, role)
+	*p.selector = selector(r.Workload.Selector, role, canary.Name)
 	*p.minReady, *p.history = r.Workload.MinReadySeconds, copied(r.Workload.RevisionHistoryLimit)
 	w.give(r.Workload)
 	resize(p, replicas)
@@ -55,12 +55,12 @@ func Runs(live, want client.Object) bool {
 	return equality.Semantic.DeepDerivative(*workloadOf(want).parts().template, *workloadOf(live).parts().template)
 }
 
-func selector(s *metav1.LabelSelector, role string) *metav1.LabelSelector {
+func selector(s *metav1.LabelSelector, role, canary string) *metav1.LabelSelector {
 	out := s.DeepCopy()
 	if out == nil {
 		out = &metav1.LabelSelector{}
 	}
-	out.MatchLabels = with(out.MatchLabels, siskinv1.RoleLabel, role)
+	out.MatchLabels = with(with(out.MatchLabels, siskinv1.RoleLabel, role), siskinv1.CloneLabel, canary)
 	return out
 }
 

@@ -36,8 +36,8 @@ func TestCloneKeepsAllLabelsAndGetsTheRole(t *testing.T) {
 				Spec: *d.Spec.DeepCopy(),
 			}
 			want.Spec.Replicas = new(int32(2))
-			want.Spec.Template.Labels = map[string]string{"app": "web", "tier": "front", siskinv1.RoleLabel: role}
-			want.Spec.Selector.MatchLabels = map[string]string{"app": "web", siskinv1.RoleLabel: role}
+			want.Spec.Template.Labels = map[string]string{"app": "web", "tier": "front", siskinv1.RoleLabel: role, siskinv1.CloneLabel: "web"}
+			want.Spec.Selector.MatchLabels = map[string]string{"app": "web", siskinv1.RoleLabel: role, siskinv1.CloneLabel: "web"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
@@ -51,7 +51,7 @@ func TestASelectorOfExpressionsAloneGetsTheRole(t *testing.T) {
 	})
 	got := clone(d, "canary").Spec.Selector
 	want := &metav1.LabelSelector{
-		MatchLabels:      map[string]string{siskinv1.RoleLabel: "canary"},
+		MatchLabels:      map[string]string{siskinv1.RoleLabel: "canary", siskinv1.CloneLabel: "web"},
 		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpExists}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

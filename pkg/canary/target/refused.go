@@ -59,7 +59,7 @@ func Unchangeable(obj, clone client.Object) *RefusedError {
 	want, have := From(obj).Workload, From(clone).Workload
 	var field string
 	switch {
-	case !equality.Semantic.DeepEqual(withoutRole(want.Selector), withoutRole(have.Selector)):
+	case !equality.Semantic.DeepEqual(plain(want.Selector), plain(have.Selector)):
 		field = "spec.selector"
 	case want.StatefulSet != nil && want.StatefulSet.ServiceName != have.StatefulSet.ServiceName:
 		field = "spec.serviceName"
@@ -73,10 +73,11 @@ func Unchangeable(obj, clone client.Object) *RefusedError {
 		KindOf(obj), obj.GetName(), field, clone.GetName())}
 }
 
-func withoutRole(s *metav1.LabelSelector) *metav1.LabelSelector {
+// plain is a selector without what Siskin puts into those of clones.
+func plain(s *metav1.LabelSelector) *metav1.LabelSelector {
 	out := s.DeepCopy()
 	if out != nil {
-		delete(out.MatchLabels, siskinv1.RoleLabel)
+		out.MatchLabels = without(without(out.MatchLabels, siskinv1.RoleLabel), siskinv1.CloneLabel)
 	}
 	return out
 }

@@ -49,7 +49,7 @@ func (a *Applier) ReleaseApex(ctx context.Context, in In) error {
 	switch owned.By(svc, in.Canary) {
 	case owned.Ours:
 		_, err = a.patch(ctx, svc, func(s *corev1.Service) {
-			s.Spec.Selector = withoutRole(s.Spec.Selector)
+			s.Spec.Selector = in.targetsPods(s.Spec.Selector)
 			if in.Keep {
 				owned.Disown(s, in.Canary)
 			}

@@ -30,8 +30,10 @@ type In struct {
 	Canary *siskinv1.Canary
 	// Apex, PrimaryName and CanaryName are the names of the Services.
 	Apex, PrimaryName, CanaryName string
-	// Selector is the target's spec.selector.matchLabels.
+	// Selector are the labels that the target's spec.selector names.
 	Selector map[string]string
+	// Own tells which of the generated Services select their pods by siskin.dev/clone.
+	Own Own
 	// PodLabels are the labels of the target's pod template: a Service that selects them feeds the target.
 	PodLabels map[string]string
 	// Template is the target's pod template; its containers' ports count when portDiscovery is on.
@@ -109,8 +111,8 @@ func (a *Applier) Apply(ctx context.Context, in In) (Result, error) {
 	}
 	svc := in.Canary.Spec.Service
 	for _, want := range []*corev1.Service{
-		generate(in.Canary, in.PrimaryName, svc.Primary, base, siskinv1.RolePrimary, res.Ports, user),
-		generate(in.Canary, in.CanaryName, svc.Canary, base, siskinv1.RoleCanary, res.Ports, user),
+		generate(in.Canary, in.PrimaryName, svc.Primary, in.pods(in.Own.Primary, base), siskinv1.RolePrimary, res.Ports, user),
+		generate(in.Canary, in.CanaryName, svc.Canary, in.pods(in.Own.Canary, base), siskinv1.RoleCanary, res.Ports, user),
 	} {
 		if err := a.ensure(ctx, in.Canary, want, want.Spec.Selector, &res); err != nil {
 			return res, err
@@ -161,13 +163,16 @@ func (a *Applier) own(ctx context.Context, in In, live *corev1.Service) (user *c
 
 // ensureApex writes the generated apex. Its role is not part of the digest: the router moves it.
 func (a *Applier) ensureApex(ctx context.Context, in In, live *corev1.Service, res *Result) error {
-	svc := in.Canary.Spec.Service
-	want := generate(in.Canary, in.Apex, svc.Apex, in.Selector, in.Serving, res.Ports, nil)
+	selector, err := a.apexPods(ctx, in, live)
+	if err != nil {
+		return err
+	}
+	want := generate(in.Canary, in.Apex, in.Canary.Spec.Service.Apex, selector, in.Serving, res.Ports, nil)
 	if in.Serving == "" && live != nil {
 		// The whole selector is sent, as it is: an apply without it would delete it.
 		want.Spec.Selector = live.Spec.Selector
 	}
-	return a.ensure(ctx, in.Canary, want, in.Selector, res)
+	return a.ensure(ctx, in.Canary, want, selector, res)
 }
 
 // ensure writes want if the live object differs from it. selector is what of the selector counts for the digest.
