@@ -277,6 +277,18 @@ func TestSyncBadCommits(t *testing.T) {
 			second: map[string]string{"a.yaml": "kind: [", "b.yaml": configMap("b", "1")},
 			mend:   map[string]string{"a.yaml": configMap("a", "1")},
 		},
+		"a name is not UTF-8": {
+			reason: siskinv1.GitSyncBuildFailed,
+			first:  map[string]string{"über-uns.yaml": configMap("a", "1")},
+			second: map[string]string{"über-uns.yaml": "", "\xfcber-uns.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")},
+			mend:   map[string]string{"\xfcber-uns.yaml": "", "über-uns.yaml": configMap("a", "1")},
+		},
+		"a link leads nowhere": {
+			reason: siskinv1.GitSyncBuildFailed,
+			first:  map[string]string{"real/data": configMap("a", "1"), "a.yaml": "-> real/data"},
+			second: map[string]string{"real/data": "", "b.yaml": configMap("b", "1")},
+			mend:   map[string]string{"real/data": configMap("a", "1")},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := syncing(t, "", c.spec, c.first)

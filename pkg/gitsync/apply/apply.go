@@ -191,10 +191,11 @@ func (j *job) prepare(ctx context.Context, git *unstructured.Unstructured) (*pre
 	if live != nil {
 		j.stamp.keep(desired, live)
 	}
-	merged, err := j.send(ctx, desired, client.DryRunAll)
+	live, merged, err := j.try(ctx, desired, live)
 	if err != nil {
 		return nil, fmt.Errorf("trying it as a dry run: %w", err)
 	}
+	p.live = live
 	switch {
 	case live == nil:
 	case same(live, merged):

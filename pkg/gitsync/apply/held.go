@@ -122,8 +122,7 @@ func set(o *unstructured.Unstructured, value any, path ...string) error {
 // managedFields.
 func owned(live *unstructured.Unstructured, mine bool, path ...string) bool {
 	return slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		isMine := e.Manager == siskinv1.GitSyncFieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
-		if isMine != mine || e.FieldsV1 == nil {
+		if isMine(e) != mine || e.FieldsV1 == nil {
 			return false
 		}
 		var at map[string]any

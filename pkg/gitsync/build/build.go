@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,7 +33,15 @@ func (e *Error) Error() string {
 	if e.File == "" {
 		return e.Err.Error()
 	}
-	return e.File + ": " + e.Err.Error()
+	return shown(e.File) + ": " + e.Err.Error()
+}
+
+// shown is a path for people: quoted, if it holds what cannot be printed.
+func shown(path string) string {
+	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
+		return quoted
+	}
+	return path
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -92,7 +102,13 @@ func (b *Builder) Build(ctx context.Context, repo tree.Tree, o Options) ([]*unst
 // prepare generates the kustomizations that the repository does not have.
 func (f *readOnlyFS) prepare(dir string, o Options) error {
 	if !f.hasKustomization(dir) {
-		resources := f.manifests(dir, "")
+		resources, err := f.manifests(dir, "")
+		if err != nil {
+			return err
+		}
+		if err := f.nameable(dir); err != nil {
+			return err
+		}
 		if len(resources) == 0 {
 			return &Error{File: dir, Err: errors.New("the directory has neither a kustomization.yaml nor a .yaml file; to delete what was applied, delete the GitSync")}
 		}
@@ -127,11 +143,12 @@ func (f *readOnlyFS) hasKustomization(dir string) bool {
 }
 
 // manifests lists the manifests below dir; a directory with a kustomization stands for all that is in it. Symbolic links
-// to directories are not followed, hidden files are left out.
-func (f *readOnlyFS) manifests(dir, prefix string) []string {
+// to directories are not followed, hidden files are left out. Errors: *Error, of a manifest that is a symbolic link to nowhere: to leave
+// it out would prune what it declared.
+func (f *readOnlyFS) manifests(dir, prefix string) ([]string, error) {
 	names, err := f.repo.ReadDir(path.Join(dir, prefix))
 	if err != nil {
-		return nil
+		return nil, nil //nolint:nilerr // there is nothing in it
 	}
 	var out []string
 	for _, n := range names {
@@ -139,7 +156,9 @@ func (f *readOnlyFS) manifests(dir, prefix string) []string {
 		full := path.Join(dir, at)
 		target, err := f.repo.Resolve(full)
 		switch {
-		case strings.HasPrefix(n, "."), err != nil:
+		case strings.HasPrefix(n, "."), err != nil && !isManifest(n):
+		case err != nil:
+			return nil, &Error{File: full, Err: fmt.Errorf("is a symbolic link that leads nowhere: %w; correct or remove it", err)}
 		case !f.repo.IsDir(full):
 			if isManifest(n) {
 				out = append(out, at)
@@ -148,10 +167,45 @@ func (f *readOnlyFS) manifests(dir, prefix string) []string {
 		case f.hasKustomization(full):
 			out = append(out, at)
 		default:
-			out = append(out, f.manifests(dir, at)...)
+			below, err := f.manifests(dir, at)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, below...)
 		}
 	}
-	return out
+	return out, nil
+}
+
+// nameable refuses a directory in which a manifest has a name that nothing can name: to leave it out would prune what it declared.
+func (f *readOnlyFS) nameable(dir string) error {
+	for _, name := range f.repo.Unusable() {
+		below, ok := strings.CutPrefix(name, dir+"/")
+		if dir == "." {
+			below, ok = name, true
+		}
+		if !ok || !isManifest(name) || !f.taken(dir, below) {
+			continue
+		}
+		why := "its name is not a path that a file can have; rename it"
+		if !utf8.ValidString(name) {
+			why = "its name is not UTF-8, and nothing can name it; rename it (git mv)"
+		}
+		return &Error{File: name, Err: errors.New(why)}
+	}
+	return nil
+}
+
+// taken tells whether a file below dir is one of those that are taken without being named: none of its directories is hidden or has a
+// kustomization of its own.
+func (f *readOnlyFS) taken(dir, below string) bool {
+	parts := strings.Split(below, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ".") || i > 0 && f.hasKustomization(path.Join(dir, path.Join(parts[:i]...))) {
+			return false
+		}
+	}
+	return true
 }
 
 // run calls kustomize. Plugins that run programs or containers are off; a panic of kustomize becomes an error.

@@ -33,8 +33,9 @@ type Entry struct {
 
 // Tree is the content of a commit. The zero value is empty.
 type Tree struct {
-	entries map[string]Entry
-	dirs    map[string]map[string]struct{}
+	entries  map[string]Entry
+	dirs     map[string]map[string]struct{}
+	unusable []string
 }
 
 // New makes a Tree of entries by slash-separated path from the repository's root. The Tree keeps the map.
@@ -42,7 +43,8 @@ func New(entries map[string]Entry) Tree {
 	t := Tree{entries: entries, dirs: map[string]map[string]struct{}{".": {}}}
 	for name := range entries {
 		if !fs.ValidPath(name) {
-			delete(entries, name) // a hostile repository may hold such names; no file system would check them out
+			delete(entries, name)
+			t.unusable = append(t.unusable, name)
 			continue
 		}
 		for name != "." {
@@ -54,8 +56,13 @@ func New(entries map[string]Entry) Tree {
 			name = dir
 		}
 	}
+	slices.Sort(t.unusable)
 	return t
 }
+
+// Unusable lists the files that are not in the Tree because nothing could name them, sorted: names that are not UTF-8, as an old Windows
+// writes them, and those that a hostile repository may hold and no file system would check out.
+func (t Tree) Unusable() []string { return slices.Clone(t.unusable) }
 
 // FromFiles makes a Tree of files by path and content, as tests like it.
 func FromFiles(files map[string]string) Tree {

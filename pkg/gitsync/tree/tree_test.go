@@ -89,6 +89,19 @@ func TestReading(t *testing.T) {
 	}
 }
 
+// What cannot be in the tree is told, not forgotten: what it declares would be pruned.
+func TestUnusable(t *testing.T) {
+	tr := New(map[string]Entry{
+		"a.yaml": file("a"), "\xfcber.yaml": file("x"), "apps/\xff/b.yaml": file("b"), "../up.yaml": file("u"), "über.yaml": file("y"), "a\tb.yaml": file("z"),
+	})
+	if diff := cmp.Diff([]string{"../up.yaml", "apps/\xff/b.yaml", "\xfcber.yaml"}, tr.Unusable()); diff != "" {
+		t.Error(diff)
+	}
+	if !tr.Exists("über.yaml") || !tr.Exists("a\tb.yaml") || tr.Exists("\xfcber.yaml") {
+		t.Error("a name is missing, or one too many is there")
+	}
+}
+
 func FuzzResolveStaysInside(f *testing.F) {
 	f.Add("apps/y/../../x")
 	f.Add("apps/out/../..")
