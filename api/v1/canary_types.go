@@ -159,8 +159,8 @@ type AutoscalerRef struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +required
 	Name string `json:"name"`
-	// primaryScalerQueries replace the queries of a ScaledObject's triggers, by the triggers' names. Default: the name of the
-	// target in a query is replaced by that of the primary.
+	// primaryScalerQueries replace the queries of a ScaledObject's triggers, by the triggers' names. Default: what
+	// names the target as a workload, or by its pods, in a query names the primary.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	PrimaryScalerQueries map[string]string `json:"primaryScalerQueries,omitempty"`

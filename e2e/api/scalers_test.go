@@ -246,9 +246,6 @@ func TestPolicyHoldsLimits(t *testing.T) {
 	for kind, inGit := range map[string]string{scaler.KindHPA: hpaInGit, scaler.KindScaledObject: strings.Replace(soInGit, "  maxReplicaCount: 9", "  minReplicaCount: 2\n  maxReplicaCount: 9", 1)} {
 		t.Run(kind, func(t *testing.T) {
 			a := newAviary(t, fmt.Sprintf("{kind: %s, name: finch, primaryScalerReplicas: {maxReplicas: 20}}", kind))
-			if kind == scaler.KindScaledObject { // KEDA's triggers are no policy's business: git writes the primary's query here
-				inGit = strings.Replace(inGit, `app="finch"`, `app="finch-primary"`, 1)
-			}
 			apply(t, a.e, a.ns, "git", inGit)
 			a.do(a.world(), plan.ApplyScaler{Floor: 5})
 			read := func() *unstructured.Unstructured {

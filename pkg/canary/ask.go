@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,6 +14,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/hook"
 	"github.com/siskin-dev/siskin/pkg/internal/async"
 	"github.com/siskin-dev/siskin/pkg/metrics"
@@ -96,7 +98,7 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 		for _, m := range c.Spec.Analysis.Metrics {
 			if m.Name == q.Name {
 				in := metrics.Input{
-					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c),
+					Canary: c.DeepCopy(), Metric: m, Kind: w.Observation.MetricsKind, Names: metrics.NamesOf(c), Pods: podsOnTrial(w),
 					Revision: s.State.Candidate, TrafficAt: s.State.TrafficAt, Now: s.Now,
 				}
 				if q.Primary { // all that is asked of the canary is asked of the primary
@@ -114,6 +116,14 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 		}
 	}
 	return plan.Answer{Verdict: plan.Inconclusive, Message: fmt.Sprintf("%s %s is not in the spec any more", q.Kind, q.Name)}, true
+}
+
+// podsOnTrial is the template of the pods that are judged; nil if there are none, or if they are the user's.
+func podsOnTrial(w *observe.World) *corev1.PodTemplateSpec {
+	if pods := target.Pods(w.Trial); pods != nil {
+		return pods.DeepCopy()
+	}
+	return w.Pods().DeepCopy() // of a bake
 }
 
 // bakedFrom is since when the primary's metrics are those of the promoted revision. Queries begin to count at the last scrape before

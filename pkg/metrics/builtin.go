@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/siskin-dev/siskin/pkg/internal/promql"
 )
 
 // The built-in metrics.
@@ -160,7 +162,7 @@ func appSeries(s Subject) []series {
 	const notTraffic = `"/?(healthz|readyz|livez|metrics)"`
 	var all []series
 	for _, l := range []struct{ namespace, pod string }{{"namespace", "pod"}, {"kubernetes_namespace", "kubernetes_pod_name"}} {
-		pods := match(l.namespace, s.Namespace) + "," + matchRegex(l.pod, podPattern(s.Kind, s.Workload))
+		pods := match(l.namespace, s.Namespace) + "," + matchRegex(l.pod, promql.PodPattern(s.Kind, s.Workload))
 		for _, n := range []struct{ histogram, status, path string }{
 			{"http_request_duration_seconds", "status", "path"},
 			{"http_request_duration_seconds", "code", "path"},
@@ -179,31 +181,8 @@ func appSeries(s Subject) []series {
 	return all
 }
 
-// The kinds of targets whose pods are not named like those of a Deployment.
-const (
-	targetDaemonSet   = "DaemonSet"
-	targetStatefulSet = "StatefulSet"
-	targetService     = "Service"
-)
-
-// podPattern matches the names of the pods of a workload, and of no other workload whose name begins alike: a number follows the
-// name of a StatefulSet, five random characters that of a DaemonSet, a hash and five random characters that of a Deployment.
-// Kubernetes cuts the part before the random suffix at 58 characters.
-func podPattern(kind, workload string) string {
-	const cut, random, hash = 58, "[a-z0-9]{5}", 10
-	switch prefix := workload + "-"; {
-	case kind == targetStatefulSet:
-		return regexp.QuoteMeta(prefix) + "[0-9]+"
-	case kind == targetDaemonSet:
-		return regexp.QuoteMeta(prefix[:min(len(prefix), cut)]) + random
-	case len(prefix) >= cut:
-		return regexp.QuoteMeta(prefix[:cut]) + random
-	case len(prefix)+hash+1 > cut:
-		return regexp.QuoteMeta(prefix) + "[a-z0-9]+(-[a-z0-9]+)?"
-	default:
-		return regexp.QuoteMeta(prefix) + "[a-z0-9]+-[a-z0-9]+"
-	}
-}
+// targetService is the kind of targets whose pods only the user knows.
+const targetService = "Service"
 
 func match(label, value string) string { return label + "=" + strconv.Quote(value) }
 

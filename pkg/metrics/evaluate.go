@@ -6,9 +6,11 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/promql"
 )
 
 // Names are the names that queries are rendered with; all of them live in the Canary's namespace.
@@ -70,6 +72,8 @@ type Input struct {
 	// Kind of the built-in queries: KindApp (also ""), KindTraefik, KindIstio.
 	Kind  string
 	Names Names
+	// Pods is the template of the pods that the query is about; nil: not known.
+	Pods *corev1.PodTemplateSpec
 	// Revision on trial.
 	Revision string
 	// TrafficAt is when the version first got traffic; the window never reaches back before it. Zero: no bound.
@@ -135,6 +139,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Input) Result {
 	if err != nil {
 		p := problemOf(err)
 		result.Reason, result.Invalid, result.Message = p.reason, p.invalid, oneLine(p.Error())
+		if p.reason == ReasonNoData {
+			result.Message += advice(in, result.Query)
+		}
 		return result
 	}
 	result.Raw, result.Warnings = sample.Value, sample.Warnings
@@ -147,7 +154,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Input) Result {
 		result.Message = fmt.Sprintf("%s is %s, the limit is %s", in.Metric.Name, result.Value, result.Limit)
 	case Inconclusive:
 		result.Value, result.Raw = "", 0
-		result.Reason, result.Message = ReasonNoData, ErrNoData.Error()
+		result.Reason, result.Message = ReasonNoData, ErrNoData.Error()+advice(in, result.Query)
 	}
 	return result
 }
@@ -222,10 +229,25 @@ func render(in Input, src source) (string, error) {
 		subject := Subject{Namespace: in.Canary.Namespace, Service: in.Names.Canary, Workload: in.Names.CanaryWorkload, Kind: in.Canary.Spec.TargetRef.Kind}
 		return Builtin(in.Metric.Name, in.Kind, subject, window)
 	}
-	return Render(src.query, TemplateInput{
+	query, err := Render(src.query, TemplateInput{
 		Name: in.Canary.Name, Namespace: in.Canary.Namespace, Names: in.Names, Revision: in.Revision,
 		Window: window, Variables: in.Metric.TemplateVariables,
 	})
+	if err != nil || src.providerType != prometheusType {
+		return query, err
+	}
+	return promql.TargetOf(in.Canary.Spec.TargetRef, in.Pods).Narrow(query), nil
+}
+
+// advice says what to write in a query of one's own that found nothing because of how it selects the version, "" if it is not that.
+func advice(in Input, query string) string {
+	if in.Metric.TemplateRef == nil && in.Metric.Query == "" {
+		return ""
+	}
+	if text := promql.TargetOf(in.Canary.Spec.TargetRef, in.Pods).Advice(query); text != "" {
+		return ": " + text
+	}
+	return ""
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -291,3 +291,41 @@ func TestTheFactoryKeepsAProviderUntilItsConfigurationChanges(t *testing.T) {
 		t.Error("not closed", err)
 	}
 }
+
+// A query that selects a version by a label which all pods share is asked about that version's pods; where that is not possible, no data
+// says what to write.
+func TestAQueryByASharedLabelIsAboutItsVersion(t *testing.T) {
+	s := newStage(t, nil, template("test", "errors", `e{namespace="{{ namespace }}",app="{{ target }}"}`, nil))
+	m := ref("", "errors")
+	c := canary(m)
+	in := metrics.Input{Canary: c, Metric: m, Names: metrics.NamesOf(c), Pods: &corev1.PodTemplateSpec{}}
+	const narrowed = `, for app="podinfo" is on the pods of all versions: if yours name pods by another label than pod, write it in the query`
+	for name, tc := range map[string]struct {
+		label, want, message string
+		primary              bool
+	}{
+		"the target's name": {
+			"podinfo", `e{namespace="test",app="podinfo",pod=~"podinfo-canary-[a-z0-9]+-[a-z0-9]+"}`,
+			`no data: only series with pod=~"podinfo-canary-[a-z0-9]+-[a-z0-9]+" were looked at` + narrowed, false,
+		},
+		"in a bake": {
+			"podinfo", `e{namespace="test",app="podinfo",pod=~"podinfo-primary-[a-z0-9]+-[a-z0-9]+"}`,
+			`no data: only series with pod=~"podinfo-primary-[a-z0-9]+-[a-z0-9]+" were looked at` + narrowed, true,
+		},
+		"another value": {
+			"shop", `e{namespace="test",app="podinfo-canary"}`, `no data: app="podinfo-canary" names no pod, for the label's value is "shop" on all pods: ` +
+				`write app="shop",pod=~"{{ canary }}-.+"`, false,
+		},
+	} {
+		in.Pods.Labels = map[string]string{"app": tc.label}
+		in := in
+		if tc.primary {
+			in.Names = in.Names.OfPrimary()
+		}
+		s.fake.Fail(metrics.ErrNoData)
+		got := s.Evaluate(t.Context(), in)
+		if got.Query != tc.want || got.Message != tc.message || got.Reason != metrics.ReasonNoData {
+			t.Errorf("%s: asked %s\nsays %s (%s)", name, got.Query, got.Message, got.Reason)
+		}
+	}
+}

@@ -98,7 +98,7 @@ func (a *Actor) rewrite(ctx context.Context, w *observe.World, s *scaler.Scaler,
 		if err := a.live().Get(ctx, client.ObjectKeyFromObject(obj), fresh); err != nil {
 			return err
 		}
-		current = scaler.Of(fresh, w.Canary.Spec.TargetRef)
+		current = scaler.Of(fresh, w.Canary.Spec.TargetRef, w.Pods())
 		return err
 	})
 	if client.IgnoreNotFound(err) != nil {

@@ -170,7 +170,7 @@ func TestAScalerThatWouldWakeTheTargetStaysOnThePrimary(t *testing.T) {
 	so := scaler.New(scaler.ScaledObject(), "shop", "web")
 	so.Object["spec"] = map[string]any{
 		"scaleTargetRef": map[string]any{"name": "web"}, "minReplicaCount": int64(2), "maxReplicaCount": int64(30), "idleReplicaCount": int64(0),
-		"triggers": []any{map[string]any{"type": "prometheus", "name": "load", "metadata": map[string]any{"query": `load{app="web"}`}}},
+		"triggers": []any{map[string]any{"type": "prometheus", "name": "load", "metadata": map[string]any{"query": `load{deployment="web"}`}}},
 	}
 	c := scaledCanary(func(r *siskinv1.AutoscalerRef) {
 		r.Kind, r.PrimaryScalerQueries = scaler.KindScaledObject, map[string]string{"load": "primary"}
@@ -205,7 +205,7 @@ func TestAScalerThatWouldWakeTheTargetStaysOnThePrimary(t *testing.T) {
 	}
 	want := so.DeepCopy().Object["spec"].(map[string]any)
 	want["scaleTargetRef"] = map[string]any{"name": "web-primary"}
-	want["triggers"].([]any)[0].(map[string]any)["metadata"] = map[string]any{"query": `load{app="web-primary"}`}
+	want["triggers"].([]any)[0].(map[string]any)["metadata"] = map[string]any{"query": `load{deployment="web-primary"}`}
 	if diff := cmp.Diff(want, read().Object["spec"]); diff != "" {
 		t.Errorf("-want +is\n%s", diff)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,7 +82,7 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 		w.Scalers.Problem = src.missing(gvk, ref.Name)
 		return nil
 	}
-	s := scaler.Of(obj, w.Canary.Spec.TargetRef)
+	s := scaler.Of(obj, w.Canary.Spec.TargetRef, w.Pods())
 	if other := s.Foreign(); other != "" {
 		w.Scalers.Problem = fmt.Sprintf("%s scales %s: point it at %s %s, or correct spec.autoscalerRef", s, other,
 			w.Canary.Spec.TargetRef.Kind, w.Canary.Spec.TargetRef.Name)
@@ -111,6 +112,16 @@ func (w *World) Autoscaler() *siskinv1.AutoscalerRef {
 		return ref
 	}
 	return &siskinv1.AutoscalerRef{}
+}
+
+// Pods is the template of the pods that serve, else that of the target's; nil if neither is known, or a Service.
+func (w *World) Pods() *corev1.PodTemplateSpec {
+	for _, obj := range []client.Object{w.Primary, w.Target} {
+		if pods := target.Pods(obj); pods != nil {
+			return pods
+		}
+	}
+	return nil
 }
 
 // Size is the number of pods that an autoscaler which the spec has ceased to name gave the primary, if that is to be recorded as the
@@ -165,7 +176,7 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 		}
 		for _, obj := range marked {
 			if (ref.Kind != gvk.Kind || ref.Name != obj.GetName()) && metav1.GetControllerOf(obj) == nil {
-				w.Scalers.Strays = append(w.Scalers.Strays, scaler.Of(obj, w.Canary.Spec.TargetRef))
+				w.Scalers.Strays = append(w.Scalers.Strays, scaler.Of(obj, w.Canary.Spec.TargetRef, w.Pods()))
 			}
 		}
 		copies, err := src.list(ctx, gvk, w.Canary.Namespace, own)

@@ -59,8 +59,8 @@ func (s *Scaler) trial(out *unstructured.Unstructured) {
 	}
 	was := s.noted()
 	for i, t := range triggers(out) {
-		if now, ok := t.query(); ok && t.kind == "prometheus" {
-			t.metadata["query"] = rename(was.user(i, now), s.target.Name, siskinv1.RoleCanary)
+		if now, ok := t.query(); ok && t.kind == prometheus {
+			t.metadata["query"] = s.pods.OfCanary(was.user(i, now))
 		}
 	}
 }

@@ -2,13 +2,14 @@ package scaler
 
 import (
 	"encoding/json"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
-	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
+
+// prometheus is the type of the triggers whose queries are PromQL.
+const prometheus = "prometheus"
 
 // keda is what Siskin changed in a ScaledObject besides its limits and its target.
 type keda struct {
@@ -105,16 +106,26 @@ func (s *Scaler) point(out *unstructured.Unstructured, given map[string]string, 
 			continue
 		}
 		q := &query{User: was.user(i, now)}
-		q.Held = q.User
-		if text, ok := given[t.name]; ok && t.name != "" {
-			q.Held = text
-		} else if t.kind == "prometheus" {
-			q.Held = rename(q.User, s.target.Name, siskinv1.RolePrimary)
-		}
+		q.Held = s.ofPrimary(t, q.User, given)
 		t.metadata["query"] = q.Held
 		note.Queries = append(note.Queries, q)
 	}
 	return note
+}
+
+// ofPrimary is the query of a trigger that the primary is scaled by: the user's, or the one that the spec gives.
+func (s *Scaler) ofPrimary(t trigger, user string, given map[string]string) string {
+	text, ok := given[t.name]
+	ok = ok && t.name != ""
+	switch {
+	case ok && t.kind == prometheus:
+		return s.pods.Unnamed(text)
+	case ok:
+		return text
+	case t.kind == prometheus:
+		return s.pods.OfPrimary(user)
+	}
+	return user
 }
 
 // unpoint gives out the user's queries, and the number that was taken away for a rollout.
@@ -128,55 +139,4 @@ func (s *Scaler) unpoint(out *unstructured.Unstructured) {
 	if _, ok := number(out, fieldIdle); !ok && was.Idle != nil {
 		_ = unstructured.SetNestedField(out.Object, *was.Idle, "spec", fieldIdle)
 	}
-}
-
-// rename replaces the name of the target, or of a clone, by that of the clone of role, where it is a word of its own: not in the
-// name of something else that begins or ends with it.
-func rename(text, name, role string) string {
-	if name == "" {
-		return text
-	}
-	clone := target.CloneName(name, role)
-	var out strings.Builder
-	for rest, before := text, byte(0); ; {
-		i := strings.Index(rest, name)
-		if i < 0 {
-			out.WriteString(rest)
-			return out.String()
-		}
-		if i > 0 {
-			before = rest[i-1]
-		}
-		out.WriteString(rest[:i])
-		after := rest[i+len(name):]
-		found := name
-		for _, of := range []string{siskinv1.RolePrimary, siskinv1.RoleCanary} {
-			if more, ok := strings.CutPrefix(after, target.CloneName("", of)); ok && ends(more) {
-				found, after = target.CloneName(name, of), more
-				break
-			}
-		}
-		if !inName(before) && before != '-' && ends(after) {
-			out.WriteString(clone)
-		} else {
-			out.WriteString(found)
-		}
-		rest, before = after, found[len(found)-1]
-	}
-}
-
-// ends tells whether a name that text follows has ended: "-" goes on only before a letter or a digit, so that web-[a-z0-9]+ and
-// web-.* are pods of web, and web-api is another app.
-func ends(text string) bool {
-	if text == "" {
-		return true
-	}
-	if text[0] == '-' {
-		return len(text) < 2 || !inName(text[1])
-	}
-	return !inName(text[0])
-}
-
-func inName(c byte) bool {
-	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

@@ -11,12 +11,14 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/promql"
 )
 
 // The kinds in the versions that Siskin reads and writes, whatever version the spec names: they are the same objects.
@@ -65,11 +67,12 @@ func CopyName(name string) string { return name + "-" + siskinv1.RoleCanary }
 type Scaler struct {
 	obj    *unstructured.Unstructured
 	target siskinv1.TargetRef
+	pods   promql.Target
 }
 
-// Of returns the autoscaler obj of a target. obj is not changed.
-func Of(obj *unstructured.Unstructured, ref siskinv1.TargetRef) *Scaler {
-	return &Scaler{obj: obj, target: ref}
+// Of returns the autoscaler obj of a target, whose pods are made of a template; nil: they are not known. obj is not changed.
+func Of(obj *unstructured.Unstructured, ref siskinv1.TargetRef, pods *corev1.PodTemplateSpec) *Scaler {
+	return &Scaler{obj: obj, target: ref, pods: promql.TargetOf(ref, pods)}
 }
 
 // Object is the object as it was read.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -60,7 +62,12 @@ func parsed(t *testing.T, manifest string) *unstructured.Unstructured {
 }
 
 func of(obj *unstructured.Unstructured) *Scaler {
-	return Of(obj, siskinv1.TargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"})
+	return Of(obj, siskinv1.TargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, pods())
+}
+
+// pods of the target, which all have its name in a label.
+func pods() *corev1.PodTemplateSpec {
+	return &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}}}
 }
 
 func ref(edits ...func(*siskinv1.AutoscalerRef)) *siskinv1.AutoscalerRef {
@@ -227,7 +234,7 @@ func TestQueries(t *testing.T) {
 	before := parsed(t, scaledObject)
 	pointed := of(before).Pointed(ref(), 3)
 	want := []string{
-		`sum(rate(http_requests{app="web-primary"}[1m])) / sum(kube_pods{pod=~"web-primary-.*"})`,
+		`sum(rate(http_requests{app="web"}[1m])) / sum(kube_pods{pod=~"web-primary-.*"})`,
 		`sum(rate(http_requests{app="web-api"}[1m]))`, "",
 	}
 	if diff := cmp.Diff(want, queriesOf(pointed)); diff != "" {
@@ -244,51 +251,27 @@ func TestQueries(t *testing.T) {
 	}
 
 	given := ref(func(r *siskinv1.AutoscalerRef) {
-		r.PrimaryScalerQueries = map[string]string{"load": "load_of_primary", "shift": "no query", "": "x"}
+		r.PrimaryScalerQueries = map[string]string{"load": `load{app="web-primary"}`, "shift": "no query", "": "x"}
 	})
 	other := of(pointed).Pointed(given, 3)
-	want[0] = "load_of_primary"
+	want[0] = `load{app="web"}` // as Flagger's primary has it: here no pod has that label
 	if diff := cmp.Diff(want, queriesOf(other)); diff != "" {
 		t.Errorf("given: -want +got\n%s", diff)
 	}
 
 	// An edit of one trigger, and another order of them.
 	list, _, _ := unstructured.NestedSlice(other.Object, "spec", "triggers")
-	list[1].(map[string]any)["metadata"].(map[string]any)["query"] = `up{app="web"}`
+	list[1].(map[string]any)["metadata"].(map[string]any)["query"] = `up{deployment="web"}`
 	list[0], list[1] = list[1], list[0]
 	_ = unstructured.SetNestedSlice(other.Object, list, "spec", "triggers")
 	edited := of(other).Pointed(ref(), 3)
-	want = []string{`up{app="web-primary"}`, `sum(rate(http_requests{app="web-primary"}[1m])) / sum(kube_pods{pod=~"web-primary-.*"})`, ""}
+	want = []string{`up{deployment="web-primary"}`, `sum(rate(http_requests{app="web"}[1m])) / sum(kube_pods{pod=~"web-primary-.*"})`, ""}
 	if diff := cmp.Diff(want, queriesOf(edited)); diff != "" {
 		t.Errorf("edited: -want +got\n%s", diff)
 	}
-	want[0], want[1] = `up{app="web"}`, queriesOf(before)[0]
+	want[0], want[1] = `up{deployment="web"}`, queriesOf(before)[0]
 	if diff := cmp.Diff(want, queriesOf(of(edited).Restored())); diff != "" {
 		t.Errorf("restored: -want +got\n%s", diff)
-	}
-}
-
-func TestRename(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                                  "",
-		"web":                               "web-primary",
-		"web-canary":                        "web-primary",
-		"web-primary":                       "web-primary",
-		`{app="web", pod=~"web-.*"}`:        `{app="web-primary", pod=~"web-primary-.*"}`,
-		`{pod=~"web-[a-f0-9]+-.+"}`:         `{pod=~"web-primary-[a-f0-9]+-.+"}`,
-		`{pod=~"web-canary-[a-z]+"}`:        `{pod=~"web-primary-[a-z]+"}`,
-		`{app="web-api", x="my-web"}`:       `{app="web-api", x="my-web"}`,
-		`web_total{a="webshop",b="aweb"}`:   `web_total{a="webshop",b="aweb"}`,
-		`{app="web-canary-2"}`:              `{app="web-canary-2"}`,
-		`{svc="web.shop.svc", d="web,web"}`: `{svc="web-primary.shop.svc", d="web-primary,web-primary"}`,
-		"webweb web":                        "webweb web-primary",
-	} {
-		if got := rename(text, "web", siskinv1.RolePrimary); got != want {
-			t.Errorf("%s became %s, want %s", text, got, want)
-		}
-	}
-	if got := rename(`{app=~"web|web-primary"}`, "web", siskinv1.RoleCanary); got != `{app=~"web-canary|web-canary"}` {
-		t.Errorf("for the canary: %s", got)
 	}
 }
 

@@ -88,6 +88,14 @@ func workloadOf(obj client.Object) workload { //nolint:ireturn // one of three
 	return nil
 }
 
+// Pods is the template of a workload's pods; nil for a Service, whose pods are the user's, and for none.
+func Pods(obj client.Object) *corev1.PodTemplateSpec {
+	if w := workloadOf(obj); w != nil {
+		return w.parts().template
+	}
+	return nil
+}
+
 type deployment struct{ *appsv1.Deployment }
 
 func (d deployment) parts() parts {
