@@ -32,6 +32,10 @@ const (
 	HeldAnnotation = "siskin.dev/held"
 	// ReplicasAnnotation records, on a held target, the number of replicas that git or a person asked for.
 	ReplicasAnnotation = "siskin.dev/replicas"
+	// RestoredAnnotation names, on a target that a deletion of its Canary gave another content than it had, the promoted revision that it got.
+	RestoredAnnotation = "siskin.dev/restored"
+	// UnpausedAnnotation tells, on such a target, that its user has paused it, which is put back at the end of the deletion.
+	UnpausedAnnotation = "siskin.dev/unpaused"
 
 	// RequestAnnotation, on a Canary, is a person's request: promote, abort, retry, pause, resume or rollback, then optionally
 	// "/<revision>" (not with pause and resume) and "@<token>", which makes a repeated request a new one.

@@ -206,6 +206,9 @@ type StepStatus struct {
 	// pausedUntil is when the pause of the step ends.
 	// +optional
 	PausedUntil *metav1.MicroTime `json:"pausedUntil,omitempty"`
+	// interval of the step, as it began: an edit of the spec does not change it.
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
 	// endsAt is when its checks are due.
 	// +optional
 	EndsAt *metav1.MicroTime `json:"endsAt,omitempty"`

@@ -1286,6 +1286,11 @@ func (in *StepStatus) DeepCopyInto(out *StepStatus) {
 		in, out := &in.PausedUntil, &out.PausedUntil
 		*out = (*in).DeepCopy()
 	}
+	if in.Interval != nil {
+		in, out := &in.Interval, &out.Interval
+		*out = new(metav1.Duration)
+		**out = **in
+	}
 	if in.EndsAt != nil {
 		in, out := &in.EndsAt, &out.EndsAt
 		*out = (*in).DeepCopy()

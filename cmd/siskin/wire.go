@@ -139,7 +139,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		},
 		Actor: &act.Actor{
 			Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
-			Scalers: scalers, Clock: clk,
+			Scalers: scalers, Clock: clk, Owns: owns,
 		},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
 	}

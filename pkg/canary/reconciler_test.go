@@ -177,6 +177,7 @@ func TestADeletedCanaryGivesEverythingBack(t *testing.T) {
 		t := s.t
 		s.until(siskinv1.PhaseInitialized)
 		s.quiet()
+		s.kubelet() // its controller has seen that the target is held
 		if err := s.api.Delete(t.Context(), s.canary()); err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,8 @@ type Actor struct {
 	Live client.Client
 	// Expire is told of a ConfigMap or Secret whose content is not what was observed; nil: nobody is.
 	Expire func(kind, namespace, name string)
+	// Owns are the kinds that the routers generate, which a Canary leaves when its policy is Orphan.
+	Owns []client.Object
 	// Scalers reads autoscalers from the same caches as the observer, and writes them; nil: Client.
 	Scalers client.Client
 	// Clock tells when a route that somebody else rewrites is due for the next repair; nil: the real one.
@@ -105,8 +107,12 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 		return a.split(ctx, w, router.Split(e.Split), out)
 	case plan.HoldTarget:
 		return a.hold(ctx, w, e.Replicas)
+	case plan.RestoreTarget:
+		return a.restoreTarget(ctx, w, e.Revision)
+	case plan.PauseTarget:
+		return a.pauseTarget(ctx, w)
 	case plan.ReleaseTarget:
-		return a.release(ctx, w, e.Replicas)
+		return a.release(ctx, w, e.Replicas, out)
 	case plan.RestoreServices:
 		return a.restore(ctx, w)
 	case plan.ApplyScaler:

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/act"
@@ -94,7 +95,7 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 			return c.Patch(ctx, obj, p, opts...)
 		},
 	})}
-	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter}
+	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter, Owns: []client.Object{&gatewayv1.HTTPRoute{}}}
 	s.canary = &siskinv1.Canary{}
 	s.get(c.Name, s.canary)
 	return s

@@ -83,7 +83,7 @@ func TestHoldingADaemonSet(t *testing.T) {
 			if diff := cmp.Diff(map[string]string{"team": "a", siskinv1.HeldAnnotation: "web", siskinv1.ReplicasAnnotation: "1"}, held.Annotations); diff != "" {
 				t.Errorf("marks: -want +got\n%s", diff)
 			}
-			if s.snapshotOf(s.world()).Target != (plan.Target{Found: true, Revision: s.revision(), Replicas: 1, Held: true}) {
+			if s.snapshotOf(s.world()).Target != (plan.Target{Found: true, Revision: s.revision(), Replicas: 1, Held: true, Current: true}) {
 				t.Errorf("observed as %+v", s.snapshotOf(s.world()).Target)
 			}
 			s.must(plan.ReleaseTarget{Replicas: 1})

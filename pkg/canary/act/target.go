@@ -4,20 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
+
+// changedAgain is how soon a target is looked at again that changed under Siskin's hands.
+const changedAgain = 100 * time.Millisecond
 
 // hold marks the target, records the number of pods that the user wants and takes its pods away.
 func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32) error {
@@ -25,29 +27,55 @@ func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32) erro
 	if w.Target != nil && !target.Numbered(w.Target) {
 		return a.fence(ctx, w, marks)
 	}
-	return a.scale(ctx, w, 0, marks)
-}
-
-// release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to one.
-func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32) error {
-	if w.Target != nil && !target.Numbered(w.Target) {
-		return a.fence(ctx, w, nil)
+	if err := a.scale(ctx, w, 0, marks, ""); err != nil {
+		return err
 	}
-	return a.scale(ctx, w, replicas, nil)
+	return a.forgetRestore(ctx, w)
 }
 
-// scale applies only the number and Siskin's annotations. The uid keeps it from creating half a Deployment when the target was
-// deleted meanwhile.
-func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, annotations map[string]string) error {
+// forgetRestore takes the note off a target that the deletion of an earlier Canary left on it.
+func (a *Actor) forgetRestore(ctx context.Context, w *observe.World) error {
+	if w.Target == nil || w.Target.GetAnnotations()[siskinv1.RestoredAnnotation] == "" {
+		return nil
+	}
+	live, err := emptyTarget(w)
+	if err != nil {
+		return err
+	}
+	return a.merge(ctx, live, map[string]any{"metadata": map[string]any{"annotations": map[string]any{siskinv1.RestoredAnnotation: nil}}})
+}
+
+// release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to one. Pods start of
+// what was observed, and of nothing that somebody has written since: that is looked at first.
+func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32, out *Outcome) error {
 	if w.Target == nil {
 		return nil
 	}
+	if !target.Numbered(w.Target) {
+		return a.fence(ctx, w, nil)
+	}
+	err := a.scale(ctx, w, replicas, nil, w.Target.GetResourceVersion())
+	if apierrors.IsConflict(err) {
+		out.Later = changedAgain
+		return nil
+	}
+	return err
+}
+
+// scale applies only the number and Siskin's annotations. The uid keeps it from creating half a Deployment when the target was
+// deleted meanwhile. version is the only one that may be written over; "": any.
+func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, annotations map[string]string, version string) error {
+	if w.Target == nil {
+		return nil
+	}
+	meta := map[string]any{
+		"name": w.Target.GetName(), "namespace": w.Target.GetNamespace(), "uid": w.Target.GetUID(), "annotations": annotations,
+	}
+	if version != "" {
+		meta["resourceVersion"] = version
+	}
 	patch := map[string]any{
-		"apiVersion": "apps/v1", "kind": target.KindOf(w.Target),
-		"metadata": map[string]any{
-			"name": w.Target.GetName(), "namespace": w.Target.GetNamespace(), "uid": w.Target.GetUID(), "annotations": annotations,
-		},
-		"spec": map[string]any{"replicas": replicas},
+		"apiVersion": "apps/v1", "kind": target.KindOf(w.Target), "metadata": meta, "spec": map[string]any{"replicas": replicas},
 	}
 	data, err := json.Marshal(patch)
 	if err != nil {
@@ -89,83 +117,6 @@ func (a *Actor) restore(ctx context.Context, w *observe.World) error {
 	}
 	if err := w.Router.Release(ctx, w.Intent); err != nil {
 		return fmt.Errorf("giving the route back: %w", err)
-	}
-	return nil
-}
-
-// abandon takes the owner off everything that would go with the Canary.
-func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
-	var objs []client.Object
-	for _, clone := range []client.Object{w.Primary, w.Trial} {
-		if clone != nil {
-			if err := a.untrack(ctx, w.Canary, clone); err != nil {
-				return err
-			}
-			objs = append(objs, clone)
-		}
-	}
-	for _, svc := range w.Live {
-		objs = append(objs, svc)
-	}
-	for _, s := range w.Snapshots {
-		objs = append(objs, s)
-	}
-	for _, s := range append(w.Scalers.Leftover, w.Scalers.Copy) {
-		if s != nil {
-			objs = append(objs, s.DeepCopy())
-		}
-	}
-	var routes gatewayv1.HTTPRouteList
-	err := a.Client.List(ctx, &routes, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name})
-	if err == nil { // without the Gateway API there are none
-		for i := range routes.Items {
-			objs = append(objs, &routes.Items[i])
-		}
-	}
-	for _, obj := range objs {
-		if err := a.disown(ctx, w.Canary, obj); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no owner.
-func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone client.Object) error {
-	if _, ok := clone.GetLabels()[target.Tracking]; !ok || !metav1.IsControlledBy(clone, canary) {
-		return nil
-	}
-	before, ok := clone.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("copying %T %s", clone, clone.GetName())
-	}
-	kept := maps.Clone(clone.GetLabels())
-	delete(kept, target.Tracking)
-	clone.SetLabels(kept)
-	if err := a.Client.Patch(ctx, clone, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("taking label %s off %s: %w", target.Tracking, clone.GetName(), err)
-	}
-	return nil
-}
-
-// disown takes the Canary out of an object's owners.
-func (a *Actor) disown(ctx context.Context, canary *siskinv1.Canary, obj client.Object) error {
-	if !metav1.IsControlledBy(obj, canary) {
-		return nil
-	}
-	before, ok := obj.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("copying %T %s", obj, obj.GetName())
-	}
-	var keep []metav1.OwnerReference
-	for _, o := range obj.GetOwnerReferences() {
-		if o.UID != canary.UID {
-			keep = append(keep, o)
-		}
-	}
-	obj.SetOwnerReferences(keep)
-	if err := a.Client.Patch(ctx, obj, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("releasing %T %s: %w", obj, obj.GetName(), err)
 	}
 	return nil
 }

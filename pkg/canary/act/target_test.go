@@ -1,12 +1,15 @@
 package act_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -47,7 +50,9 @@ func TestHoldTouchesOnlySizeAndMarks(t *testing.T) {
 		}
 	}
 	marks := map[string]any{siskinv1.HeldAnnotation: "web", siskinv1.ReplicasAnnotation: "3"}
-	for i, want := range []map[string]any{sent(0, marks), sent(0, marks), sent(5, nil)} {
+	released := sent(5, nil)
+	released["metadata"].(map[string]any)["resourceVersion"] = s.patches[2].body["metadata"].(map[string]any)["resourceVersion"]
+	for i, want := range []map[string]any{sent(0, marks), sent(0, marks), released} {
 		if diff := cmp.Diff(want, s.patches[i].body); diff != "" {
 			t.Errorf("patch %d: -want +got\n%s", i, diff)
 		}
@@ -63,7 +68,7 @@ func TestATargetThatIsGoneIsNotHalfCreated(t *testing.T) {
 			if err := s.api.Delete(t.Context(), s.deployment("web")); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Run(t.Context(), w, []plan.Effect{effect}); err == nil {
+			if out, err := s.Run(t.Context(), w, []plan.Effect{effect}); err == nil && out.Later == 0 {
 				t.Error("a Deployment that was deleted was scaled")
 			}
 			if len(s.patches) != 1 {
@@ -187,5 +192,42 @@ func TestABlueGreenApexFollowsTheSplit(t *testing.T) {
 		if got := s.service("web").Spec.Selector[siskinv1.RoleLabel]; got != role {
 			t.Errorf("at %d %% the apex selects %q", share, got)
 		}
+	}
+}
+
+// failing makes lists of routes fail.
+type failing struct{ client.Client }
+
+func (f failing) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if _, ok := list.(*gatewayv1.HTTPRouteList); ok {
+		return errBoom
+	}
+	return f.Client.List(ctx, list, opts...)
+}
+
+// What a router generated would go with the Canary: not to know what there is, is an error.
+func TestAbandonWithoutAnAnswerKeepsTheCanary(t *testing.T) {
+	s := newStage(t, canary(func(c *siskinv1.Canary) { c.Spec.DeletionPolicy = siskinv1.DeletionPolicyOrphan }), deployment("web:1"))
+	s.Client = failing{s.Client}
+	if err := s.do(plan.Abandon{}, plan.Finish{}); !errors.Is(err, errBoom) {
+		t.Errorf("abandoned: %v", err)
+	}
+	var c siskinv1.Canary
+	if s.get("web", &c); len(c.Finalizers) == 0 {
+		t.Error("the Canary goes, and takes its routes with it")
+	}
+}
+
+// A kind that no gateway of Siskin's has is left like any other.
+func TestAbandonLeavesEveryKindThatARouterGenerates(t *testing.T) {
+	ref := *metav1.NewControllerRef(canary(), siskinv1.GroupVersion.WithKind("Canary"))
+	made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Name: "routes", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{ref},
+	}}
+	s := newStage(t, canary(), deployment("web:1"), made)
+	s.Owns = []client.Object{&gatewayv1.HTTPRoute{}, &corev1.ConfigMap{}}
+	s.must(plan.Abandon{})
+	if s.get("routes", made); len(made.OwnerReferences) > 0 {
+		t.Errorf("it would go with the Canary: %v", made.OwnerReferences)
 	}
 }

@@ -79,7 +79,7 @@ func TestTargetsOfAllKinds(t *testing.T) {
 			p := newPlace(t, c, tc.target, endpoints("web", "web-1", discoveryv1.EndpointConditions{}))
 			s := p.snapshot(t)
 			tc.want.Found, tc.want.Revision = true, s.Target.Revision
-			if diff := cmp.Diff(tc.want, s.Target); diff != "" {
+			if diff := cmp.Diff(tc.want, sized(s.Target)); diff != "" {
 				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
 			}
 		})

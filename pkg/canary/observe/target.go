@@ -16,18 +16,23 @@ import (
 func targetOf(w *World) plan.Target {
 	st := target.Observe(w.Target)
 	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: st.Replicas, Available: st.Available}
-	if t.Available > 0 && st.Observed < w.Target.GetGeneration() {
+	t.Current, t.Old, t.Message = st.Observed >= w.Target.GetGeneration(), max(st.Pods-st.Updated, 0), st.Message
+	if !t.Current {
 		t.Available = 0
 	}
+	t.Serving = max(t.Available-t.Old, 0)
+	t.Paused, t.Promoted = target.Paused(w.Target), w.Promoted
+	_, t.Unpaused = w.Target.GetAnnotations()[siskinv1.UnpausedAnnotation]
 	_, marked := w.Target.GetAnnotations()[siskinv1.HeldAnnotation]
 	switch {
 	case w.Canary.Spec.TargetRef.Kind == target.Service:
 		// It is left as it is: nothing of it has to be held or given back.
 		t.Replicas, t.Held, t.Released, t.Available = 1, true, true, min(w.TargetEndpoints, 1)
+		t.Serving, t.Old = t.Available, 0
 	case !target.Numbered(w.Target):
 		t.Replicas, t.Held, t.Released = 1, marked && st.Replicas == 0, !marked && st.Replicas > 0
-		current := st.Observed >= w.Target.GetGeneration()
-		t.Available = all(t.Available, st.Desired, t.Released && current)
+		t.Serving = all(t.Serving, st.Desired, t.Released && t.Current)
+		t.Available = all(t.Available, st.Desired, t.Released && t.Current)
 	default:
 		t.Released = !marked
 		wanted(w, marked, &t)

@@ -36,6 +36,8 @@ type World struct {
 	Target       client.Object
 	Revision     target.Revision
 	RevisionName string
+	// Promoted tells that the target has the content that a deletion gives back; see RestoreTo. It is found out only then.
+	Promoted bool
 	// Primary and Trial are the clones, nil if they do not exist.
 	Primary, Trial client.Object
 	// Refused tells why the target cannot be released as it is; nil: it can.
@@ -156,6 +158,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	if err := o.revision(ctx, w); err != nil {
 		return nil, err
 	}
+	o.promoted(ctx, w)
 	o.copies(ctx, w)
 	if err := o.scalers(ctx, w); err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func TestTarget(t *testing.T) {
 				p = newPlace(t, c, tc.target)
 				tc.want.Revision = target.Name("web", canonical(t, tc.target))
 			}
-			if diff := cmp.Diff(tc.want, p.snapshot(t).Target); diff != "" {
+			if diff := cmp.Diff(tc.want, sized(p.snapshot(t).Target)); diff != "" {
 				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
 			}
 		})

@@ -21,7 +21,7 @@ func given(p Phase) *snap {
 	}
 	b := &snap{Snapshot{
 		Now: noon, Since: epoch, Spec: plain(), State: z, Answers: map[string]Answer{},
-		Target:   Target{Found: true, Revision: "r2", Replicas: 2, Held: true, Stored: true},
+		Target:   Target{Found: true, Revision: "r2", Replicas: 2, Held: true, Stored: true, Current: true, Promoted: true},
 		Primary:  healthy("r1", 2),
 		Canary:   healthy("r2", 1),
 		Services: Services{Complete: true, Serving: true},

@@ -79,6 +79,10 @@ type (
 	ApplySplit struct{ Split Split }
 	// HoldTarget marks the target, records Replicas and scales it to zero.
 	HoldTarget struct{ Replicas int32 }
+	// RestoreTarget gives the target the content of Revision, as its snapshot has it, and takes a pause off it. Its size stays.
+	RestoreTarget struct{ Revision string }
+	// PauseTarget puts the pause back that RestoreTarget has taken off.
+	PauseTarget struct{}
 	// ReleaseTarget scales the target to Replicas and takes the mark away.
 	ReleaseTarget struct{ Replicas int32 }
 	// RestoreServices gives Services and routes back.
@@ -103,6 +107,8 @@ func (ApplyCanary) effect()     {}
 func (ApplyServices) effect()   {}
 func (ApplySplit) effect()      {}
 func (HoldTarget) effect()      {}
+func (RestoreTarget) effect()   {}
+func (PauseTarget) effect()     {}
 func (ReleaseTarget) effect()   {}
 func (RestoreServices) effect() {}
 func (ApplyScaler) effect()     {}

@@ -70,7 +70,7 @@ func sayPaused(d *Decision) {
 
 // nextPaused is when a paused step is judged again: in an interval, but not after the end of the pause.
 func (s Snapshot) nextPaused(z State) time.Time {
-	next := s.Now.Add(s.interval())
+	next := s.Now.Add(s.interval(s.State))
 	if z.PausedUntil.After(s.Now) && z.PausedUntil.Before(next) {
 		return z.PausedUntil
 	}

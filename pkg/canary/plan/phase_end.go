@@ -80,7 +80,7 @@ func finalise(s Snapshot, d *Decision) {
 func giveBack(s Snapshot, d *Decision) {
 	z := &d.Next
 	z.Split = ToCanary(z.Split.Canary - s.Spec.PromotionStep)
-	z.StepAt, z.CheckAt, z.EffectiveAt = s.Now, s.Now.Add(Settle+s.Spec.Interval), time.Time{}
+	z.StepAt, z.Interval, z.EffectiveAt, z.CheckAt = s.Now, s.Spec.Interval, time.Time{}, s.Now.Add(Settle+s.Spec.Interval)
 	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
 	d.because("giving the traffic back to the primary: %d%% left at the canary", z.Split.Canary)
 	d.wakeAt(s.Now, z.StepAt.Add(Settle))
@@ -188,9 +188,9 @@ func (s Snapshot) spent(z State) string {
 	return fmt.Sprintf("%d failed checks reach the threshold of %d", z.FailedChecks, s.Spec.Threshold)
 }
 
-// superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves.
+// superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves, and while the target is paused.
 func (s Snapshot) superseded(z State) bool {
-	return s.Target.Found && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(z))
+	return s.Target.Found && !s.Target.Paused && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(z))
 }
 
 // rollbackAsked returns the rollback hook that agreed, if one did.
@@ -263,7 +263,7 @@ func lostPods(s Snapshot, d *Decision) bool {
 	}
 	withdraw(s, d)
 	d.enter(Progressing, s.Now)
-	z.Step, z.StepAt, z.Halted, z.PausedUntil, z.Passed = 0, s.Now, false, time.Time{}, unpaused(z.Passed)
+	z.Step, z.StepAt, z.Interval, z.Halted, z.PausedUntil, z.Passed = 0, s.Now, 0, false, time.Time{}, unpaused(z.Passed)
 	z.Restarts++
 	if !z.Paused { // a person was told until when a pause may last
 		z.Deadline = s.Now.Add(s.Spec.Deadline)

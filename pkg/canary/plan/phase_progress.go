@@ -85,7 +85,7 @@ func step(s Snapshot, d *Decision) {
 	d.enter(Progressing, s.Now) // an edit may have added steps to one that waited for its promotion
 	z.Step, z.Attempt, z.Split = n, z.Attempt+1, to.split()
 	z.PausedUntil, z.Passed = time.Time{}, unpaused(z.Passed) // an edit may have given this number to another step before
-	z.StepAt, z.EffectiveAt, z.CheckAt = s.Now, time.Time{}, s.Now.Add(Settle+to.Interval)
+	z.StepAt, z.EffectiveAt, z.Interval, z.CheckAt = s.Now, time.Time{}, to.Interval, s.Now.Add(Settle+to.Interval)
 	z.Deadline = z.CheckAt.Add(s.Spec.Deadline)
 	z.Halted = false
 	d.because("step %d of %d: revision %s has %s", n, len(s.Spec.Steps), z.Candidate, share(z.Split))
@@ -191,7 +191,7 @@ func passed(s Snapshot, d *Decision, o outcome) {
 		z.Halted = z.Halted && z.Phase == phase
 		halt(s, d, g, gate)
 		d.enter(phase, s.Now)
-		z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
+		z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval(s.State))
 		d.wakeAt(s.Now, z.CheckAt)
 	}
 }
@@ -253,7 +253,7 @@ func hold(s Snapshot, d *Decision, r Result) {
 // recheck asks everything anew soon, but not after the deadline: it is what is told then that counts.
 func recheck(s Snapshot, d *Decision) {
 	z := &d.Next
-	next := s.Now.Add(min(s.interval(), Recheck))
+	next := s.Now.Add(min(s.interval(s.State), Recheck))
 	if end := s.deadline(*z); s.Now.Before(end) && end.Before(next) {
 		next = end
 	}
@@ -279,7 +279,7 @@ func fail(s Snapshot, d *Decision, r Result) {
 		giveUp(s, d, describe(r), &r)
 		return
 	}
-	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval())
+	z.Attempt, z.CheckAt = z.Attempt+1, s.Now.Add(s.interval(s.State))
 	s.allow(z)
 	d.because("check %d of at most %d failed: %s", z.FailedChecks, s.Spec.Threshold, describe(r))
 	d.notify(Notice{

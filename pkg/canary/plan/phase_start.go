@@ -13,6 +13,10 @@ func initialize(s Snapshot, d *Decision) {
 		targetMissing(d)
 		return
 	}
+	if s.unrolled() && z.Stable == "" { // what its pods run, nobody knows
+		targetPaused(d, "the primary begins with what the target serves, and not all of its pods run its pod template")
+		return
+	}
 	if rev := s.initial(*z); z.Stable != rev || z.Deadline.IsZero() {
 		z.Stable, z.StepAt, z.Deadline, z.Overdue = rev, s.Now, s.Now.Add(s.Spec.Deadline), false
 	}
@@ -55,11 +59,27 @@ func initialize(s Snapshot, d *Decision) {
 // has no pods that serve when the deadline passes, the target's may be what mends it; a gateway that does not answer is no reason.
 func (s Snapshot) initial(z State) string {
 	p := s.Primary
+	if s.unrolled() && z.Stable != "" {
+		return z.Stable
+	}
 	left := p.Found && s.Services.Serving && s.Target.Available == 0 && slices.Contains(s.Kept, p.Revision)
 	if left && (p.Endpoints > 0 || z.Stable == p.Revision && !z.Overdue) {
 		return p.Revision
 	}
 	return s.Target.Revision
+}
+
+// unrolled tells that the target is paused before it has rolled out what it says: its pods run something else, or nothing.
+func (s Snapshot) unrolled() bool {
+	t := s.Target
+	return t.Paused && !t.Held && (t.Serving < t.Replicas || t.Old > 0)
+}
+
+// targetPaused holds what would begin, until the user takes the pause off the target.
+func targetPaused(d *Decision, why string) {
+	d.Held = "TargetPaused"
+	d.because("%s: the target is paused (spec.paused), as with kubectl rollout pause; kubectl rollout resume lets it go on", why)
+	d.wait("the target, which is paused")
 }
 
 // overdue tells once that a deadline passed where there is nothing to take back.
@@ -108,6 +128,8 @@ func idle(s Snapshot, d *Decision) {
 		d.because("revision %s was taken back (%s): commit a fix, or revert to %s", rev, z.Cause, z.Stable)
 	case z.Replicas == 0:
 		d.because("revision %s waits until the target has replicas", rev)
+	case s.Target.Paused:
+		targetPaused(d, fmt.Sprintf("revision %s waits", rev))
 	case s.onlyCanary(*z):
 		d.because("revision %s waits until the primary serves again: the canary does now (%s); annotate siskin.dev/request=promote@<token> to bring it to the primary "+
 			"without analysis", rev, z.Split)
@@ -234,7 +256,7 @@ func begin(s Snapshot, d *Decision, rev string) {
 // fresh is the state without what was of the rollout before.
 func (z State) fresh() State {
 	z.TrafficAt, z.EffectiveAt, z.PausedUntil, z.BakeUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	z.Step, z.Attempt, z.FailedChecks = 0, 1, 0
+	z.Step, z.Interval, z.Attempt, z.FailedChecks = 0, 0, 1, 0
 	z.Passed, z.Results = nil, nil
 	z.Halted, z.Overdue, z.Reverting, z.Paused, z.Forced, z.Direct = false, false, false, false, false, false
 	z.Floor, z.Restarts = 0, 0

@@ -54,7 +54,7 @@ func unselected(s Snapshot, d *Decision) bool {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
 	}
 	if z.judging() {
-		z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(Settle+s.clock(*z)))
+		z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(Settle+s.interval(*z)))
 	}
 	d.because("spec.analysis.match selects nothing any more: the canary keeps %s", z.Split)
 	d.wake(time.Millisecond)
@@ -140,7 +140,7 @@ func settle(s Snapshot, d *Decision) {
 		return
 	}
 	due := began.Add(Settle)
-	late := due.Add(min(s.clock(*z), Recheck))
+	late := due.Add(min(s.interval(*z), Recheck))
 	switch {
 	case s.settled() && (z.Late || s.unseen(*z, began) && !s.drained(*z)):
 		effective(s, z)
@@ -176,7 +176,7 @@ func effective(s Snapshot, z *State) {
 	if !z.judging() {
 		return
 	}
-	z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(s.clock(*z))) // what was answered before does not count
+	z.Attempt, z.CheckAt = z.Attempt+1, latest(z.CheckAt, s.Now.Add(s.interval(*z))) // what was answered before does not count
 	if first {
 		s.allow(z)
 	}
@@ -189,19 +189,11 @@ func (s Snapshot) allow(z *State) {
 	}
 }
 
-// clock is how long the split must be carried out: the interval of the step, or of giving back.
-func (s Snapshot) clock(z State) time.Duration {
-	if z.Phase == Finalising {
-		return s.Spec.Interval
-	}
-	return s.interval()
-}
-
 // checkAt is when the checks of the step are due. A split that was carried out late, but soon enough that nothing was stored, has
 // its interval from then.
 func (s Snapshot) checkAt(z State) time.Time {
 	if s.slow(z.StepAt) {
-		return latest(z.CheckAt, s.Settled.Add(s.clock(z)))
+		return latest(z.CheckAt, s.Settled.Add(s.interval(z)))
 	}
 	return z.CheckAt
 }
@@ -312,10 +304,14 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// interval of the step that the rollout is in.
-func (s Snapshot) interval() time.Duration {
-	if i := s.State.Step; i > 0 && i <= len(s.Spec.Steps) {
-		return s.Spec.Steps[i-1].Interval
+// interval of the step, or of giving back, that is under way: the split must be carried out for so long, and checks are repeated so
+// often. It is what the step began with; what an earlier Siskin did not store is looked up in the spec.
+func (s Snapshot) interval(z State) time.Duration {
+	if z.Interval > 0 {
+		return z.Interval
+	}
+	if t := s.Spec.present(z); t.Interval > 0 && z.Phase != Finalising {
+		return t.Interval
 	}
 	return s.Spec.Interval
 }

@@ -48,7 +48,7 @@ func TestADrainThatNobodyWatchedBeginsAnew(t *testing.T) {
 // The clones have their traffic until the Services are given back: while that fails, they do not drain.
 func TestClonesDrainAfterTheServicesWereGivenBack(t *testing.T) {
 	s := given(Terminating).but(func(s *Snapshot) {
-		s.Deleting, s.Target.Held, s.Target.Released, s.Target.Available = true, false, true, 2
+		s.Deleting, s.Target.Held, s.Target.Released, s.Target.Available, s.Target.Serving = true, false, true, 2, 2
 	}).s
 	look := func(at time.Duration) bool {
 		s.Now = noon.Add(at)

@@ -205,7 +205,9 @@ func TestRollingBack(t *testing.T) {
 
 func TestDeletion(t *testing.T) {
 	gone := func(p Phase) *snap { return given(p).but(func(s *Snapshot) { s.Deleting = true }) }
-	served := func(s *Snapshot) { s.Target.Held, s.Target.Released, s.Target.Available = false, true, 2 }
+	served := func(s *Snapshot) {
+		s.Target.Held, s.Target.Released, s.Target.Available, s.Target.Serving = false, true, 2, 2
+	}
 	decideAll(t, map[string]phaseCase{
 		"midway": {
 			reason: "the target comes back first, and the canary loses its traffic",

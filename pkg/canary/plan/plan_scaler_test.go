@@ -283,7 +283,9 @@ func TestDeletionWithAutoscaler(t *testing.T) {
 	gone := func() *snap {
 		return given(Terminating).but(noCanary).scaled(5).but(func(s *Snapshot) { s.Deleting = true })
 	}
-	served := func(s *Snapshot) { s.Target.Held, s.Target.Released, s.Target.Available = false, true, 2 }
+	served := func(s *Snapshot) {
+		s.Target.Held, s.Target.Released, s.Target.Available, s.Target.Serving = false, true, 2, 2
+	}
 	restored := func(s *Snapshot) { s.Services = Services{Complete: true, Restored: true} }
 	decideAll(t, map[string]phaseCase{
 		"the target is released": {

@@ -135,6 +135,8 @@ func (s Snapshot) forbidden(verb Verb) string {
 	switch {
 	case s.Spec.Invalid != "" && (verb == Promote || verb == Retry || verb == Resume):
 		return "nothing goes on while the spec cannot be used: " + s.Spec.Invalid
+	case s.Target.Paused && (s.State.Phase.Idle() || s.State.Phase == Baking) && s.Target.Revision != s.State.Stable && (verb == Promote || verb == Retry):
+		return "the target is paused (spec.paused): take the pause off it, kubectl rollout resume, and ask again"
 	case why != "" && s.State.Phase.OnTrial() && (verb == Pause || verb == Resume): // the threshold comes first
 		return "the rollout is being taken back: " + why
 	}
@@ -236,7 +238,7 @@ func (s Snapshot) resume(d *Decision) string {
 	switch {
 	case z.Phase == Frozen:
 		d.enter(Progressing, s.Now)
-		z.FailedChecks, z.Attempt, z.CheckAt = 0, z.Attempt+1, s.Now.Add(Settle+s.interval())
+		z.FailedChecks, z.Attempt, z.CheckAt = 0, z.Attempt+1, s.Now.Add(Settle+s.interval(s.State))
 		z.StepAt, z.Cause = s.Now, ""
 	case z.Paused, running:
 		z.Paused = false

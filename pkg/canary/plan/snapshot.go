@@ -145,8 +145,19 @@ type Target struct {
 	Replicas int32
 	// Held tells that it is marked as held and at zero, with Replicas recorded.
 	Held bool
-	// Available is the number of its available pods.
-	Available int32
+	// Available is the number of its available pods, whatever they run. Serving counts those of them that are known to run its present content,
+	// Old its pods that do not.
+	Available, Serving, Old int32
+	// Current tells that its controller has seen it as it is.
+	Current bool
+	// Promoted tells that it has the content that a deletion gives back: that of the promoted revision. It is known only when the Canary is
+	// being deleted.
+	Promoted bool
+	// Paused tells that the user has paused it, so that a new revision waits. Unpaused tells that Siskin has taken the pause off to restore
+	// it, and is to put it back.
+	Paused, Unpaused bool
+	// Message explains why its pods are not available.
+	Message string
 	// Stored tells that a snapshot of Revision exists.
 	Stored bool
 	// Released tells that it is unmarked and has the user's number of replicas.
@@ -274,6 +285,8 @@ type State struct {
 	Attempt int
 	// StepAt is when the step (or the wait) began, CheckAt when its checks are due.
 	StepAt, CheckAt time.Time
+	// Interval of the step, as it began: no edit of the spec changes it. 0: no step has begun.
+	Interval time.Duration
 	// Late tells that the split was not confirmed in time: the clock runs from when it is, which EffectiveAt keeps.
 	Late        bool
 	EffectiveAt time.Time

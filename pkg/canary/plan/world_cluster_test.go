@@ -33,6 +33,9 @@ type workload struct {
 	rev             string
 	replicas        int32
 	drifted, held   bool
+	paused          bool // by the user; unpaused: Siskin has taken that off
+	unpaused        bool
+	seen            wanted // what its controller has seen
 	obsRev          string
 	obsReplicas     int32
 	pods            []*pod
@@ -44,6 +47,15 @@ type workload struct {
 	endpointsBroken bool
 }
 
+// wanted is what a workload is told.
+type wanted struct {
+	rev      string
+	replicas int32
+	paused   bool
+}
+
+func (k *workload) wanted() wanted { return wanted{k.rev, k.replicas, k.paused} }
+
 type pod struct {
 	rev   string
 	ready bool
@@ -51,7 +63,7 @@ type pod struct {
 }
 
 func (k *workload) apply(rev string, n int32) {
-	changed := !k.found || k.rev != rev || k.replicas != n
+	changed := !k.found || k.rev != rev || k.replicas != n || k.seen != k.wanted()
 	k.found, k.rev, k.replicas, k.drifted = true, rev, n, false
 	if changed {
 		k.w.at(k.w.upTo(k.w.cfg.observe), k.sync)
@@ -67,12 +79,15 @@ func (k *workload) remove() {
 	k.w.poke()
 }
 
-// sync is the workload's own controller that sees the change.
+// sync is the workload's own controller that sees the change. One that is paused starts pods of nothing but what it had.
 func (k *workload) sync() {
-	if !k.found || (k.obsRev == k.rev && k.obsReplicas == k.replicas && len(k.pods) > 0) {
+	if !k.found || (k.seen == k.wanted() && k.obsRev == k.rev && k.obsReplicas == k.replicas && len(k.pods) > 0) {
 		return
 	}
-	k.obsRev, k.obsReplicas, k.stuck, k.done = k.rev, k.replicas, false, false
+	if k.seen = k.wanted(); !k.paused || k.obsRev == "" {
+		k.obsRev = k.rev
+	}
+	k.obsReplicas, k.stuck, k.done = k.replicas, false, false
 	k.syncs++
 	n := k.syncs
 	if k.w.cfg.progressDeadline > 0 {
@@ -398,6 +413,19 @@ func (w *simulation) apply(e Effect) string {
 		if w.target.found {
 			w.target.held, w.user.replicas = true, e.Replicas
 			w.target.apply(w.target.rev, 0)
+		}
+	case RestoreTarget:
+		if !w.stored[e.Revision] {
+			return "no snapshot of " + e.Revision
+		}
+		if t := w.target; t.found {
+			t.unpaused, t.paused = t.unpaused || t.paused, false
+			t.apply(e.Revision, t.replicas)
+		}
+	case PauseTarget:
+		if w.target.found && w.target.unpaused {
+			w.target.unpaused = false
+			w.target.pause(true)
 		}
 	case ReleaseTarget:
 		if w.target.found {

@@ -13,7 +13,7 @@ func (w *simulation) checkDeadline(s Snapshot, d Decision) {
 	due := latest(latest(w.now, b.CheckAt), latest(b.PausedUntil, b.BakeUntil)) // what is not waiting, but under way as it should be
 	most := due.Add(max(s.Spec.Deadline, s.Spec.GateDeadline))
 	switch ends := b.Deadline; {
-	case b.Phase == Initializing && (s.Spec.Invalid != "" || !s.Target.Found): // only a person helps, who is told
+	case b.Phase == Initializing && (s.Spec.Invalid != "" || !s.Target.Found || d.Held != ""): // only a person helps, who is told
 	case ends.IsZero():
 		w.violated("8: %s waits without a deadline", b.Phase)
 	case ends.After(most):

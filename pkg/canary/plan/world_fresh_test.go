@@ -9,7 +9,7 @@ const answering = 20 * time.Second
 
 // checkFresh: no step forward on an answer to a question that was asked more than an interval before.
 func (w *simulation) checkFresh(s Snapshot, q Question) {
-	if old := w.now.Sub(w.hooks.asked[q.Key]); old > s.interval()+answering && !w.hooks.muted.After(w.hooks.asked[q.Key]) {
+	if old := w.now.Sub(w.hooks.asked[q.Key]); old > s.interval(s.State)+answering && !w.hooks.muted.After(w.hooks.asked[q.Key]) {
 		w.violated("3: step %d ends on an answer of %s %s to what was asked %v ago", s.State.Step, q.Kind, q.Name, old)
 	}
 }
@@ -24,11 +24,11 @@ func (w *simulation) checkWatched(s Snapshot) {
 		// A check that is due stays due when it is: an edit that shortens the interval changes only what comes after it, and a controller
 		// that starts meanwhile goes by the clock that is stored.
 		l.judgedAt, l.allowed = w.now, l.clocked
-		l.noteInterval(s.Spec, s.State.Step)
+		l.allowed = max(l.allowed, longest(s.Spec))
 		return
 	}
 	if old := w.now.Sub(l.judgedAt); old > Settle+l.allowed+Recheck+answering {
-		w.violated("4: users see revision %s, which was last judged %v ago (interval %v)", s.State.Candidate, old, s.interval())
+		w.violated("4: users see revision %s, which was last judged %v ago (interval %v)", s.State.Candidate, old, s.interval(s.State))
 	}
 }
 

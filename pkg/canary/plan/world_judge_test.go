@@ -210,7 +210,7 @@ func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
 		}
 	case ApplyScaler:
 		w.checkScaler(s, d, e)
-	case ReleaseTarget, RestoreServices, RestoreScaler, Abandon, Finish:
+	case RestoreTarget, PauseTarget, ReleaseTarget, RestoreServices, RestoreScaler, Abandon, Finish:
 		w.violated("%T without deletion", e)
 	case TakeSnapshot:
 		if e.Revision != s.Target.Revision {

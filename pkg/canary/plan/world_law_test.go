@@ -11,7 +11,7 @@ import (
 type ledger struct {
 	// primaryMay run these revisions: deployed first, passed every step, or asked for by a person.
 	primaryMay map[string]bool
-	// instance of a step: when it was stored, the smallest interval that the spec asked for since, and the pause after it.
+	// instance of a step: when it was stored, the interval and the pause after it that it began with. No edit changes the interval.
 	stepStored time.Time
 	interval   time.Duration
 	pause      time.Duration
@@ -65,10 +65,7 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 		delete(l.primaryMay, b.Candidate)
 	}
 	if !b.StepAt.Equal(a.StepAt) || b.Step != a.Step {
-		l.stepStored, l.interval, l.pause = w.now, time.Hour*1000, 0
-		if b.Step > 0 && b.Step <= len(s.Spec.Steps) {
-			l.pause = s.Spec.Steps[b.Step-1].Pause
-		}
+		w.learnStep(s, d)
 	}
 	if b.Request != a.Request {
 		l.answered[b.Request.Value]++
@@ -88,19 +85,20 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 	if b.Phase == Baking && a.Phase != Baking {
 		l.bakeUntil = w.now.Add(s.Spec.Bake)
 	}
-	l.noteInterval(s.Spec, b.Step)
+	l.allowed = max(l.allowed, longest(s.Spec))
 }
 
-// noteInterval keeps the smallest interval that the spec gave the step.
-func (l *ledger) noteInterval(z Spec, step int) {
-	l.allowed = max(l.allowed, longest(z))
-	if !l.edited && step > 0 && step <= len(z.Steps) {
-		l.interval = min(l.interval, z.Steps[step-1].Interval)
+// learnStep notes what a step, or a wait in it, begins with. What is frozen, resumed or forced goes on in the step that it is in.
+func (w *simulation) learnStep(s Snapshot, d Decision) {
+	l, a, b := &w.ledger, s.State, d.Next
+	l.stepStored, l.pause = w.now, 0
+	if b.Step == 0 || b.Step > len(s.Spec.Steps) {
 		return
 	}
-	l.interval = min(l.interval, z.Interval)
-	for _, step := range z.Steps {
-		l.interval = min(l.interval, step.Interval)
+	step := s.Spec.Steps[b.Step-1]
+	l.pause = step.Pause
+	if b.Phase == Progressing && a.Phase != Frozen && !b.Forced {
+		l.interval = step.Interval
 	}
 }
 
@@ -132,6 +130,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 		return
 	}
 	w.checkRequest(s, d)
+	w.checkPausedTarget(s, d)
 	w.checkRollback(s, d)
 	w.checkLostPods(s, d)
 	w.checkWaits(s, d)
@@ -248,6 +247,7 @@ func (w *simulation) checkWake(s Snapshot, d Decision) {
 	switch {
 	case d.Wake < 0:
 		w.violated("8: wakes %v ago", -d.Wake)
+	case d.Held == "TargetPaused": // to take the pause off is an event
 	case d.Held != "" && d.Wake == 0:
 		w.violated("8: %s is held, and nobody looks again", z.Phase)
 	case z.Phase.Idle(), d.Wake > 0, z.Overdue, !s.Target.Found && (z.Phase == Initializing || z.Phase == Terminating):

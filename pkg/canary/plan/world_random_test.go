@@ -121,7 +121,7 @@ func (w *simulation) scale(n int32) {
 func (w *simulation) edit(change func(*Spec)) {
 	w.notef("        spec is edited")
 	change(&w.spec)
-	w.ledger.noteInterval(w.spec, w.state.Step)
+	w.ledger.allowed = max(w.ledger.allowed, longest(w.spec))
 	w.poke()
 }
 
@@ -131,7 +131,7 @@ func (w *simulation) someEvent() {
 	if w.rng.IntN(5) == 0 {
 		lasts = w.between(5*time.Minute, 30*time.Minute)
 	}
-	switch w.rng.IntN(32) {
+	switch w.rng.IntN(34) {
 	case 0:
 		w.scale(int32(w.rng.IntN(5)))
 	case 1, 2:
@@ -204,6 +204,8 @@ func (w *simulation) someEvent() {
 		w.notef("        what the data plane can do is not known for %v", lasts)
 		w.doubt = pick(w, byShare, byAudience, byMirror)
 		w.at(lasts, func() { w.doubt = noWay }) // nobody tells
+	case 32, 33:
+		w.pauseTarget(lasts)
 	}
 }
 
@@ -279,6 +281,7 @@ func (w *simulation) calm() {
 	w.accept(w.route.writes)
 	w.primary.heal()
 	w.canary.heal()
+	w.target.pause(false)
 	w.spec.Suspend, w.spec.Invalid, w.spec.InvalidReason = false, "", ""
 	if w.rng.IntN(2) == 0 { // somebody is still there to press a button
 		for range 4 {

@@ -9,6 +9,7 @@ import (
 // checkDeletion: nothing goes before what replaces it serves.
 func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 	needed := s.Target.Found && s.State.Stable != "" && !s.Spec.Orphan
+	w.checkGivenBack(s, d)
 	if d.Next.Phase != Terminating {
 		w.violated("deleted, but %s", d.Next.Phase)
 	}
@@ -46,7 +47,7 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 			if e.Split.Primary > s.State.Split.Primary && s.Target.Replicas > 0 && s.Primary.Endpoints == 0 && s.Canary.Endpoints > 0 {
 				w.violated("5: traffic goes to a primary without pods while the canary serves")
 			}
-		case Abandon:
+		case RestoreTarget, PauseTarget, Abandon: // checkGivenBack
 		default:
 			w.violated("deletion: %T", e)
 		}

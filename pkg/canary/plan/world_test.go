@@ -280,10 +280,13 @@ func (w *simulation) snapshot() Snapshot {
 		s.Target = Target{
 			Found: true, Revision: t.rev, Replicas: w.user.replicas, Held: t.held, Available: t.available(),
 			Stored: w.stored[t.rev], Released: !t.held && t.replicas == w.user.replicas, Off: w.off(),
+			Serving: t.serving(), Old: t.old(), Current: t.seen == t.wanted(), Promoted: w.user.deleting && t.rev == w.restored(),
+			Paused: t.paused, Unpaused: t.unpaused,
 		}
 	}
 	if t.found && w.service {
 		s.Target.Replicas, s.Target.Held, s.Target.Released, s.Target.Available = 1, true, true, min(t.available(), 1)
+		s.Target.Serving, s.Target.Paused = min(t.serving(), 1), false
 	}
 	s.Route = w.observeRoute(w.state.Split)
 	s.Unsettled, s.Settled = w.remembered(s.Route, w.state.Split)

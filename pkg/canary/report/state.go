@@ -37,6 +37,9 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 	if p := st.Step; p != nil {
 		z.Step, z.Attempt, z.Late, z.Halted, z.Overdue = int(p.Index), int(p.Attempt), p.Late, p.Halted, p.Overdue
 		z.StepAt, z.CheckAt, z.EffectiveAt, z.Deadline = from(p.StartedAt), from(p.EndsAt), from(p.EffectiveAt), from(p.Deadline)
+		if p.Interval != nil {
+			z.Interval = p.Interval.Duration
+		}
 		z.Paused, z.PausedUntil = p.Paused, from(p.PausedUntil)
 	}
 	if r := st.Rollout; r != nil {
@@ -78,6 +81,9 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 		Attempt: int32(z.Attempt), Late: z.Late, Halted: z.Halted, Overdue: z.Overdue, //nolint:gosec // bounded by the deadline
 		Paused: z.Paused, PausedUntil: to(z.PausedUntil),
 		StartedAt: to(z.StepAt), EndsAt: to(z.CheckAt), EffectiveAt: to(z.EffectiveAt), Deadline: to(z.Deadline),
+	}
+	if z.Interval > 0 {
+		step.Interval = &metav1.Duration{Duration: z.Interval}
 	}
 	st.Step = step
 	st.Rollout = nil

@@ -57,7 +57,7 @@ func (d dice) state() plan.State {
 	z := plan.State{
 		Phase: phases[d.IntN(len(phases))], Since: d.time(), Stable: d.text("stable"), Candidate: d.text("candidate"), Rejected: d.text("rejected"),
 		Split: plan.ToCanary(d.Int32N(101)), DrainUntil: d.time(), FailedChecks: d.Int32N(100), Replicas: d.Int32N(1000), Results: d.results(),
-		Step: d.IntN(10001), Attempt: d.IntN(1 << 20), StepAt: d.time(), CheckAt: d.time(), EffectiveAt: d.time(), Deadline: d.time(),
+		Step: d.IntN(10001), Attempt: d.IntN(1 << 20), StepAt: d.time(), CheckAt: d.time(), Interval: time.Duration(d.IntN(1e9)) * time.Microsecond, EffectiveAt: d.time(), Deadline: d.time(),
 		Late: d.yes(), Halted: d.yes(), Overdue: d.yes(), Paused: d.yes(), PausedUntil: d.time(),
 	}
 	if d.yes() {

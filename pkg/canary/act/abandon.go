@@ -1,0 +1,122 @@
+package act
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
+)
+
+// abandon takes the owner off everything that would go with the Canary.
+func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
+	var objs []client.Object
+	for _, clone := range []client.Object{w.Primary, w.Trial} {
+		if clone != nil {
+			if err := a.untrack(ctx, w.Canary, clone); err != nil {
+				return err
+			}
+			objs = append(objs, clone)
+		}
+	}
+	for _, svc := range w.Live {
+		objs = append(objs, svc)
+	}
+	for _, s := range w.Snapshots {
+		objs = append(objs, s)
+	}
+	for _, s := range append(w.Scalers.Leftover, w.Scalers.Copy) {
+		if s != nil {
+			objs = append(objs, s.DeepCopy())
+		}
+	}
+	routed, err := a.routed(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, obj := range append(objs, routed...) {
+		if err := a.disown(ctx, w.Canary, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routed lists the objects that routers have generated for the Canary, of each kind that they generate.
+func (a *Actor) routed(ctx context.Context, w *observe.World) ([]client.Object, error) {
+	var out []client.Object
+	for _, kind := range a.Owns {
+		gvk, err := a.Client.GroupVersionKindFor(kind)
+		if err != nil {
+			return nil, fmt.Errorf("finding the kind of %T: %w", kind, err)
+		}
+		gvk.Kind += "List"
+		made, err := a.Client.Scheme().New(gvk)
+		if err != nil {
+			return nil, fmt.Errorf("making a list of %T: %w", kind, err)
+		}
+		list, ok := made.(client.ObjectList)
+		if !ok {
+			return nil, fmt.Errorf("%T is no list", made)
+		}
+		if err := a.Client.List(ctx, list, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name}); err != nil {
+			return nil, fmt.Errorf("listing what was generated, %s: %w", gvk.Kind, err)
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", gvk.Kind, err)
+		}
+		for _, item := range items {
+			if obj, ok := item.(client.Object); ok {
+				out = append(out, obj)
+			}
+		}
+	}
+	return out, nil
+}
+
+// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no owner.
+func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone client.Object) error {
+	if _, ok := clone.GetLabels()[target.Tracking]; !ok || !metav1.IsControlledBy(clone, canary) {
+		return nil
+	}
+	before, ok := clone.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", clone, clone.GetName())
+	}
+	kept := maps.Clone(clone.GetLabels())
+	delete(kept, target.Tracking)
+	clone.SetLabels(kept)
+	if err := a.Client.Patch(ctx, clone, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("taking label %s off %s: %w", target.Tracking, clone.GetName(), err)
+	}
+	return nil
+}
+
+// disown takes the Canary out of an object's owners.
+func (a *Actor) disown(ctx context.Context, canary *siskinv1.Canary, obj client.Object) error {
+	if !metav1.IsControlledBy(obj, canary) {
+		return nil
+	}
+	before, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", obj, obj.GetName())
+	}
+	var keep []metav1.OwnerReference
+	for _, o := range obj.GetOwnerReferences() {
+		if o.UID != canary.UID {
+			keep = append(keep, o)
+		}
+	}
+	obj.SetOwnerReferences(keep)
+	if err := a.Client.Patch(ctx, obj, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("releasing %T %s: %w", obj, obj.GetName(), err)
+	}
+	return nil
+}
