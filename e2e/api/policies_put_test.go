@@ -176,7 +176,13 @@ func (a author) kubectl(verb string, u *unstructured.Unstructured, more ...strin
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		a.Fatal(err)
 	}
-	if out, err := a.e.Kubectl(a.Context(), append([]string{"-n", a.ns, verb, "-f", file}, more...)...); err != nil {
+	var out string
+	modified := func(error) bool { return strings.Contains(out, "the object has been modified") } // its controller writes too
+	err = retry.OnError(retry.DefaultBackoff, modified, func() (err error) {
+		out, err = a.e.Kubectl(a.Context(), append([]string{"-n", a.ns, verb, "-f", file}, more...)...)
+		return err
+	})
+	if err != nil {
 		a.Fatalf("kubectl %s: %v: %s", verb, err, out)
 	}
 }

@@ -313,7 +313,7 @@ spec:
 		return strings.Join(text, " ")
 	}
 	name := s.App.Name + "-primary"
-	queries := ` sum(rate(requests{app="` + name + `"}[1m])) queue_of_primary`
+	queries := ` sum(rate(requests{app="` + s.App.Name + `"}[1m])) queue_of_primary` // all pods have that label
 	rests := func(when, want string) {
 		t.Helper()
 		cluster.Eventually(t, 30*time.Second, func(context.Context) error {
