@@ -44,6 +44,7 @@ func routers() router.Registry {
 // run builds the manager, wires everything and runs until ctx ends.
 func run(ctx context.Context, o *options) error {
 	setLogger(o)
+	tuneMemory(os.Getenv)
 	mgr, err := manager(o)
 	if err != nil {
 		return err

@@ -73,6 +73,8 @@ type Options struct {
 	Slack bool
 	// MetricsAPI serves metrics.k8s.io, from which the horizontal-pod-autoscaler controller reads what SetLoad says.
 	MetricsAPI bool
+	// PodEnv is in the environment of every container, as NAME=value.
+	PodEnv []string
 	// Programs add images, by name without tag, or replace known ones.
 	Programs map[string]Program
 	// CRDs are files of CRDs (and other cluster-wide objects) that are there before New returns.

@@ -91,7 +91,7 @@ func (c *Cluster) launch(ctx context.Context, self string) error {
 	cfg := wire.Config{
 		ID: c.id, Dir: c.dir, KeepDir: c.o.Dir != "", BinDir: c.bin, Self: self, Token: c.token, Programs: c.programs(self),
 		Traefik: c.o.Traefik, TestGateway: c.o.TestGateway, Nginx: c.o.IngressNGINX, Prometheus: c.o.Prometheus, Git: c.o.Git, Slack: c.o.Slack, MetricsAPI: c.o.MetricsAPI,
-		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs, SharedNetwork: c.o.SharedNetwork,
+		StartTimeout: c.o.StartTimeout, CRDs: c.o.CRDs, SharedNetwork: c.o.SharedNetwork, PodEnv: c.o.PodEnv,
 	}
 	if c.o.Traefik || c.o.TestGateway {
 		crds, err := gatewayCRDs(ctx)

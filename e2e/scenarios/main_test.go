@@ -57,7 +57,7 @@ func given(t *testing.T) (*fixtures.Env, *fixtures.Receiver) {
 		world.receiver = fixtures.NewReceiver()
 		world.env, world.err = fixtures.New(ctx, cluster.Options{
 			Traefik: true, TestGateway: true, Prometheus: true, Slack: true, Git: true, MetricsAPI: true,
-			CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
+			PodEnv: fixtures.CacheGuard(), CRDs: []string{keda}, OutsidePorts: []int{world.receiver.Port()},
 		})
 		if world.err == nil { // who asked is stamped, as docs tell users to install it
 			world.err = world.env.StampRequests(ctx)

@@ -62,7 +62,7 @@ func TestSoak(t *testing.T) {
 	}
 	w.receiver = fixtures.NewReceiver()
 	defer w.receiver.Close()
-	w.env = fixtures.Start(t, cluster.Options{TestGateway: true, Prometheus: true, OutsidePorts: []int{w.receiver.Port()}})
+	w.env = fixtures.Start(t, cluster.Options{PodEnv: fixtures.CacheGuard(), TestGateway: true, Prometheus: true, OutsidePorts: []int{w.receiver.Port()}})
 	if out, err := w.env.Kubectl(t.Context(), "-n", fixtures.SiskinNamespace, "scale", "deployment/siskin", "--replicas=2"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

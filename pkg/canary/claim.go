@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,13 +52,25 @@ func claims(c *siskinv1.Canary) []claim {
 	return append(out, claim{claimedService, apex}, claim{claimedService, apex + "-primary"}, claim{claimedService, apex + "-canary"})
 }
 
+// claimKeys find the Canaries that may claim the same as c: those with a common stem. One look-up in the cache is enough for a Canary whose
+// Services are called like its target.
 func claimKeys(c *siskinv1.Canary) []string {
-	all := claims(c)
-	out := make([]string, 0, len(all))
-	for _, one := range all {
-		out = append(out, one.String())
+	out := []string{stem(c.Spec.TargetRef.Name)}
+	if apex := stem(service.ApexName(c)); apex != out[0] {
+		out = append(out, apex)
 	}
 	return out
+}
+
+// stem is a name without the endings that Siskin gives. Of two Canaries that claim one name, both have its stem.
+func stem(name string) string {
+	for {
+		short := strings.TrimSuffix(strings.TrimSuffix(name, "-"+siskinv1.RolePrimary), "-"+siskinv1.RoleCanary)
+		if short == name {
+			return name
+		}
+		name = short
+	}
 }
 
 // rival is a Canary that has what another one wants.
@@ -70,23 +83,43 @@ type rival struct {
 // rival finds the Canary that comes before c and claims the same. It reads the cache as it is: whoever comes later is told so in its
 // next pass.
 func (r *Reconciler) rival(ctx context.Context, c *siskinv1.Canary) (*rival, error) {
+	near, err := r.near(ctx, c)
+	if err != nil || len(near) == 0 {
+		return nil, err
+	}
 	for _, want := range claims(c) {
-		var list siskinv1.CanaryList
-		which := []client.ListOption{client.InNamespace(c.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency}
-		if r.claimIndex != "" {
-			which = append(which, client.MatchingFields{r.claimIndex: want.String()})
-		}
-		if err := r.Client.List(ctx, &list, which...); err != nil {
-			return nil, fmt.Errorf("looking for other Canaries of %s: %w", want, err)
-		}
-		for i := range list.Items {
-			other := &list.Items[i]
-			if other.UID != c.UID && slices.Contains(claims(other), want) && precedes(other, c) {
+		for _, other := range near {
+			if slices.Contains(claims(other), want) && precedes(other, c) {
 				return &rival{name: other.Name, uid: other.UID, has: want}, nil
 			}
 		}
 	}
 	return nil, nil //nolint:nilnil // that there is none is an answer
+}
+
+// near are the other Canaries of c's namespace that may claim the same.
+func (r *Reconciler) near(ctx context.Context, c *siskinv1.Canary) ([]*siskinv1.Canary, error) {
+	keys := claimKeys(c)
+	if r.claimIndex == "" {
+		keys = []string{""}
+	}
+	var out []*siskinv1.Canary
+	for _, key := range keys {
+		var list siskinv1.CanaryList
+		which := []client.ListOption{client.InNamespace(c.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency}
+		if r.claimIndex != "" {
+			which = append(which, client.MatchingFields{r.claimIndex: key})
+		}
+		if err := r.Client.List(ctx, &list, which...); err != nil {
+			return nil, fmt.Errorf("looking for other Canaries that want the same: %w", err)
+		}
+		for i := range list.Items {
+			if list.Items[i].UID != c.UID {
+				out = append(out, &list.Items[i])
+			}
+		}
+	}
+	return out, nil
 }
 
 // begun tells whether a Canary has anything in the cluster: nothing is written before it has a stable revision, and from then on the API

@@ -77,7 +77,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&siskinv1.Canary{}, r.gathered(&handler.EnqueueRequestForObject{}), builder.WithPredicates(r.asked())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
-		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })).
+		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }),
+			builder.WithPredicates(serving())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
 			RateLimiter: r.RateLimiter(o.BackoffBase, o.BackoffMax),
@@ -235,6 +236,32 @@ func counted() predicate.Predicate {
 		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) ||
 			(was.GetDeletionTimestamp() == nil) != (is.GetDeletionTimestamp() == nil) || target.Observe(was) != target.Observe(is)
 	}}
+}
+
+// serving lets a change of an EndpointSlice pass that changes which endpoints are ready. Most changes are of other conditions or of metadata.
+func serving() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*discoveryv1.EndpointSlice)
+		is, ok2 := e.ObjectNew.(*discoveryv1.EndpointSlice)
+		return !ok || !ok2 || was.Labels[discoveryv1.LabelServiceName] != is.Labels[discoveryv1.LabelServiceName] ||
+			!slices.Equal(readyPods(was), readyPods(is))
+	}}
+}
+
+// readyPods are the names of the pods behind the ready endpoints of a slice, sorted; "" stands for an endpoint that is no pod.
+func readyPods(slice *discoveryv1.EndpointSlice) []string {
+	var out []string
+	for _, e := range slice.Endpoints {
+		switch {
+		case !observe.Ready(e):
+		case e.TargetRef == nil:
+			out = append(out, "")
+		default:
+			out = append(out, e.TargetRef.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // finalized lets the first change of the finalizers pass, which changes no generation.

@@ -26,7 +26,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
-// World is what was read.
+// World is what was read. Its objects share maps, slices and pointers with the caches, which are not copied in each pass: whoever changes one
+// copies it first.
 type World struct {
 	Canary *siskinv1.Canary
 	// Names of the three Services.
@@ -174,7 +175,7 @@ func (o *Observer) snapshots(ctx context.Context, w *World) error {
 	}
 	// The list does not wait until the cache has seen what was written just now: it would wait for the snapshots of all Canaries.
 	// Those that count are waited for by name.
-	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.DisableReadYourWritesConsistency)
+	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.DisableReadYourWritesConsistency, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return fmt.Errorf("listing snapshots: %w", err)
 	}
@@ -188,7 +189,7 @@ func (o *Observer) snapshots(ctx context.Context, w *World) error {
 			continue
 		}
 		var one appsv1.ControllerRevision
-		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: r.Revision}, &one)
+		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: r.Revision}, &one, client.UnsafeDisableDeepCopy)
 		switch {
 		case err == nil && one.Labels[siskinv1.CanaryLabel] == w.Canary.Name && mine(w.Canary, &one):
 			w.Snapshots[one.Name] = &one
@@ -210,7 +211,7 @@ func mine(c *siskinv1.Canary, snapshot *appsv1.ControllerRevision) bool {
 func (o *Observer) traffic(ctx context.Context, w *World) error {
 	for _, name := range []string{w.Apex, w.PrimaryService, w.CanaryService} {
 		var svc corev1.Service
-		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: name}, &svc)
+		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: name}, &svc, client.UnsafeDisableDeepCopy)
 		switch {
 		case apierrors.IsNotFound(err):
 		case err != nil:
@@ -248,7 +249,7 @@ func (o *Observer) object(ctx context.Context, c *siskinv1.Canary, name string) 
 	if err != nil {
 		return nil, err
 	}
-	err = o.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, obj)
+	err = o.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, obj, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // that it does not exist is an answer here
 	}
@@ -274,13 +275,17 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	var n int32
 	for i := range list.Items {
 		for _, e := range list.Items[i].Endpoints {
-			ready := ptr.Deref(e.Conditions.Ready, true) && !ptr.Deref(e.Conditions.Terminating, false)
-			if ready && (ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef)) {
+			if Ready(e) && (ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef)) {
 				n++
 			}
 		}
 	}
 	return n, nil
+}
+
+// Ready reports whether an endpoint gets traffic and is to go on getting it.
+func Ready(e discoveryv1.Endpoint) bool {
+	return ptr.Deref(e.Conditions.Ready, true) && !ptr.Deref(e.Conditions.Terminating, false)
 }
 
 // Snapshot makes the plan's input of the world. since is when this controller began to watch.

@@ -228,18 +228,7 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 	if equality.Semantic.DeepEqual(was, is) {
 		return Same
 	}
-	a, b := was.DeepCopy(), is.DeepCopy()
-	for _, st := range []*siskinv1.CanaryStatus{a, b} {
-		st.Message, st.WaitingFor = "", nil
-		st.Provider = "" // goes along with the next decision
-		if st.Split != nil {
-			st.Split.Evidence = ""
-		}
-		for i := range st.Conditions {
-			st.Conditions[i].Message = ""
-		}
-		slices.SortFunc(st.Conditions, func(x, y metav1.Condition) int { return strings.Compare(x.Type, y.Type) })
-	}
+	a, b := decisive(*was), decisive(*is)
 	if equality.Semantic.DeepEqual(a, b) {
 		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) && evidence(was) == evidence(is) {
 			return Same
@@ -247,6 +236,23 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 		return Text
 	}
 	return Decision
+}
+
+// decisive returns st without its texts. What it changes is not shared with st.
+func decisive(st siskinv1.CanaryStatus) siskinv1.CanaryStatus {
+	st.Message, st.WaitingFor = "", nil
+	st.Provider = "" // goes along with the next decision
+	if st.Split != nil {
+		split := *st.Split
+		split.Evidence = ""
+		st.Split = &split
+	}
+	st.Conditions = slices.Clone(st.Conditions)
+	for i := range st.Conditions {
+		st.Conditions[i].Message = ""
+	}
+	slices.SortFunc(st.Conditions, func(x, y metav1.Condition) int { return strings.Compare(x.Type, y.Type) })
+	return st
 }
 
 func evidence(st *siskinv1.CanaryStatus) string {

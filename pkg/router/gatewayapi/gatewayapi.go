@@ -197,10 +197,10 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 	return nil
 }
 
-// get returns the route, or nil if there is none.
+// get returns the route, or nil if there is none. It shares its maps, slices and pointers with the cache: whoever changes it copies it first.
 func (r *Router) get(ctx context.Context, in router.Intent) (*gatewayv1.HTTPRoute, error) {
 	var route gatewayv1.HTTPRoute
-	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}, &route)
+	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}, &route, client.UnsafeDisableDeepCopy)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil //nolint:nilnil // absence is an answer here, not an error

@@ -141,7 +141,7 @@ func (s *Supervisor) startNode(ctx, startCtx context.Context) error {
 	}
 	s.agent = node.New(node.Options{
 		Client: s.client, Network: s.net, Self: s.cfg.Self, LogDir: filepath.Join(s.cfg.Dir, "pods"), DataDir: s.data,
-		Path: s.path(), Programs: s.cfg.Programs, Env: []string{wire.MarkerEnv + "=" + s.cfg.ID}, Log: nodeLog,
+		Path: s.path(), Programs: s.cfg.Programs, Env: append([]string{wire.MarkerEnv + "=" + s.cfg.ID}, s.cfg.PodEnv...), Log: nodeLog,
 	})
 	for name, run := range map[string]func(context.Context) error{"proxy": s.services.Run, "dns": dns.Run, "node": s.agent.Run} {
 		go func() {

@@ -83,6 +83,8 @@ type Config struct {
 	Git         bool `json:"git"`
 	Slack       bool `json:"slack"`
 	MetricsAPI  bool `json:"metricsAPI"`
+	// PodEnv is in the environment of every container.
+	PodEnv []string `json:"podEnv,omitempty"`
 	// SharedNetwork puts all pods into one network namespace.
 	SharedNetwork bool `json:"sharedNetwork,omitempty"`
 	// Reverse is a unix socket of the parent: connections to OutsideIP:port go through it to 127.0.0.1:port.
