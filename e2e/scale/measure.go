@@ -44,15 +44,9 @@ func (r round) text() string {
 // measure creates the Canaries and releases all of them, at once and then spread over an interval. It returns the line of figures and
 // the largest 99th percentile of a round's lag.
 func (w *world) measure(ctx context.Context) (line string, worst time.Duration, err error) {
-	w.say("creating %d Canaries in %d namespaces", w.o.canaries, w.fleet.Namespaces)
-	began := time.Now()
-	if err := w.fleet.Create(ctx); err != nil {
+	if err := w.initialize(ctx); err != nil {
 		return "", 0, err
 	}
-	if _, err := w.recorder.untilAll(ctx, w.o.canaries, siskinv1.PhaseInitialized, 0, 15*time.Minute); err != nil {
-		return "", 0, err
-	}
-	w.say("all are initialized after %s", time.Since(began).Round(time.Second))
 	rounds := []struct {
 		name string
 		over time.Duration
@@ -73,6 +67,42 @@ func (w *world) measure(ctx context.Context) (line string, worst time.Duration, 
 		parts = append(parts, r.text())
 	}
 	return fmt.Sprintf("scale: canaries=%d interval=%s %s", w.o.canaries, w.o.interval, strings.Join(parts, " | ")), worst, nil
+}
+
+// initialize creates the Canaries and waits until all are initialized.
+func (w *world) initialize(ctx context.Context) error {
+	w.say("creating %d Canaries in %d namespaces", w.o.canaries, w.fleet.Namespaces)
+	before, err := fleet.Scrape(ctx, http.DefaultClient, w.metrics)
+	if err != nil {
+		return err
+	}
+	busy, began := w.cpu(), time.Now()
+	if err := w.fleet.Create(ctx); err != nil {
+		return err
+	}
+	created := time.Since(began)
+	if _, err := w.recorder.untilAll(ctx, w.o.canaries, siskinv1.PhaseInitialized, 0, 15*time.Minute); err != nil {
+		return err
+	}
+	elapsed := time.Since(began)
+	after, err := fleet.Scrape(ctx, http.DefaultClient, w.metrics)
+	if err != nil {
+		return err
+	}
+	n := float64(w.o.canaries)
+	w.say("all are created after %s and initialized after %s; calls each: %s; reconciles each %.1f; CPU each %.1f ms; cores busy: %s",
+		created.Round(100*time.Millisecond), elapsed.Round(100*time.Millisecond), after.Since(before, n), (after.Reconciles-before.Reconciles)/n,
+		(after.CPU-before.CPU)*1000/n, cores(busySince(busy, w.cpu(), elapsed)))
+	return nil
+}
+
+// busySince returns how many cores each process kept busy.
+func busySince(before, after map[string]float64, elapsed time.Duration) map[string]float64 {
+	out := map[string]float64{}
+	for process, seconds := range after {
+		out[process] = (seconds - before[process]) / elapsed.Seconds()
+	}
+	return out
 }
 
 func (w *world) round(ctx context.Context, name string, number int64, over time.Duration) (round, error) {
@@ -115,10 +145,7 @@ func (w *world) round(ctx context.Context, name string, number int64, over time.
 	r.lags, r.took = w.recorder.take(), durations(released, ended)
 	r.calls, r.cpu, r.rss = (after.Calls-before.Calls)/n, (after.CPU-before.CPU)*1000/n, after.RSS/(1<<20)
 	r.reconciles = (after.Reconciles - before.Reconciles) / n
-	r.cores = map[string]float64{}
-	for process, seconds := range w.cpu() {
-		r.cores[process] = (seconds - busy[process]) / elapsed.Seconds()
-	}
+	r.cores = busySince(busy, w.cpu(), elapsed)
 	w.say("%s: calls per rollout by verb: %s", name, after.Since(before, n))
 	now, err := w.serverWrites(ctx)
 	if err != nil {
