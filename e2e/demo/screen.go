@@ -145,7 +145,7 @@ func (c *changes) of(v view, now time.Time) []string {
 		c.users = now
 		var users []string
 		for _, u := range v.Users {
-			users = append(users, fmt.Sprintf("%s %.1f/s (%d, errors %d)", u.Version, u.Rate, u.Total, u.Errors))
+			users = append(users, fmt.Sprintf("%s %.1f/s (%d, %s)", u.Version, u.Rate, u.Total, errorsOf(u.ServerErrors, u.ClientErrors)))
 		}
 		tell("users    %s", strings.Join(users, ", "))
 	}

@@ -21,8 +21,11 @@ const (
 
 // tally counts the answers of one version.
 type tally struct {
-	Version       string
-	Total, Errors int
+	Version string
+	Total   int
+	// ServerErrors are what the metric request-success-rate counts too, and requests without a usable answer; ClientErrors are
+	// the answers 4xx, which it does not count.
+	ServerErrors, ClientErrors int
 	// Faults are errors that are not the bad version's own.
 	Faults      int
 	First, Last time.Time
@@ -129,7 +132,11 @@ func (u *users) count(at time.Time, status int, body []byte) {
 	if ok {
 		return
 	}
-	t.Errors++
+	if isClientError(status) {
+		t.ClientErrors++
+	} else {
+		t.ServerErrors++
+	}
 	if u.suspect != "" && v == u.suspect {
 		return
 	}
@@ -137,6 +144,18 @@ func (u *users) count(at time.Time, status int, body []byte) {
 	if len(u.faults) < maxFaults {
 		u.faults = append(u.faults, fmt.Sprintf("%s status %d %s: %s", at.Format("15:04:05.000"), status, v, strings.TrimSpace(string(body[:min(len(body), 200)]))))
 	}
+}
+
+// isClientError is true for an answer that blames the request.
+func isClientError(status int) bool { return status >= 400 && status < 500 }
+
+// errorsOf tells of errors, the answers 4xx apart.
+func errorsOf(server, client int) string {
+	text := fmt.Sprintf("%d server errors", server)
+	if client > 0 {
+		text += fmt.Sprintf(", %d answers 4xx", client)
+	}
+	return text
 }
 
 // attribute tells which version answered, and whether well. An answer of podinfo is JSON with its message; a random error of it

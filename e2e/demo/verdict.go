@@ -89,10 +89,10 @@ func judgeUsers(f facts) finding {
 	met := map[string]bool{}
 	for _, t := range f.Users {
 		total, faults = total+t.Total, faults+t.Faults
-		parts = append(parts, fmt.Sprintf("%s %d (errors %d)", t.Version, t.Total, t.Errors))
+		parts = append(parts, fmt.Sprintf("%s %d (%s)", t.Version, t.Total, errorsOf(t.ServerErrors, t.ClientErrors)))
 		met[t.Version] = t.Total > 0
 	}
-	detail := fmt.Sprintf("%d requests: %s; %d errors that are not the bad version's own", total, strings.Join(parts, ", "), faults)
+	detail := fmt.Sprintf("%d requests: %s; %d failures that are not the bad version's own", total, strings.Join(parts, ", "), faults)
 	if len(f.Faults) > 0 {
 		detail += ", first: " + f.Faults[0]
 	}
@@ -104,18 +104,21 @@ func judgeGateway(f facts) finding {
 	out := finding{What: "the gateway's own series agree"}
 	var parts []string
 	for _, role := range []string{app + "-primary", app + "-canary"} {
-		good, bad := 0, 0
+		good, server, client := 0, 0, 0
 		for code, n := range f.Gateway[role] {
-			if strings.HasPrefix(code, "2") {
+			switch {
+			case strings.HasPrefix(code, "2"):
 				good += n
-			} else {
-				bad += n
+			case strings.HasPrefix(code, "4"):
+				client += n
+			default:
+				server += n
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s %d good, %d bad", role, good, bad))
+		parts = append(parts, fmt.Sprintf("%s %d good, %s", role, good, errorsOf(server, client)))
 		if role == app+"-primary" {
-			out.OK = good > 0 && bad == 0
-		} else if bad == 0 {
+			out.OK = good > 0 && server+client == 0
+		} else if server == 0 {
 			out.OK = false // the bad version's errors are missing
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func asTold() facts {
 			StatusCommit: "main@sha1:" + badHash, StatusAuthor: author, DecidedAt: at, LastSeen: at.Add(-200 * time.Millisecond),
 		},
 		Stable: "main@sha1:" + goodHash,
-		Users:  []tally{{Version: "v1", Total: 9}, {Version: "v2 good", Total: 9}, {Version: "v3 bad", Total: 5, Errors: 2}},
+		Users:  []tally{{Version: "v1", Total: 9}, {Version: "v2 good", Total: 9}, {Version: "v3 bad", Total: 5, ServerErrors: 1, ClientErrors: 1}},
 		Slack:  []notice{told("New revision", goodHash), told("Promoted", goodHash), told("New revision", badHash), told("Rolling back", badHash)},
 		Gateway: map[string]map[string]int{
 			"podinfo-primary": {"200": 18}, "podinfo-canary": {"200": 3, "500": 1, "409": 1},
@@ -47,16 +48,19 @@ func TestVerdict(t *testing.T) {
 		"rolled back for another reason": {func(f *facts) { f.Bad.Cause = "the canary did not become ready" }, "the bad version was rolled back"},
 		"the bad version lingers":        {func(f *facts) { f.Bad.LastSeen = f.Bad.DecidedAt.Add(6 * time.Second) }, "users were off the bad version soon"},
 		"no rollback event":              {func(f *facts) { f.Bad.DecidedAt = time.Time{} }, "users were off the bad version soon"},
-		"the gateway fails a user":       {func(f *facts) { f.Users = append(f.Users, tally{Version: gatewayRow, Total: 1, Errors: 1, Faults: 1}) }, "no user request failed because of Siskin"},
-		"nobody met the good version":    {func(f *facts) { f.Users[1].Total = 0 }, "no user request failed because of Siskin"},
-		"the primary answers badly":      {func(f *facts) { f.Gateway["podinfo-primary"]["502"] = 1 }, "the gateway's own series agree"},
-		"no series":                      {func(f *facts) { f.Gateway = nil }, "the gateway's own series agree"},
-		"another stable commit":          {func(f *facts) { f.Stable = "main@sha1:" + badHash }, "status names the commits and their author"},
-		"no author":                      {func(f *facts) { f.Bad.StatusAuthor = "" }, "status names the commits and their author"},
-		"no promotion notice":            {func(f *facts) { f.Slack[1].Title = "demo/podinfo: Promoting" }, "Slack: promoted, v2 good"},
-		"a notice of another commit":     {func(f *facts) { f.Slack[3].Fields["Commit"] = "main@" + goodHash[:12] }, "Slack: rolling back, v3 bad"},
-		"a notice without the limit":     {func(f *facts) { delete(f.Slack[3].Fields, "Limit") }, "Slack: rolling back, v3 bad"},
-		"a notice without the author":    {func(f *facts) { delete(f.Slack[3].Fields, "Author") }, "Slack: rolling back, v3 bad"},
+		"the gateway fails a user": {func(f *facts) {
+			f.Users = append(f.Users, tally{Version: gatewayRow, Total: 1, ServerErrors: 1, Faults: 1})
+		}, "no user request failed because of Siskin"},
+		"nobody met the good version":          {func(f *facts) { f.Users[1].Total = 0 }, "no user request failed because of Siskin"},
+		"the primary answers badly":            {func(f *facts) { f.Gateway["podinfo-primary"]["502"] = 1 }, "the gateway's own series agree"},
+		"the bad version's errors are all 4xx": {func(f *facts) { f.Gateway["podinfo-canary"] = map[string]int{"409": 2} }, "the gateway's own series agree"},
+		"no series":                            {func(f *facts) { f.Gateway = nil }, "the gateway's own series agree"},
+		"another stable commit":                {func(f *facts) { f.Stable = "main@sha1:" + badHash }, "status names the commits and their author"},
+		"no author":                            {func(f *facts) { f.Bad.StatusAuthor = "" }, "status names the commits and their author"},
+		"no promotion notice":                  {func(f *facts) { f.Slack[1].Title = "demo/podinfo: Promoting" }, "Slack: promoted, v2 good"},
+		"a notice of another commit":           {func(f *facts) { f.Slack[3].Fields["Commit"] = "main@" + goodHash[:12] }, "Slack: rolling back, v3 bad"},
+		"a notice without the limit":           {func(f *facts) { delete(f.Slack[3].Fields, "Limit") }, "Slack: rolling back, v3 bad"},
+		"a notice without the author":          {func(f *facts) { delete(f.Slack[3].Fields, "Author") }, "Slack: rolling back, v3 bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := asTold()
@@ -117,11 +121,22 @@ func TestUsersCount(t *testing.T) {
 	u.count(now.Add(-time.Second), 502, []byte("Bad Gateway\n"))
 	u.suspects("v3 bad")
 	u.count(now.Add(-time.Second), 500, nil)
+	u.count(now.Add(-time.Second), 400, nil)
+	u.count(now.Add(-time.Second), 409, nil)
+	u.count(now.Add(-time.Second), 0, []byte("connection refused"))
 	all, faults := u.seen()
-	if len(all) != 3 || all[0].Version != "v1" || all[0].Total != 2 || all[0].Errors != 0 {
+	if len(all) != 3 || all[0].Version != "v1" || all[0].Total != 2 || all[0].ServerErrors+all[0].ClientErrors != 0 {
 		t.Errorf("got %+v", all)
 	}
-	if len(faults) != 1 || !strings.Contains(faults[0], "status 502 gateway: Bad Gateway") {
+	got := map[string][2]int{}
+	for _, t := range all {
+		got[t.Version] = [2]int{t.ServerErrors, t.ClientErrors}
+	}
+	// A failed connection is a server error, an answer 4xx is none, as for the metric.
+	if want := map[string][2]int{"v1": {0, 0}, "v3 bad": {1, 2}, gatewayRow: {2, 0}}; !maps.Equal(got, want) {
+		t.Errorf("server errors and answers 4xx %v, want %v", got, want)
+	}
+	if len(faults) != 2 || !strings.Contains(faults[0], "status 502 gateway: Bad Gateway") {
 		t.Errorf("faults %q", faults)
 	}
 	if rates := u.rates(now); rates["v1"] != 0.4 {

@@ -40,9 +40,10 @@ type revision struct{ Name, Commit, Author, Change string }
 type check struct{ Name, Value, Limit, Verdict string }
 
 type userRow struct {
-	Version       string
-	Rate          float64
-	Total, Errors int
+	Version                    string
+	Rate                       float64
+	Total                      int
+	ServerErrors, ClientErrors int
 	// Fault : these errors are nobody's but the system's.
 	Fault bool
 }
@@ -197,7 +198,7 @@ func tables(v view, width int) []row {
 	name := left - 22
 	rows := []row{{
 		{dim, pad(" CHECK", name) + pad("VALUE", 8) + pad("LIMIT", 8) + pad("", 6)},
-		{dim, pad("USERS", 13) + fmt.Sprintf("%7s %7s %7s", "req/s", "total", "errors")},
+		{dim, pad("USERS", 10) + fmt.Sprintf("%6s %7s %5s %5s", "req/s", "total", "5xx", "4xx")},
 	}}
 	for i := range max(len(v.Checks), len(v.Users)) {
 		r := row{{plain, strings.Repeat(" ", left)}}
@@ -208,13 +209,14 @@ func tables(v view, width int) []row {
 		if i < len(v.Users) {
 			u := v.Users[i]
 			style := plain
-			if u.Errors > 0 {
+			if u.ServerErrors+u.ClientErrors > 0 {
 				style = yellow
 			}
 			if u.Fault {
 				style = red
 			}
-			r = append(r, span{plain, pad(u.Version, 13) + fmt.Sprintf("%7.1f %7d ", u.Rate, u.Total)}, span{style, fmt.Sprintf("%7d", u.Errors)})
+			r = append(r, span{plain, pad(u.Version, 10) + fmt.Sprintf("%6.1f %7d ", u.Rate, u.Total)},
+				span{style, fmt.Sprintf("%5d %5d", u.ServerErrors, u.ClientErrors)})
 		}
 		rows = append(rows, r)
 	}
@@ -223,16 +225,16 @@ func tables(v view, width int) []row {
 
 // totalRow sums up what the users saw.
 func totalRow(v view) row {
-	total, errors := 0, 0
+	total, server, client := 0, 0, 0
 	var of []string
 	for _, u := range v.Users {
-		total, errors = total+u.Total, errors+u.Errors
-		if u.Errors > 0 {
+		total, server, client = total+u.Total, server+u.ServerErrors, client+u.ClientErrors
+		if u.ServerErrors+u.ClientErrors > 0 {
 			of = append(of, u.Version)
 		}
 	}
-	text := fmt.Sprintf(" users sent %d requests and saw %d errors", total, errors)
-	if errors > 0 {
+	text := fmt.Sprintf(" users sent %d requests and saw %s", total, errorsOf(server, client))
+	if len(of) > 0 {
 		text += ", all of " + strings.Join(of, " and ")
 	}
 	return one(dim, text)

@@ -27,7 +27,7 @@ func sample() view {
 		Canary: revision{"podinfo-be389c4fec", "main@4086f00", "Dana Dev", "Greet the users with v3, and switch random errors on"},
 		Checks: []check{{"request-success-rate", "99.123456789", ">= 99", "pass"}, {"request-duration", "21.7", "<= 500", "fail"}},
 		Users: []userRow{
-			{Version: "v1", Total: 2290}, {Version: "v2 good", Rate: 160.2, Total: 2124}, {Version: "v3 bad", Rate: 39.8, Total: 53, Errors: 23},
+			{Version: "v1", Total: 2290}, {Version: "v2 good", Rate: 160.2, Total: 2124}, {Version: "v3 bad", Rate: 39.8, Total: 53, ServerErrors: 8, ClientErrors: 15},
 		},
 		Note: "git still has main@4086f00, the cluster not: git revert HEAD && git push",
 		Events: []entry{
@@ -106,7 +106,7 @@ func TestWithoutATerminalEachChangeIsOneLine(t *testing.T) {
 		"checks   request-success-rate 99.123456789 (limit >= 99) pass, request-duration 21.7 (limit <= 500) fail",
 		"slack    New revision | Dana Dev: Greet the users with v3, and switch random errors on",
 		"note     git still has main@4086f00, the cluster not: git revert HEAD && git push",
-		"users    v1 0.0/s (2290, errors 0), v2 good 160.2/s (2124, errors 0), v3 bad 39.8/s (53, errors 23)",
+		"users    v1 0.0/s (2290, 0 server errors), v2 good 160.2/s (2124, 0 server errors), v3 bad 39.8/s (53, 8 server errors, 15 answers 4xx)",
 	}
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Error(diff)

@@ -259,7 +259,10 @@ func shortCommit(c string) string {
 func rows(all []tally, rates map[string]float64) []userRow {
 	var out []userRow
 	for _, t := range all {
-		out = append(out, userRow{Version: t.Version, Rate: rates[t.Version], Total: t.Total, Errors: t.Errors, Fault: t.Faults > 0})
+		out = append(out, userRow{
+			Version: t.Version, Rate: rates[t.Version], Total: t.Total,
+			ServerErrors: t.ServerErrors, ClientErrors: t.ClientErrors, Fault: t.Faults > 0,
+		})
 	}
 	const most = 5
 	return out[max(len(out)-most, 0):]
