@@ -40,6 +40,7 @@ func TestCluster(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{
 		Traefik: true, IngressNGINX: true, Prometheus: true, Git: true, Slack: true, MetricsAPI: true, OutsidePorts: []int{n},
 		Forwards: map[string]string{"web": "podinfo.web.svc.cluster.local:80"},
+		Programs: map[string]cluster.Program{imageHidden: {Path: hiddenProgram(t), HostFlag: "--host"}},
 	})
 	t.Run("outside", func(t *testing.T) {
 		waitGet(t, c.HTTPClient(), "http://"+net.JoinHostPort(cluster.OutsideIP, port), "", "from outside")
@@ -47,7 +48,7 @@ func TestCluster(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *cluster.Cluster){
 		"gateway": testGateway, "container": testContainer, "crash": testCrash, "readiness": testReadiness, "liveness": testLiveness, "grace": testGrace,
 		"rolling update": testRollingUpdate, "pause": testPause, "git": testGit, "git auth": testGitAuth, "slack": testSlack, "apiserver": testAPIServer,
-		"nginx": testNginx, "autoscaling": testAutoscaling,
+		"nginx": testNginx, "hidden paths": testHiddenPaths, "autoscaling": testAutoscaling,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) { test(t, c) })
 	}

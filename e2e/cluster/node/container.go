@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
+	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
 )
 
 // Restart delays: a kubelet's start at 10 s and end at 5 min, which tests have no time for.
@@ -143,7 +143,7 @@ func (c *container) create(ctx context.Context) (*exec.Cmd, bool) {
 			Argv: c.argv(program, env), Dir: c.spec.WorkingDir,
 		}
 		if spec.Dir == "" {
-			spec.Dir = filepath.Join(c.w.a.DataDir, "programs")
+			spec.Dir = wire.ProgramsDir
 		}
 		var ns *os.File
 		if c.w.net != nil {

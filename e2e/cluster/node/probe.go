@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
+	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
 )
 
 // A probe that has never succeeded looks again every firstLook during the first firstLooks. A kubelet looks once
@@ -219,7 +220,7 @@ func (c *container) exec(ctx context.Context, argv []string, pid int) error {
 		return err
 	}
 	cmd, err := sandbox.Command(ctx, c.w.a.Self, sandbox.Spec{
-		Join: pid, Argv: argv, Env: env, Dir: c.w.a.DataDir + "/programs",
+		Join: pid, Argv: argv, Env: env, Dir: wire.ProgramsDir,
 	}, nil)
 	if err != nil {
 		return err

@@ -87,6 +87,17 @@ func MountTmpfs(dir string) error {
 	return mountTmpfs(dir)
 }
 
+// BindDir makes the directory from visible at to, which it makes.
+func BindDir(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", to, err)
+	}
+	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("showing %s at %s: %w", from, to, err)
+	}
+	return nil
+}
+
 func mountTmpfs(dir string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return fmt.Errorf("mounting a tmpfs on %s: %w", dir, err)

@@ -158,7 +158,7 @@ func (s *Supervisor) prepare() error {
 			return fmt.Errorf("making %s: %w", d, err)
 		}
 	}
-	if err := s.linkPrograms(); err != nil {
+	if err := s.placePrograms(); err != nil {
 		return err
 	}
 	for path, text := range map[string]string{
@@ -175,30 +175,6 @@ func (s *Supervisor) prepare() error {
 		return err
 	}
 	return s.writeKubeconfigs()
-}
-
-// linkPrograms puts every program into one directory, which is the working directory and in the PATH of
-// containers: "./podinfo" and "podcli check" work as they do in the image.
-func (s *Supervisor) linkPrograms() error {
-	dir := filepath.Join(s.data, "programs")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making %s: %w", dir, err)
-	}
-	for _, p := range s.cfg.Programs {
-		if p.Path == "" {
-			continue
-		}
-		for _, path := range []string{p.Path, filepath.Join(filepath.Dir(p.Path), "podcli")} {
-			link := filepath.Join(dir, filepath.Base(path))
-			if _, err := os.Stat(path); err != nil {
-				continue
-			}
-			if err := os.Symlink(path, link); err != nil && !errors.Is(err, os.ErrExist) {
-				return fmt.Errorf("linking %s: %w", path, err)
-			}
-		}
-	}
-	return nil
 }
 
 func (s *Supervisor) writeKubeconfigs() error {
@@ -279,7 +255,7 @@ func (s *Supervisor) env() []string {
 }
 
 func (s *Supervisor) path() string {
-	return filepath.Join(s.data, "programs") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	return wire.ProgramsDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 }
 
 func (s *Supervisor) logFile(name string) string {

@@ -36,13 +36,23 @@ const (
 	TestGatewayControl = GatewayIP + ":8081"
 )
 
+// What only the cluster has in the root file system of containers. Volumes of pods hide host paths, those of programs too
+// (a checkout below /tmp, say); they cannot hide these, unless a pod mounts something right there.
+const (
+	// ProgramsDir has a link to each program. It is the working directory and in the PATH of containers.
+	ProgramsDir = "/.siskin/programs"
+	// ImagesDir has the directory of each program, numbered.
+	ImagesDir = "/.siskin/images"
+)
+
 // MarkerEnv is set in the environment of every process of a cluster to the cluster's id, so that a test (or a
 // suspicious human) can find what a cluster has left behind. It must be nothing.
 const MarkerEnv = "SISKIN_CLUSTER_ID"
 
 // Program is what the node agent runs for an image.
 type Program struct {
-	// Path of the executable. Empty means that the pod has no process at all: it is ready at once.
+	// Path of the executable. Empty means that the pod has no process at all: it is ready at once. Its directory must be
+	// there when the cluster starts: containers see it at another place, where no volume of theirs hides it.
 	Path string `json:"path"`
 	// Args are put before the arguments of the container.
 	Args []string `json:"args,omitempty"`
