@@ -41,6 +41,12 @@ func routers() router.Registry {
 	}
 }
 
+// metricProviders are the metric providers by type.
+func metricProviders() metrics.Registry { return metrics.Registry{"prometheus": prometheus.Constructor} }
+
+// notifiers are the notifiers by type.
+func notifiers() notifier.Registry { return notifier.Registry{"slack": slack.Constructor} }
+
 // run builds the manager, wires everything and runs until ctx ends.
 func run(ctx context.Context, o *options) error {
 	setLogger(o)
@@ -90,14 +96,14 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		wakes <- event.GenericEvent{Object: obj}
 	})
 	dispatcher := notifier.NewDispatcher(notifier.DispatcherConfig{
-		Providers: c, Secrets: mgr.GetAPIReader(), Registry: notifier.Registry{"slack": slack.Constructor}, Registerer: reg,
+		Providers: c, Secrets: mgr.GetAPIReader(), Registry: notifiers(), Registerer: reg,
 		OnError: alertFailed(ctx, mgr), NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
 	})
 	asker := &canary.Asker{
 		Pool: pool, Hooks: hook.NewClient(hook.Options{Version: version, Registerer: reg}), Secrets: mgr.GetAPIReader(),
 		Metrics: metrics.NewEvaluator(metrics.EvaluatorConfig{
 			Templates: c, Secrets: mgr.GetAPIReader(), MetricsServer: o.metricsServer, NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
-			Providers: metrics.NewFactory(metrics.Registry{"prometheus": prometheus.Constructor}, metrics.NewInstruments(reg, clk)),
+			Providers: metrics.NewFactory(metricProviders(), metrics.NewInstruments(reg, clk)),
 		}),
 	}
 	made, owns, missing, err := build(c, mgr)
