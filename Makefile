@@ -37,7 +37,7 @@ help: ## Show this help.
 ##@ Run and test
 
 .PHONY: demo
-demo: setup servers build ## Release podinfo on a local cluster, good and bad versions (ONCE=1: end by itself).
+demo: servers build ## Release podinfo on a local cluster, good and bad versions (ONCE=1: end by itself).
 	@ONCE="$(ONCE)" SISKIN_LOCALCLUSTER="$(CURDIR)/bin/localcluster" bin/demo
 
 .PHONY: test
@@ -85,10 +85,7 @@ scale: servers build ## Measure how punctual CANARIES rollouts at once are; ends
 
 .PHONY: build
 build: ## Build the binaries into bin/.
-	@echo "building bin/siskin, bin/localcluster, bin/demo (about 2 min the first time, then cached)"
-	@go build -ldflags '$(LDFLAGS)' -o bin/siskin ./cmd/siskin
-	@go build -o bin/localcluster ./e2e/cluster/localcluster
-	@go build -o bin/demo ./e2e/demo
+	@hack/build.sh '$(LDFLAGS)'
 
 .PHONY: generate
 generate: ## Generate deepcopy methods.
@@ -125,8 +122,12 @@ lint: lint-tool ## Lint the code.
 setup:
 	@hack/setup.sh
 
+.PHONY: check
+check: setup ## Check that this machine can build and run the local cluster.
+	@hack/check.sh
+
 .PHONY: servers
-servers: ## Build the servers of the local cluster.
+servers: check ## Build the servers of the local cluster.
 	@hack/build-servers.sh
 
 .PHONY: lint-tool

@@ -6,6 +6,11 @@ if ! command -v go >/dev/null; then
   echo "setup: Go 1.26 or later is needed: https://go.dev/dl" >&2
   exit 1
 fi
+# Go reads go.mod: one that is too old downloads a newer one, or says so when it must not.
+if ! out="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && go list -m 2>&1)"; then
+  echo "setup: Go 1.26 or later is needed: https://go.dev/dl: ${out##*$'\n'}" >&2
+  exit 1
+fi
 
 packages=()
 command -v git >/dev/null || packages+=(git)

@@ -20,7 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -30,6 +29,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
+	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
 )
 
@@ -158,7 +158,7 @@ func (c *Cluster) makeDir() error {
 		}
 		return nil
 	}
-	dir, err := os.MkdirTemp(tempDir(), dirPrefix)
+	dir, err := os.MkdirTemp(sandbox.TempDir(), dirPrefix)
 	if err != nil {
 		return fmt.Errorf("making the directory: %w", err)
 	}
@@ -166,20 +166,11 @@ func (c *Cluster) makeDir() error {
 	return nil
 }
 
-// tempDir is where clusters live: not below /tmp, where pods like to have a volume that would hide it from their processes.
-func tempDir() string {
-	const dir = "/var/tmp"
-	if unix.Access(dir, unix.W_OK) == nil {
-		return dir
-	}
-	return os.TempDir()
-}
-
 const dirPrefix = "siskin-cluster-"
 
 // removeStale removes the directories of clusters that died with their parent. A living one holds its lock.
 func removeStale() {
-	dirs, err := filepath.Glob(filepath.Join(tempDir(), dirPrefix+"*"))
+	dirs, err := filepath.Glob(filepath.Join(sandbox.TempDir(), dirPrefix+"*"))
 	if err != nil {
 		return
 	}

@@ -15,9 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/siskin-dev/siskin/e2e/cluster/internal/sandbox"
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
 	"github.com/siskin-dev/siskin/e2e/cluster/proxy"
 )
@@ -189,14 +189,7 @@ func (c *Cluster) spawn(self string, cfg wire.Config, in *inheritance) error {
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + os.TempDir(), wire.MarkerEnv + "=" + c.id}
 	cmd.ExtraFiles = in.files
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
-			syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		// Away from the terminal: Ctrl-C is for this process, which then stops the cluster.
-		Setsid: true,
-	}
+	cmd.SysProcAttr = sandbox.Namespaces()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("making a pipe: %w", err)
