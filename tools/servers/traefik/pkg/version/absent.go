@@ -1,0 +1,4 @@
+package version
+
+// CheckNewVersion does nothing in this build.
+func CheckNewVersion() {}
