@@ -68,6 +68,8 @@ func Spec(c *siskinv1.Canary, caps router.Capabilities, drain time.Duration) (pl
 			wrong = err
 		}
 	}
+	err = names(c)
+	keep()
 	z.Interval, err = interval("spec.analysis.interval", a.Interval, DefaultInterval)
 	keep()
 	z.CanarySize, err = size(a.CanaryReplicas)
