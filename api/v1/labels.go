@@ -22,6 +22,9 @@ const (
 	ImageAnnotation = "siskin.dev/image"
 	// RevisionAnnotation names, on clones, the snapshot (ControllerRevision) whose pod template they run.
 	RevisionAnnotation = "siskin.dev/revision"
+	// WholeAnnotation marks a clone that is created and replaced, and not applied, because the API server refuses to apply what it
+	// creates: for example two variables of one name.
+	WholeAnnotation = "siskin.dev/whole"
 	// AppliedAnnotation is a digest of what Siskin last applied to an object, so that a field that was taken away is noticed.
 	AppliedAnnotation = "siskin.dev/applied"
 	// WrittenAnnotation is a digest of a route as Siskin wrote it: one that says something else by now was written by somebody else.

@@ -37,6 +37,7 @@ type options struct {
 	gitSync                gitSyncMode
 	fileURLs               bool
 	configTracking         bool
+	includePrefixes        []string // of labels and annotations
 	secretPoll             time.Duration
 	logLevel, logFormat    string
 }
@@ -66,7 +67,7 @@ func defaults() *options {
 		leaderElection: true, lease: 15 * time.Second, workers: 8, syncWorkers: 2, questions: 64,
 		backoffBase: 10 * time.Millisecond, backoffMax: 30 * time.Second, qps: 1000, burst: 2000, drain: 5 * time.Second,
 		logLevel: "info", logFormat: "json", fileURLs: true,
-		configTracking: true, secretPoll: time.Minute,
+		configTracking: true, includePrefixes: []string{"*"}, secretPoll: time.Minute,
 	}
 }
 
@@ -95,6 +96,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Lookup("gitsync").NoOptDefVal = "true"
 	f.BoolVar(&o.fileURLs, "gitsync-file-urls", o.fileURLs, "let GitSyncs read repositories on the controller's own disk (file://)")
 	f.BoolVar(&o.configTracking, "config-tracking", o.configTracking, "release changes of the ConfigMaps and Secrets that pods read like changes of code")
+	f.StringSliceVar(&o.includePrefixes, "include-label-prefix", o.includePrefixes,
+		"prefixes of the labels and annotations of a target that its clones get (may be repeated, or be a list with commas); *: all that are not about the target alone")
 	f.DurationVar(&o.secretPoll, "secret-poll", o.secretPoll, "how often each Secret that pods under release read is looked at; 0: only when their workload changes")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "json or text")

@@ -79,7 +79,7 @@ func TestFlagsReachTheOptions(t *testing.T) {
 		"--metrics-server=http://m", "--namespace=shop,pay", "--watch-label-selector=shard=a", "--leader-elect=false", "--leader-election-id=me",
 		"--leader-election-lease=30s", "--backoff-base=20ms", "--backoff-max=20s", "--gitsync=false", "--leader-election-namespace=sys", "--workers=9",
 		"--gitsync-workers=8", "--questions=7", "--kube-api-qps=6", "--kube-api-burst=5", "--drain=4s", "--no-cross-namespace-refs",
-		"--gitsync-file-urls=false", "--log-level=warn", "--log-format=text", "--config-tracking=false",
+		"--gitsync-file-urls=false", "--log-level=warn", "--log-format=text", "--config-tracking=false", "--include-label-prefix=app,team/",
 		"--secret-poll=3s",
 	}
 	if err := f.Parse(args); err != nil {
@@ -89,7 +89,7 @@ func TestFlagsReachTheOptions(t *testing.T) {
 		metricsAddr: ":1", probeAddr: ":2", pprofAddr: ":3", defaultProvider: "kubernetes", metricsServer: "http://m", namespaces: []string{"shop", "pay"}, shard: "shard=a",
 		leaderID: "me", lease: 30 * time.Second, backoffBase: 20 * time.Millisecond, backoffMax: 20 * time.Second, gitSync: "false",
 		leaderNamespace: "sys", workers: 9, syncWorkers: 8, questions: 7, qps: 6, burst: 5, drain: 4 * time.Second,
-		secretPoll: 3 * time.Second, noCrossNamespaceRefs: true, logLevel: "warn", logFormat: "text",
+		includePrefixes: []string{"app", "team/"}, secretPoll: 3 * time.Second, noCrossNamespaceRefs: true, logLevel: "warn", logFormat: "text",
 	}
 	if diff := cmp.Diff(want, *o, cmp.AllowUnexported(options{})); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

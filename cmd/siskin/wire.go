@@ -142,7 +142,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
-			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales},
+			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
 		Actor: &act.Actor{
 			Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,

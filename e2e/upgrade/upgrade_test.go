@@ -19,13 +19,15 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/e2e/load"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
 // late is longer than texts for people may be held back, which are 15 s.
 const late = 20 * time.Second
 
-// TestUpgrade : objects that the previous commit's controller has written, then this one starts: no rollout begins, and nothing is
-// written but what CHANGELOG.md names.
+// TestUpgrade : objects that the previous commit's controller has written, then this one starts: no rollout begins,
+// and nothing is written but what CHANGELOG.md names.
 func TestUpgrade(t *testing.T) {
 	root, err := fixtures.Root()
 	if err != nil {
@@ -49,6 +51,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	install(t, e, old)
 	stories := canaries(t, e, r)
+	users := usersOf(stories)
 	stop(t, e)
 	was := map[string]siskinv1.CanaryStatus{}
 	for _, s := range stories {
@@ -82,6 +85,53 @@ func TestUpgrade(t *testing.T) {
 		return
 	}
 	goesOn(t, stories)
+	for _, s := range stories {
+		labelled(s, was[s.state.name].Stable)
+		if g := users[s.state.name]; g != nil {
+			s.NobodyFailed("users of "+s.state.name, g, time.Time{})
+		}
+	}
+}
+
+// usersOf begins to send requests to apps that are at rest when the upgrade comes and are released after it, by their
+// names.
+func usersOf(stories []*story) map[string]*load.Generator {
+	out := map[string]*load.Generator{}
+	for _, s := range stories {
+		switch s.state.name {
+		case "promoted":
+			out[s.state.name] = s.Users(20)
+		case "switched":
+			out[s.state.name] = s.Pods(20)
+		}
+	}
+	return out
+}
+
+// labelled checks that clones which were released by this version have a label of their own, and that their Service
+// selects by nothing else.
+func labelled(s *story, before *siskinv1.RevisionStatus) {
+	s.Helper()
+	cluster.Eventually(s, time.Minute, func(ctx context.Context) error {
+		obj, err := target.New(s.Now().Spec.TargetRef.Kind)
+		if err != nil {
+			return err
+		}
+		if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-primary"}, obj); err != nil {
+			return err
+		}
+		var svc corev1.Service
+		if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-primary"}, &svc); err != nil {
+			return err
+		}
+		st := s.Now().Status
+		is, _ := target.Labelled(obj, s.App.Name)
+		wants := before != nil && st.Stable.Revision != before.Revision
+		if by := svc.Spec.Selector[siskinv1.CloneLabel] != ""; by != is || wants && !is {
+			return fmt.Errorf("%s: labelled %t, selected by that: %t; released: %t", s.state.name, is, by, wants)
+		}
+		return nil
+	})
 }
 
 // stays checks that a rollout stands where it stood, and has as much time as it had.

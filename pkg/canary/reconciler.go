@@ -175,6 +175,9 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *riva
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	refuse(&spec, w)
+	if err := r.Actor.Check(ctx, w); err != nil && spec.Invalid == "" {
+		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
+	}
 	if !able {
 		w.CapsAgain = ableAgain
 	}

@@ -225,7 +225,7 @@ func targetOf(o client.Object) string {
 	return name
 }
 
-// counted lets changes of a workload pass that a decision may depend on: its spec, its annotations, and what of its status is
+// counted lets changes of a workload pass that a decision may depend on: its spec, its labels and annotations, and what of its status is
 // counted. Its controller writes the status far more often.
 func counted() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -234,6 +234,7 @@ func counted() predicate.Predicate {
 			return true
 		}
 		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) ||
+			!maps.Equal(was.GetLabels(), is.GetLabels()) ||
 			(was.GetDeletionTimestamp() == nil) != (is.GetDeletionTimestamp() == nil) || target.Observe(was) != target.Observe(is)
 	}}
 }

@@ -65,7 +65,7 @@ func TestWhichChangesOfADeploymentWake(t *testing.T) {
 		"nothing":    {"a resync", func(*appsv1.Deployment) {}, false},
 		"spec":       {"a new revision, perhaps", func(d *appsv1.Deployment) { d.Generation++ }, true},
 		"annotation": {"the record of replicas, perhaps", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"a": "b"} }, true},
-		"label":      {"no decision reads one", func(d *appsv1.Deployment) { d.Labels = map[string]string{"a": "b"} }, false},
+		"label":      {"the primary gets it", func(d *appsv1.Deployment) { d.Labels = map[string]string{"a": "b"} }, true},
 		"available":  {"a pod became ready", func(d *appsv1.Deployment) { d.Status.AvailableReplicas++ }, true},
 		"updated":    {"a pod was replaced", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas++ }, true},
 		"pods":       {"a pod is gone", func(d *appsv1.Deployment) { d.Status.Replicas++ }, true},

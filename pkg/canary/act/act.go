@@ -21,7 +21,6 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
-	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
@@ -249,6 +248,7 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 	if role == siskinv1.RoleCanary {
 		live = w.Trial
 	}
+	r = w.Managed(name, r, live)
 	made := func(n int32) (client.Object, error) { return cloneOver(w.Canary, live, role, name, r, n) }
 	want, err := made(replicas)
 	if err != nil {
@@ -261,11 +261,7 @@ func (a *Actor) clone(ctx context.Context, w *observe.World, role, name string, 
 	if live != nil && scaled(w, role) {
 		return a.applyScaled(ctx, live, replicas, made)
 	}
-	written, err := target.New(kind)
-	if err != nil {
-		return err
-	}
-	return ssa.ApplyOwned(ctx, a.Client, want, written, "")
+	return a.write(ctx, want, live, "")
 }
 
 func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServices, out *Outcome) error {

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -69,6 +70,7 @@ type stage struct {
 	patches []patch
 	refuse  func(obj client.Object) error // makes writes of an object fail
 	tried   []client.Object               // patches that were refused
+	merge   func(body []byte) error       // makes server-side applies of what cannot be merged fail
 	tracker *observe.ConfigTracker
 }
 
@@ -92,6 +94,9 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 				}
 			}
 			s.record(obj, p)
+			if data, err := p.Data(obj); s.merge != nil && p.Type() == types.ApplyPatchType && err == nil && s.merge(data) != nil {
+				return s.merge(data)
+			}
 			return c.Patch(ctx, obj, p, opts...)
 		},
 	})}

@@ -176,13 +176,13 @@ func (a *Actor) applyScaled(ctx context.Context, observed client.Object, decided
 		if err != nil {
 			return err
 		}
-		fresh, err := target.New(target.KindOf(observed))
-		if err != nil {
-			return err
-		}
-		err = ssa.ApplyOwned(ctx, a.Client, want, fresh, live.GetResourceVersion())
+		err = a.write(ctx, want, live, live.GetResourceVersion())
 		if !apierrors.IsConflict(err) {
 			return err
+		}
+		fresh, newErr := target.New(target.KindOf(observed))
+		if newErr != nil {
+			return newErr
 		}
 		if err := a.live().Get(ctx, client.ObjectKeyFromObject(observed), fresh); err != nil {
 			return fmt.Errorf("reading %s again: %w", observed.GetName(), err)

@@ -116,7 +116,7 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	if !ok || obj.GetDeletionTimestamp() != nil {
 		return false
 	}
-	version := fmt.Sprintf("%d/%s/%s", obj.GetGeneration(), revision, snapshot.ResourceVersion)
+	version := fmt.Sprintf("%d/%s/%s%s%s", obj.GetGeneration(), revision, snapshot.ResourceVersion, tags(obj), tags(w.Target))
 	if w.Canary.Spec.TargetRef.Kind == target.Service { // it has no generation
 		version = obj.GetResourceVersion() + version
 	}
@@ -127,17 +127,25 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	if err != nil {
 		return false
 	}
-	want, err := target.Clone(w.Canary, role, revision, r, replicas)
+	want, err := target.Clone(w.Canary, role, revision, w.Managed(revision, r, obj), replicas)
 	if err != nil {
 		return false
 	}
 	target.Over(want, obj, false) // that an earlier Siskin made it without a label is nobody's edit
 	drifted := ""
-	if !target.Runs(obj, want) {
+	if !target.Runs(obj, want) || !target.Keeps(obj, want) {
 		drifted = "drifted"
 	}
 	o.drifts.set(obj.GetUID(), version, drifted)
 	return drifted != ""
+}
+
+// tags name the version of an object's metadata and spec, nil or not. A resource version would change with each count of its status.
+func tags(obj client.Object) string {
+	if obj == nil {
+		return "/-"
+	}
+	return fmt.Sprintf("/%d/%v/%v", obj.GetGeneration(), obj.GetLabels(), obj.GetAnnotations())
 }
 
 // releasable refuses what a kind of target and a router cannot do together.

@@ -69,6 +69,8 @@ type World struct {
 	PrimaryEndpoints, CanaryEndpoints, TargetEndpoints int32
 	// Scalers are the autoscalers.
 	Scalers Scalers
+
+	include []string // prefixes of the labels and annotations that clones get
 }
 
 // Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
@@ -103,6 +105,9 @@ type Observer struct {
 	Config *ConfigTracker
 	// Scalers is where autoscalers are read.
 	Scalers ScalerSource
+	// Include are prefixes of the labels and annotations of the target that its clones get; none, or "*": all that are not about the
+	// target alone.
+	Include []string
 
 	names, drifts memo
 	splits        settled
@@ -140,7 +145,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	apex := service.ApexName(c)
 	w := &World{
 		Canary: c, Router: r, Caps: caps, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
-		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{},
+		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}, include: o.Include,
 	}
 	name := c.Spec.TargetRef.Name
 	var err error

@@ -25,8 +25,8 @@ func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int3
 	}
 	obj.SetName(CloneName(canary.Spec.TargetRef.Name, role))
 	obj.SetNamespace(canary.Namespace)
-	obj.SetLabels(with(with(ownLabels(r.Workload.Labels), siskinv1.CanaryLabel, canary.Name), siskinv1.RoleLabel, role))
-	obj.SetAnnotations(map[string]string{siskinv1.RevisionAnnotation: name})
+	obj.SetLabels(with(with(copiedOf(r.Workload.Labels), siskinv1.CanaryLabel, canary.Name), siskinv1.RoleLabel, role))
+	obj.SetAnnotations(with(copiedOf(r.Workload.Annotations), siskinv1.RevisionAnnotation, name))
 	obj.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(canary, siskinv1.GroupVersion.WithKind("Canary"))})
 	if svc, ok := obj.(*corev1.Service); ok {
 		cloneService(svc, r, replicas)
@@ -43,6 +43,7 @@ func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int3
 	*p.minReady, *p.history = r.Workload.MinReadySeconds, copied(r.Workload.RevisionHistoryLimit)
 	w.give(r.Workload)
 	resize(p, replicas)
+	seal(obj, r.Workload)
 	return obj, nil
 }
 

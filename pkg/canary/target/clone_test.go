@@ -30,7 +30,7 @@ func TestCloneKeepsAllLabelsAndGetsTheRole(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{
 					Name: "web-" + role, Namespace: "shop",
 					Labels:          map[string]string{"app": "web", siskinv1.CanaryLabel: "web", siskinv1.RoleLabel: role},
-					Annotations:     map[string]string{siskinv1.RevisionAnnotation: "web-1"},
+					Annotations:     map[string]string{siskinv1.RevisionAnnotation: "web-1", siskinv1.AppliedAnnotation: "78f3858be6fac0e3"},
 					OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(canary(), siskinv1.GroupVersion.WithKind("Canary"))},
 				},
 				Spec: *d.Spec.DeepCopy(),

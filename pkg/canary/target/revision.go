@@ -36,6 +36,7 @@ type Revision struct {
 // Workload is how the pods are run.
 type Workload struct {
 	Labels                  map[string]string               `json:"labels,omitempty"`
+	Annotations             map[string]string               `json:"annotations,omitempty"`
 	Selector                *metav1.LabelSelector           `json:"selector"`
 	Strategy                *appsv1.DeploymentStrategy      `json:"strategy,omitempty"`
 	DaemonSetStrategy       *appsv1.DaemonSetUpdateStrategy `json:"daemonSetStrategy,omitempty"`
@@ -63,7 +64,7 @@ type Origin struct {
 // From reads the present revision of a target, without the content of what its pods read: see Config.
 func From(obj client.Object) Revision {
 	r := Revision{
-		Workload: Workload{Labels: ownLabels(obj.GetLabels())},
+		Workload: Workload{Labels: copiedOf(obj.GetLabels())},
 		Origin: Origin{
 			Commit:  obj.GetAnnotations()[siskinv1.GitRevisionAnnotation],
 			Author:  obj.GetAnnotations()[siskinv1.GitAuthorAnnotation],
@@ -76,6 +77,7 @@ func From(obj client.Object) Revision {
 	}
 	w := workloadOf(obj)
 	p := w.parts()
+	r.Workload.Annotations = copiedOf(obj.GetAnnotations())
 	r.Template = *p.template.DeepCopy()
 	r.Template.CreationTimestamp = metav1.Time{}
 	r.Template.Spec.NodeSelector = without(r.Template.Spec.NodeSelector, fence)
@@ -94,25 +96,6 @@ func (r Revision) Into(obj client.Object) {
 		return
 	}
 	*workloadOf(obj).parts().template = *r.Template.DeepCopy()
-}
-
-// Tracking is the label by which Argo CD tracks its objects where it is set to. Many charts set it too, so that only the objects
-// themselves do without: their pods keep it.
-const Tracking = "app.kubernetes.io/instance"
-
-// ownLabels drops the labels by which GitOps tools find what they may prune: a clone that carried them would be deleted.
-func ownLabels(all map[string]string) map[string]string {
-	out := map[string]string{}
-	for k, v := range all {
-		prefix, _, _ := strings.Cut(k, "/")
-		switch {
-		case strings.HasSuffix(prefix, "toolkit.fluxcd.io"), strings.HasSuffix(prefix, "argoproj.io"):
-		case k == Tracking, prefix == siskinv1.GroupVersion.Group:
-		default:
-			out[k] = v
-		}
-	}
-	return out
 }
 
 // Canonical returns the content that makes a revision, as canonical JSON: encoding/json sorts the keys of maps, and the structs

@@ -192,8 +192,7 @@ func (a *Applier) ensure(ctx context.Context, canary *siskinv1.Canary, want *cor
 		case owned.Leftover:
 			return leftover(live)
 		case owned.Foreign:
-			return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
-				"Service %s exists and is not Siskin's: rename or delete it, or choose another spec.service.name", want.Name)}
+			return taken(live)
 		}
 		if covers(live, want) {
 			return nil
