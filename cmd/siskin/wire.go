@@ -42,7 +42,9 @@ func routers() router.Registry {
 }
 
 // metricProviders are the metric providers by type.
-func metricProviders() metrics.Registry { return metrics.Registry{"prometheus": prometheus.Constructor} }
+func metricProviders() metrics.Registry {
+	return metrics.Registry{"prometheus": prometheus.Constructor}
+}
 
 // notifiers are the notifiers by type.
 func notifiers() notifier.Registry { return notifier.Registry{"slack": slack.Constructor} }
@@ -142,6 +144,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
+			Ailing:  &observe.Ailing{Live: live, Clock: clk},
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
 		Actor: &act.Actor{

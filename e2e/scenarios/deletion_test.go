@@ -68,7 +68,7 @@ func TestDeletionMidway(t *testing.T) {
 	remove(s)
 	gone(s)
 	full(s, 1)
-	serves(s, "1.1.0", s.App.Name+"-", 10*time.Second) // what git says
+	serves(s, "1.0.0", s.App.Name+"-", 10*time.Second) // what was promoted, and not what git says
 	routeLeadsHome(s)
 	users.Stop()
 	pods.Stop()

@@ -44,6 +44,9 @@ const (
 // can makes no event of the Canary.
 const ableAgain = time.Minute
 
+// goneAgain is how soon a Canary is looked at again whose namespace is being deleted.
+const goneAgain = 10 * time.Second
+
 // doubtAgain is how soon it is tried again to find out what the target's content is.
 const doubtAgain = 10 * time.Second
 
@@ -209,7 +212,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	}
 	wake := sooner(d.Wake, later)
 	if !c.Spec.Suspend {
-		wake = sooner(sooner(wake, w.ConfigAgain), w.CapsAgain)
+		wake = sooner(sooner(sooner(wake, w.ConfigAgain), w.CapsAgain), w.PodsAgain)
 		if w.Doubt != nil { // nobody tells when it can be read again
 			wake = sooner(wake, doubtAgain)
 		}
@@ -222,7 +225,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 		r.Teller.event(c, corev1.EventTypeWarning, cmp.Or(d.Stalled, d.Held), d.Why)
 	}
 	if err != nil {
-		return r.failed(c, err, wake)
+		return r.failed(ctx, c, err, wake)
 	}
 	r.problems.Delete(c.UID)
 	if slices.Contains(d.Effects, plan.Effect(plan.Finish{})) {
@@ -431,7 +434,11 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 //
 // What only an edit mends is looked at when the plan asks for it, and once a minute: the rollout's clocks run on, and what is in the
 // way may be taken away without an event that Siskin sees.
-func (r *Reconciler) failed(c *siskinv1.Canary, err error, wake time.Duration) (reconcile.Result, error) {
+func (r *Reconciler) failed(ctx context.Context, c *siskinv1.Canary, err error, wake time.Duration) (reconcile.Result, error) {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) { // the Canary goes with it, which is an event
+		log.FromContext(ctx).V(1).Info("the namespace is being deleted: nothing can be made in it any more")
+		return reconcile.Result{RequeueAfter: sooner(wake, goneAgain)}, nil
+	}
 	past, known := r.problems.Swap(c.UID, err)
 	if before, ok := past.(error); !ok || before.Error() != err.Error() {
 		r.Teller.failure(c, err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
@@ -67,7 +68,8 @@ type Outcome struct {
 }
 
 // Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
-// but what cannot be taken back (Abandon, Finish) is done only if all before it succeeded.
+// but what cannot be taken back (Abandon, Finish) is done only if all before it succeeded. That nothing can be made in a namespace that is
+// being deleted keeps no Canary that is being deleted: all goes with the namespace.
 func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect) (Outcome, error) {
 	var out Outcome
 	var errs []error
@@ -84,12 +86,17 @@ func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect
 				return out, errors.Join(errs...)
 			}
 		}
-		if err := a.run(ctx, w, e, &out); err != nil {
+		if err := a.run(ctx, w, e, &out); err != nil && !goes(w, err) {
 			errs = append(errs, err)
 		}
 	}
 	// Last: it reads what may take long to be read, and no rollback waits for that.
 	return out, errors.Join(append(errs, a.recopy(ctx, w, &out))...)
+}
+
+// goes tells whether an effect failed because a Canary goes together with its namespace.
+func goes(w *observe.World, err error) bool {
+	return w.Canary.DeletionTimestamp != nil && apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, out *Outcome) error {

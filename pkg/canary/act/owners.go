@@ -15,41 +15,46 @@ import (
 // template goes to whoever applies that, whose next apply takes away what it does not have. Siskin keeps what it applies itself.
 func inherited(before, after []metav1.ManagedFieldsEntry) ([]metav1.ManagedFieldsEntry, error) {
 	owners := slices.DeleteFunc(slices.Clone(before), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource != "" || written(e) })
-	template := fieldpath.MakePathOrDie("spec", "template")
-	heir := -1
-	var heirs fieldpath.Set
-	for i, e := range owners {
-		if e.Operation != metav1.ManagedFieldsOperationApply || e.Manager == siskinv1.FieldManager || e.FieldsV1 == nil {
-			continue
-		}
-		set, err := fieldsOf(e)
-		if err != nil {
-			return nil, err
-		}
-		if heir < 0 && set.WithPrefix(template[0]).WithPrefix(template[1]).Size() > 0 {
-			heir, heirs = i, set
-		}
-	}
 	added := slices.IndexFunc(after, written)
-	if heir < 0 || added < 0 || after[added].FieldsV1 == nil {
-		return owners, nil
+	heir, has, err := heirOf(owners)
+	if heir < 0 || added < 0 || err != nil {
+		return owners, err
 	}
 	mine, err := fieldsOf(after[added])
 	if err != nil {
 		return nil, err
 	}
-	part := fieldpath.NewSet()
-	mine.Iterate(func(p fieldpath.Path) {
-		if len(p) > len(template) && p[:len(template)].Equals(template) {
-			part.Insert(p.Copy())
-		}
-	})
-	raw, err := heirs.Union(part).ToJSON()
+	raw, err := has.Union(templateOf(mine)).ToJSON()
 	if err != nil {
 		return nil, fmt.Errorf("encoding the fields of manager %s: %w", owners[heir].Manager, err)
 	}
 	owners[heir].FieldsV1 = &metav1.FieldsV1{Raw: raw}
 	return owners, nil
+}
+
+// heirOf finds who applies the pod template, and what that is; -1: nobody does.
+func heirOf(owners []metav1.ManagedFieldsEntry) (int, fieldpath.Set, error) {
+	for i, e := range owners {
+		if e.Operation != metav1.ManagedFieldsOperationApply || e.Manager == siskinv1.FieldManager {
+			continue
+		}
+		has, err := fieldsOf(e)
+		if err != nil || templateOf(has).Size() > 0 {
+			return i, has, err
+		}
+	}
+	return -1, fieldpath.Set{}, nil
+}
+
+// templateOf are those of some fields that are of the pod template.
+func templateOf(fields fieldpath.Set) *fieldpath.Set {
+	template, out := fieldpath.MakePathOrDie("spec", "template"), fieldpath.NewSet()
+	fields.Iterate(func(p fieldpath.Path) {
+		if len(p) > len(template) && p[:len(template)].Equals(template) {
+			out.Insert(p.Copy())
+		}
+	})
+	return out
 }
 
 // written tells whether an entry is of what Siskin wrote without applying it.
@@ -59,6 +64,9 @@ func written(e metav1.ManagedFieldsEntry) bool {
 
 func fieldsOf(e metav1.ManagedFieldsEntry) (fieldpath.Set, error) {
 	var set fieldpath.Set
+	if e.FieldsV1 == nil {
+		return set, nil
+	}
 	if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 		return set, fmt.Errorf("reading the fields of manager %s: %w", e.Manager, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -127,6 +129,36 @@ func (s *stage) dropCopies() {
 	for _, obj := range []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}} {
 		if err := s.api.DeleteAllOf(s.t.Context(), obj, client.InNamespace("shop"), client.MatchingLabels{siskinv1.CanaryLabel: "web"}); err != nil {
 			s.t.Fatal(err)
+		}
+	}
+}
+
+// going is what the API server says to whoever wants to make something in a namespace that is being deleted.
+func going(client.Object) error {
+	err := apierrors.NewForbidden(corev1.Resource("services"), "web", errBoom)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause, Field: "metadata.namespace"}}
+	return err
+}
+
+func TestANamespaceThatGoesKeepsNoCanary(t *testing.T) {
+	for name, deleted := range map[string]bool{"deleted": true, "not deleted yet": false} {
+		s := newStage(t, canary(), deployment("web:1"))
+		if deleted {
+			s.canary.DeletionTimestamp = new(metav1.Now())
+		}
+		s.refuse = func(obj client.Object) error {
+			if _, ok := obj.(*corev1.Service); ok {
+				return going(obj)
+			}
+			return nil
+		}
+		err := s.do(plan.ApplyServices{Split: plan.AllPrimary()}, plan.Finish{})
+		if (err == nil) != deleted {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.refuse = func(client.Object) error { return errBoom }
+		if err := s.do(plan.ApplyServices{Split: plan.AllPrimary()}); err == nil {
+			t.Errorf("%s: another error is one", name)
 		}
 	}
 }

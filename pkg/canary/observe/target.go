@@ -16,7 +16,7 @@ import (
 func targetOf(w *World) plan.Target {
 	st := target.Observe(w.Target)
 	t := plan.Target{Found: true, Revision: w.RevisionName, Replicas: st.Replicas, Available: st.Available}
-	t.Current, t.Old, t.Message = st.Observed >= w.Target.GetGeneration(), max(st.Pods-st.Updated, 0), st.Message
+	t.Current, t.Old, t.Message = st.Observed >= w.Target.GetGeneration(), max(st.Pods-st.Updated, 0), w.message(w.Target, st.Message)
 	if !t.Current {
 		t.Available = 0
 	}
@@ -99,7 +99,7 @@ func (o *Observer) workload(w *World, obj client.Object, role string, endpoints 
 	out := plan.Workload{
 		Found: true, Revision: obj.GetAnnotations()[siskinv1.RevisionAnnotation], Replicas: st.Replicas, Desired: st.Desired,
 		Pods: st.Pods, Updated: st.Updated, Available: st.Available, Endpoints: endpoints,
-		Current: st.Observed >= obj.GetGeneration(), Message: st.Message,
+		Current: st.Observed >= obj.GetGeneration(), Message: w.message(obj, st.Message),
 	}
 	out.Stuck = st.Stuck && out.Current
 	if w.Canary.Spec.TargetRef.Kind == target.Service { // the pods are the user's: the ready endpoints stand for them

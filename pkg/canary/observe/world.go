@@ -69,6 +69,9 @@ type World struct {
 	PrimaryEndpoints, CanaryEndpoints, TargetEndpoints int32
 	// Scalers are the autoscalers.
 	Scalers Scalers
+	// Troubles tell why pods are not ready, by the name of their workload; PodsAgain is when to look at pods again, 0: nobody needs to.
+	Troubles  map[string]string
+	PodsAgain time.Duration
 
 	include []string // prefixes of the labels and annotations that clones get
 }
@@ -105,6 +108,8 @@ type Observer struct {
 	Config *ConfigTracker
 	// Scalers is where autoscalers are read.
 	Scalers ScalerSource
+	// Ailing finds out why pods are not ready; nil: nobody does.
+	Ailing *Ailing
 	// Include are prefixes of the labels and annotations of the target that its clones get; none, or "*": all that are not about the
 	// target alone.
 	Include []string
@@ -166,6 +171,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	}
 	o.promoted(ctx, w)
 	o.copies(ctx, w)
+	o.troubles(ctx, w)
 	if err := o.scalers(ctx, w); err != nil {
 		return nil, err
 	}

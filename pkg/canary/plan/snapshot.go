@@ -206,6 +206,9 @@ func (w Workload) Ready(revision string, percent int32) bool {
 	return w.Available >= need && w.Endpoints > 0
 }
 
+// serving is the number of available pods that are known to be of the present revision: all others may be the available ones.
+func (w Workload) serving() int32 { return max(w.Available-max(w.Pods-w.Updated, 0), 0) }
+
 // size is the number of pods that it should have.
 func (w Workload) size() int32 { return max(w.Replicas, w.Desired) }
 

@@ -61,7 +61,7 @@ func (w Workload) explain(revision string) string {
 	case !w.Current:
 		return "its controller has not seen the change yet"
 	case w.Updated < w.size() || w.Available < w.size():
-		return strings.TrimSpace(fmt.Sprintf("%d of %d pods are available %s", min(w.Available, w.Updated), w.size(), w.Message))
+		return strings.TrimSpace(fmt.Sprintf("%d of %d pods are available %s", w.serving(), w.size(), w.Message))
 	case w.Pods > w.Updated:
 		return fmt.Sprintf("%d old pods are still there", w.Pods-w.Updated)
 	case w.Endpoints == 0:

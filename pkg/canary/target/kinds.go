@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -120,8 +121,9 @@ func (d deployment) state() State {
 	for _, c := range d.Status.Conditions {
 		switch {
 		case c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded":
-			st.Stuck, st.Message = true, "("+c.Message+")"
-		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			st.Stuck = true
+			st.Message = cmp.Or(st.Message, "("+c.Message+")")
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue: // why no pod can be made, which the other does not say
 			st.Message = "(" + c.Message + ")"
 		}
 	}
