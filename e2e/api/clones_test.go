@@ -73,17 +73,22 @@ func TestWhatCreateTakesAndApplyRefuses(t *testing.T) {
 			"ports: [{name: http, containerPort: 8080}, {name: monitoring, containerPort: 8080}]"),
 		"host-aliases": strings.NewReplacer("      containers:\n",
 			"      hostAliases: [{ip: 10.0.0.9, hostnames: [a]}, {ip: 10.0.0.9, hostnames: [b]}]\n      containers:\n"),
+		"late":         strings.NewReplacer("        env:\n", "        env:\n        - {name: MODE, value: a}\n        - {name: MODE, value: b}\n"),
 		"pull-secrets": strings.NewReplacer("      containers:\n", "      imagePullSecrets: [{name: keys}, {name: keys}]\n      containers:\n"),
 	}
 	for name, twice := range double {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := given(t).Story(t, fixtures.App{Name: name})
-			kubectl(s, twice.Replace(s.App.Deployment()), "create")
+			plain := s.App.Deployment()
+			first, others := twice.Replace(plain), []string{plain, twice.Replace(plain), plain}
+			if name == "late" { // the clones were applied before
+				first, others = plain, []string{twice.Replace(plain), plain}
+			}
+			kubectl(s, first, "create")
 			s.Apply(s.App.BlueGreen(switched))
 			s.Phase(siskinv1.PhaseInitialized, time.Minute)
-			plain := s.App.Deployment()
-			for i, manifest := range []string{plain, twice.Replace(plain), plain} { // to what can be applied, and back
+			for i, manifest := range others {
 				s.App.Version = fmt.Sprintf("1.%d.0", i+1)
 				manifest = strings.ReplaceAll(manifest, "1.0.0", s.App.Version)
 				kubectl(s, manifest, "replace")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,6 +90,29 @@ func TestALaterRevisionThatCannotBeApplied(t *testing.T) {
 	}
 	if diff := cmp.Diff(d.Spec.Template, cloned(canary(), "canary", "r2", target.From(deployment("web:2", twice)), 1).Spec.Template); diff != "" {
 		t.Errorf("-is +want\n%s", diff)
+	}
+}
+
+// An autoscaler may change the number of pods between the look and the write.
+func TestAScaledCloneIsWrittenAsAWhole(t *testing.T) {
+	s := newStage(t, scaledCanary(), autoscaler("web", func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.ScaleTargetRef.Name = "web-primary"
+		h.Annotations = map[string]string{siskinv1.ScalesAnnotation: "web-primary"}
+	}), deployment("web:2", twice), stored(t, "r1", 1, deployment("web:1")), stored(t, "r2", 2, deployment("web:2", twice)))
+	s.merge = unmerged
+	s.must(plan.ApplyPrimary{Revision: "r1", Replicas: 2})
+	w := s.scaledWorld()
+	d := s.deployment("web-primary")
+	d.Spec.Replicas = new(int32(5))
+	if err := s.api.Update(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(t.Context(), w, []plan.Effect{plan.ApplyPrimary{Revision: "r2", Replicas: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	d = s.deployment("web-primary")
+	if n := len(d.Spec.Template.Spec.Containers[0].Env); n != 2 || *d.Spec.Replicas != 5 {
+		t.Errorf("%d variables, %d replicas", n, *d.Spec.Replicas)
 	}
 }
 
