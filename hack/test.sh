@@ -13,7 +13,7 @@ stages=(
   "vet|go vet (cold 3 min; warm 5 s)"
   "lint|golangci-lint (cold 4 min; warm 20 s)"
   "verify|generated code and manifests are clean (cold 1 min; warm 15 s)"
-  "servers|etcd, Kubernetes, podinfo, Traefik, Prometheus from their Go modules (cold 10 min; warm 1 s)"
+  "servers|etcd, Kubernetes, podinfo, Traefik, Prometheus from their Go modules (cold 6 min; warm 1 s)"
   "unit|unit tests, with the race detector (cold 8 min; warm 2 min)"
   "worlds|random worlds: the planner against a simulated cluster (3 min)"
   "e2e|API tests on the real API server; stories, 20 rollouts under faults and an upgrade on a local cluster (20 min)"
