@@ -194,6 +194,9 @@ const (
 	GitSyncApplying = "Applying"
 	// GitSyncDriftCorrected is the reason of the event that tells which objects were put back as git says.
 	GitSyncDriftCorrected = "DriftCorrected"
+	// GitSyncTemplateKept is the reason of the event that tells which targets keep the pod template that the deletion of their Canary gave
+	// them, in the place of git's.
+	GitSyncTemplateKept = "TemplateKept"
 )
 
 // Labels and annotations of GitSync.

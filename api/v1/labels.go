@@ -37,6 +37,9 @@ const (
 	ReplicasAnnotation = "siskin.dev/replicas"
 	// RestoredAnnotation names, on a target that a deletion of its Canary gave another content than it had, the promoted revision that it got.
 	RestoredAnnotation = "siskin.dev/restored"
+	// RestoredFromAnnotation keeps, on such a target, digests of the pod template that was written over and of the one that it got, by which
+	// GitSync knows the former again.
+	RestoredFromAnnotation = "siskin.dev/restored-from"
 	// UnpausedAnnotation tells, on such a target, that its user has paused it, which is put back at the end of the deletion.
 	UnpausedAnnotation = "siskin.dev/unpaused"
 

@@ -3,8 +3,12 @@ package api_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -12,6 +16,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	gitapply "github.com/siskin-dev/siskin/pkg/gitsync/apply"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -51,17 +56,17 @@ func TestWhoeverAppliesARestoredTargetMeetsNoConflict(t *testing.T) {
 	}
 	applied := func(want, manifest string) {
 		t.Helper()
-		if err := e.API.Apply(t.Context(), config(parsed(t, manifest), ns), client.FieldOwner("git")); err != nil {
+		if err := e.API.Apply(t.Context(), config(parsed(t, manifest), ns), client.FieldOwner(siskinv1.GitSyncFieldManager)); err != nil {
 			t.Fatalf("applying %s without force: %v", want, err)
 		}
 	}
 
-	apply(t, e, ns, "git", good)
+	apply(t, e, ns, siskinv1.GitSyncFieldManager, good)
 	var err error
 	if snapshots["r1"], err = target.Snapshot(c, "r1", 1, target.From(read())); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, e, ns, "git", bad)
+	apply(t, e, ns, siskinv1.GitSyncFieldManager, bad)
 	do(plan.HoldTarget{Replicas: 3})
 	do(plan.RestoreTarget{Revision: "r1"})
 	do(plan.ReleaseTarget{Replicas: 3})
@@ -76,6 +81,12 @@ func TestWhoeverAppliesARestoredTargetMeetsNoConflict(t *testing.T) {
 		if m.Manager == siskinv1.FieldManager && strings.Contains(string(m.FieldsV1.GetRawBytes()), "f:template") {
 			t.Errorf("Siskin owns what git is to change: %s", m.FieldsV1.GetRawBytes())
 		}
+	}
+	sync := &gitapply.Applier{Client: e.API, Clock: clock.RealClock{}}
+	done := sync.Apply(t.Context(), []*unstructured.Unstructured{unstructuredIn(parsed(t, bad), ns)}, types.NamespacedName{Namespace: ns, Name: "app"},
+		gitapply.Stamp{Revision: "main@sha1:1"}, time.Minute)
+	if len(done.Failures) > 0 || len(done.Changes) != 1 || !done.Changes[0].Kept || read().Spec.Template.Spec.Containers[0].Image != "siskin.dev/pause:1" {
+		t.Errorf("GitSync brings back what was not promoted: %+v, image %s", done, read().Spec.Template.Spec.Containers[0].Image)
 	}
 	applied("what git says", bad)
 	if app := read().Spec.Template.Spec.Containers[0]; app.Image != "siskin.dev/pause:2" || len(app.Env) != 1 {

@@ -59,6 +59,8 @@ func (e notice) send(r events.EventRecorder, gs *siskinv1.GitSync) {
 func transition(before, after *siskinv1.GitSync, o outcome, w work) (notice, bool) {
 	was := meta.FindStatusCondition(before.Status.Conditions, siskinv1.ConditionReady)
 	switch {
+	case o.ok() && len(w.kept()) > 0 && (was == nil || was.Message != o.message):
+		return notice{corev1.EventTypeWarning, siskinv1.GitSyncTemplateKept, "Sync", o.message}, true
 	case o.ok() && (before.Status.LastAppliedRevision != after.Status.LastAppliedRevision || was == nil || was.Reason != o.reason):
 		return syncedEvent(after, w), true
 	case o.ok() && len(w.changed())+len(w.pruned) > 0:
@@ -85,6 +87,17 @@ func (w work) changed() []inventory.Ref {
 	var out []inventory.Ref
 	for _, c := range w.changes {
 		if c.Action != apply.Unchanged {
+			out = append(out, c.Ref)
+		}
+	}
+	return out
+}
+
+// kept are the objects whose pod template is not git's.
+func (w work) kept() []inventory.Ref {
+	var out []inventory.Ref
+	for _, c := range w.changes {
+		if c.Kept {
 			out = append(out, c.Ref)
 		}
 	}

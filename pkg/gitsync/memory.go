@@ -8,6 +8,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/gitsync/fetch"
+	"github.com/siskin-dev/siskin/pkg/gitsync/inventory"
 )
 
 // note is what is remembered of one GitSync between two reconciles. It only saves work: without it, as after a restart,
@@ -23,6 +24,8 @@ type note struct {
 	// broken is a revision that cannot be built, and why.
 	broken       string
 	brokenReason outcome
+	// kept are the objects whose pod template was not git's when they were last applied; see apply.Change.
+	kept []inventory.Ref
 	// failures in a row.
 	failures int
 }

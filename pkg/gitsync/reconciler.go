@@ -167,7 +167,12 @@ func (r *Reconciler) sync(ctx context.Context, s *run) (outcome, error) {
 		return s.note.brokenReason, nil
 	}
 	s.note.failures = 0
-	return outcome{reason: siskinv1.GitSyncSynced, message: "applied " + byWhom(s.gs.Status.LastAppliedRevision, s.gs.Status.Commit)}, nil
+	message := "applied " + byWhom(s.gs.Status.LastAppliedRevision, s.gs.Status.Commit)
+	if len(s.note.kept) > 0 {
+		message += fmt.Sprintf("; but the pod template of %s, which the deletion of its Canary set back to what was promoted: commit what is to run, or take the annotation %s off it to apply git's",
+			list(s.note.kept), siskinv1.RestoredFromAnnotation)
+	}
+	return outcome{reason: siskinv1.GitSyncSynced, message: message}, nil
 }
 
 func orNothing(revision string) string {

@@ -150,6 +150,7 @@ func (r *Reconciler) apply(ctx context.Context, s *run) (bool, error) {
 	stamp := apply.Stamp{Revision: s.revision, Author: c.Author, Message: c.Message, URL: s.gs.Spec.URL}
 	result := a.Apply(ctx, s.objects, key(s.gs), stamp, timeout(s.gs))
 	s.done.changes = result.Changes
+	s.note.kept = s.done.kept()
 	s.gs.Status.Failures = listed(result.Failures)
 	if len(result.Failures) == 0 {
 		return false, nil

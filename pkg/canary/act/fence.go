@@ -38,7 +38,7 @@ func (a *Actor) fence(ctx context.Context, w *observe.World, marks map[string]st
 	owners := others(live, "")
 	annotations := map[string]any{siskinv1.HeldAnnotation: nil, siskinv1.ReplicasAnnotation: nil}
 	if len(marks) > 0 { // what the deletion of an earlier Canary left
-		annotations[siskinv1.RestoredAnnotation] = nil
+		annotations[siskinv1.RestoredAnnotation], annotations[siskinv1.RestoredFromAnnotation] = nil, nil
 	}
 	var key any
 	for k, v := range marks {

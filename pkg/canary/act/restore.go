@@ -13,6 +13,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/restored"
 )
 
 // restoreTarget gives the target the content of a promoted revision, and takes a pause off it, which would keep it from serving that. Its
@@ -41,9 +42,13 @@ func (a *Actor) restoreTarget(ctx context.Context, w *observe.World, name string
 		if target.Paused(obj) {
 			notes[siskinv1.UnpausedAnnotation] = "true"
 		}
-		obj.SetAnnotations(notes)
 		target.Pause(obj, false)
+		was, isPods := target.Template(obj)
 		r.Restore(obj)
+		if is, _ := target.Template(obj); isPods && !equality.Semantic.DeepEqual(was, is) {
+			notes[siskinv1.RestoredFromAnnotation] = restored.Note(was, is)
+		}
+		obj.SetAnnotations(notes)
 	})
 }
 

@@ -21,12 +21,18 @@ func TestATargetIsGivenThePromotedContent(t *testing.T) {
 		d.Annotations, d.Spec.Paused = map[string]string{"team": "a"}, true
 	}), stored(t, "r1", 1, deployment("web:1")))
 	s.must(plan.HoldTarget{Replicas: 3})
+	last := ""
 	for range 2 {
 		s.must(plan.RestoreTarget{Revision: "r1"})
 		d := s.deployment("web")
 		if got := d.Spec.Template.Spec.Containers[0].Image; got != "web:1" || *d.Spec.Replicas != 0 || d.Spec.Paused {
 			t.Errorf("image %s, %d replicas, paused %v", got, *d.Spec.Replicas, d.Spec.Paused)
 		}
+		if note := d.Annotations[siskinv1.RestoredFromAnnotation]; note == "" || last != "" && note != last {
+			t.Errorf("what was written over is noted as %q, and then as %q", last, note)
+		}
+		last = d.Annotations[siskinv1.RestoredFromAnnotation]
+		delete(d.Annotations, siskinv1.RestoredFromAnnotation)
 		want := map[string]string{
 			"team": "a", siskinv1.HeldAnnotation: "web", siskinv1.ReplicasAnnotation: "3", siskinv1.RestoredAnnotation: "r1", siskinv1.UnpausedAnnotation: "true",
 		}
@@ -47,8 +53,10 @@ func TestATargetIsGivenThePromotedContent(t *testing.T) {
 		}
 	}
 	s.must(plan.HoldTarget{Replicas: 3}) // by the next Canary
-	if _, is := s.deployment("web").Annotations[siskinv1.RestoredAnnotation]; is {
-		t.Error("what an earlier deletion did is still there")
+	for _, key := range []string{siskinv1.RestoredAnnotation, siskinv1.RestoredFromAnnotation} {
+		if _, is := s.deployment("web").Annotations[key]; is {
+			t.Errorf("what an earlier deletion did is still there: %s", key)
+		}
 	}
 	if err := s.do(plan.RestoreTarget{Revision: "r9"}); err == nil {
 		t.Error("a snapshot that does not exist was restored")

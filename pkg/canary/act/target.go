@@ -42,7 +42,9 @@ func (a *Actor) forgetRestore(ctx context.Context, w *observe.World) error {
 	if err != nil {
 		return err
 	}
-	return a.merge(ctx, live, map[string]any{"metadata": map[string]any{"annotations": map[string]any{siskinv1.RestoredAnnotation: nil}}})
+	return a.merge(ctx, live, map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+		siskinv1.RestoredAnnotation: nil, siskinv1.RestoredFromAnnotation: nil,
+	}}})
 }
 
 // release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to one. Pods start of

@@ -2,6 +2,7 @@ package target
 
 import (
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -17,6 +18,15 @@ func Pause(obj client.Object, on bool) {
 	if d, ok := obj.(*appsv1.Deployment); ok {
 		d.Spec.Paused = on
 	}
+}
+
+// Template returns a copy of the pod template of a workload; false: obj has none.
+func Template(obj client.Object) (corev1.PodTemplateSpec, bool) {
+	w := workloadOf(obj)
+	if w == nil {
+		return corev1.PodTemplateSpec{}, false
+	}
+	return *w.parts().template.DeepCopy(), true
 }
 
 // Restore writes the content that makes r a revision into obj, which must be of r's kind, and leaves its size and all else of obj as it is.

@@ -46,6 +46,8 @@ const (
 type Change struct {
 	Ref    inventory.Ref
 	Action Action
+	// Kept tells that git's pod template was not applied: the deletion of the Canary has just put the promoted one in its place.
+	Kept bool
 }
 
 // Result tells what an apply did. With failures some objects may not have been looked at.
@@ -71,6 +73,7 @@ type prepared struct {
 	desired *unstructured.Unstructured // as it is to be applied
 	live    *unstructured.Unstructured // as it was read, nil if it is not there
 	action  Action
+	kept    bool // the pod template is not git's
 }
 
 // Apply brings objs, of which SetScope has seen to the namespaces, into the cluster on behalf of the GitSync owner. timeout
@@ -192,6 +195,11 @@ func (j *job) prepare(ctx context.Context, git *unstructured.Unstructured) (*pre
 		j.stamp.keep(desired, live)
 	}
 	live, merged, err := j.try(ctx, desired, live)
+	if err == nil && live != nil && !same(live, merged) {
+		if p.kept, err = keepRestored(desired, live, merged); p.kept && err == nil {
+			live, merged, err = j.try(ctx, desired, live)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("trying it as a dry run: %w", err)
 	}
@@ -264,7 +272,7 @@ func (j *job) writeAll(ctx context.Context, all []*prepared) {
 			continue
 		}
 		j.result.Wrote = j.result.Wrote || action != Unchanged
-		j.result.Changes = append(j.result.Changes, Change{RefOf(p.git), action})
+		j.result.Changes = append(j.result.Changes, Change{RefOf(p.git), action, p.kept})
 	}
 }
 
