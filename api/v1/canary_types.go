@@ -23,7 +23,7 @@ import (
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.failedChecks`,priority=1
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,priority=1
 //
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.provider) == has(oldSelf.spec.provider) && (!has(self.spec.provider) || self.spec.provider == oldSelf.spec.provider))",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.provider) == has(oldSelf.spec.provider) && (!has(self.spec.provider) || self.spec.provider == oldSelf.spec.provider || [self.spec.provider, oldSelf.spec.provider].all(p, p in ['gatewayapi', 'gatewayapi:v1', 'gatewayapi:v1beta1'])))",message="provider cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.stable) || (has(self.spec.service.name) == has(oldSelf.spec.service.name) && (!has(self.spec.service.name) || self.spec.service.name == oldSelf.spec.service.name))",message="service.name cannot be changed while Siskin routes the traffic: delete the Canary (the target is restored) and create a new one"
 type Canary struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -67,8 +67,8 @@ type CanarySpec struct {
 	// +optional
 	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
-	// provider is the traffic router: "gatewayapi" (also "gatewayapi:v1") or "kubernetes".
-	// Default: the controller's --default-provider.
+	// provider is the traffic router: "gatewayapi" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1" are other names of
+	// "gatewayapi". Default: the controller's --default-provider.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Provider string `json:"provider,omitempty"`
@@ -248,6 +248,13 @@ type CanaryService struct {
 	// +optional
 	Headers *Headers `json:"headers,omitempty"`
 
+	// mirror copies all requests, to whichever version they go, to other backends, whose answers nobody sees. It has nothing to do
+	// with analysis.mirror. The requests must be safe to be done twice.
+	// +kubebuilder:validation:MaxItems=4
+	// +listType=atomic
+	// +optional
+	Mirror []gatewayv1.HTTPRequestMirrorFilter `json:"mirror,omitempty"`
+
 	// timeout of a whole request, for example "15s". Default: the router's.
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s|ms)){1,4}$`
 	// +optional
@@ -299,6 +306,46 @@ type RequestMatch struct {
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	QueryParams map[string]StringMatch `json:"queryParams,omitempty"`
+
+	// name of the entry, for people. It selects nothing.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Name string `json:"name,omitempty"`
+
+	// The rest is known so that it is refused by its name, and not dropped without a word: no router can do it yet.
+
+	// ignoreUriCase is refused: give uri.regex with (?i).
+	// +optional
+	IgnoreURICase bool `json:"ignoreUriCase,omitempty"`
+	// withoutHeaders is refused: a route selects by what a request has.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	WithoutHeaders map[string]StringMatch `json:"withoutHeaders,omitempty"`
+	// scheme is refused: attach to the listener of that protocol with service.gatewayRefs[].sectionName.
+	// +optional
+	Scheme *StringMatch `json:"scheme,omitempty"`
+	// authority is refused: give service.hosts.
+	// +optional
+	Authority *StringMatch `json:"authority,omitempty"`
+	// port is refused: attach to the listener of that port with service.gatewayRefs[].port.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	// +optional
+	Port int32 `json:"port,omitempty"`
+	// sourceLabels is refused: a route does not know the client's pod. Give a header.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	SourceLabels map[string]string `json:"sourceLabels,omitempty"`
+	// sourceNamespace is refused: a route does not know the client's pod. Give a header.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	SourceNamespace string `json:"sourceNamespace,omitempty"`
+	// gateways is refused: give service.gatewayRefs.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	Gateways []string `json:"gateways,omitempty"`
 }
 
 // StringMatch matches a string in one way.

@@ -117,6 +117,16 @@ type CanaryStatus struct {
 	// +optional
 	DrainUntil *metav1.MicroTime `json:"drainUntil,omitempty"`
 
+	// sessionAffinityCookie is the cookie of the canary's users, "name=value", while both versions have a share.
+	// +optional
+	SessionAffinityCookie string `json:"sessionAffinityCookie,omitempty"`
+	// primarySessionAffinityCookie is the cookie of the primary's users in this step.
+	// +optional
+	PrimarySessionAffinityCookie string `json:"primarySessionAffinityCookie,omitempty"`
+	// previousSessionAffinityCookie is the last cookie of the canary's users, which counts for nothing any more.
+	// +optional
+	PreviousSessionAffinityCookie string `json:"previousSessionAffinityCookie,omitempty"`
+
 	// conditions: Ready, Reconciling, Stalled (kstatus) and Promoted.
 	// +listType=map
 	// +listMapKey=type

@@ -413,6 +413,13 @@ func (in *CanaryService) DeepCopyInto(out *CanaryService) {
 		*out = new(Headers)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Mirror != nil {
+		in, out := &in.Mirror, &out.Mirror
+		*out = make([]apisv1.HTTPRequestMirrorFilter, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.Apex != nil {
 		in, out := &in.Apex, &out.Apex
 		*out = new(Metadata)
@@ -1082,6 +1089,35 @@ func (in *RequestMatch) DeepCopyInto(out *RequestMatch) {
 		for key, val := range *in {
 			(*out)[key] = val
 		}
+	}
+	if in.WithoutHeaders != nil {
+		in, out := &in.WithoutHeaders, &out.WithoutHeaders
+		*out = make(map[string]StringMatch, len(*in))
+		for key, val := range *in {
+			(*out)[key] = val
+		}
+	}
+	if in.Scheme != nil {
+		in, out := &in.Scheme, &out.Scheme
+		*out = new(StringMatch)
+		**out = **in
+	}
+	if in.Authority != nil {
+		in, out := &in.Authority, &out.Authority
+		*out = new(StringMatch)
+		**out = **in
+	}
+	if in.SourceLabels != nil {
+		in, out := &in.SourceLabels, &out.SourceLabels
+		*out = make(map[string]string, len(*in))
+		for key, val := range *in {
+			(*out)[key] = val
+		}
+	}
+	if in.Gateways != nil {
+		in, out := &in.Gateways, &out.Gateways
+		*out = make([]string, len(*in))
+		copy(*out, *in)
 	}
 }
 

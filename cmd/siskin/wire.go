@@ -35,10 +35,11 @@ import (
 
 // routers are the providers by name.
 func routers() router.Registry {
-	return router.Registry{
-		"gatewayapi": gatewayapi.Registration(), "gatewayapi:v1": gatewayapi.Registration(),
-		"kubernetes": kubernetes.Registration(),
+	out := router.Registry{"kubernetes": kubernetes.Registration()}
+	for _, name := range gatewayapi.Names() { // the API server takes a change from one to another, see the rules of Canary
+		out[name] = gatewayapi.Registration()
 	}
+	return out
 }
 
 // metricProviders are the metric providers by type.

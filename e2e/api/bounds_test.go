@@ -68,8 +68,27 @@ service:
     queryParams: {q: {suffix: f}}
     cookies: {v: {exact: a}}
   - cookies: {v: {prefix: a}}
+    withoutHeaders: {x: {prefix: a}}
+    scheme: {prefix: http}
+    authority: {prefix: finch}
   - cookies: {v: {suffix: a}}
+    withoutHeaders: {x: {suffix: a}}
+    scheme: {suffix: http}
+    authority: {suffix: finch}
   - cookies: {v: {regex: a.*}}
+    withoutHeaders: {x: {regex: a}}
+    scheme: {regex: http}
+    authority: {regex: finch}
+  - name: a
+    ignoreUriCase: true
+    withoutHeaders: {x: {exact: a}}
+    scheme: {exact: http}
+    authority: {exact: finch}
+    port: 80
+    sourceLabels: {app: a}
+    sourceNamespace: a
+    gateways: [mesh]
+  mirror: [{backendRef: {name: audit, port: 80}, percent: 5}]
   rewrite: {uri: /, authority: finch, type: ReplaceFullPath}
   headers:
     request: {set: {a: b}, add: {c: d}, remove: [e]}
@@ -111,6 +130,24 @@ analysis:
     headers: {x: {suffix: e}}
     queryParams: {q: {suffix: f}}
     cookies: {v: {suffix: a}}
+  - name: a
+    ignoreUriCase: true
+    withoutHeaders: {x: {exact: a}}
+    scheme: {exact: http}
+    authority: {exact: finch}
+    port: 80
+    sourceLabels: {app: a}
+    sourceNamespace: a
+    gateways: [mesh]
+  - withoutHeaders: {x: {prefix: a}}
+    scheme: {prefix: http}
+    authority: {prefix: finch}
+  - withoutHeaders: {x: {suffix: a}}
+    scheme: {suffix: http}
+    authority: {suffix: finch}
+  - withoutHeaders: {x: {regex: a}}
+    scheme: {regex: http}
+    authority: {regex: finch}
   mirror: true
   mirrorWeight: 50
   sessionAffinity:
@@ -285,7 +322,7 @@ type many int
 // example is a value of a map.
 func example(path string) any {
 	switch {
-	case strings.Contains(path, ".match[]"):
+	case strings.Contains(path, ".match[]") && !strings.HasSuffix(path, ".sourceLabels"):
 		return map[string]any{"exact": "a"}
 	case path == "provider.headers":
 		return []any{"a"}
@@ -316,7 +353,9 @@ func walk(kind, path string, s node, visit func(string, node)) {
 }
 
 // foreign are fields of types of the Gateway API.
-func foreign(path string) bool { return strings.Contains(path, "gatewayRefs[]") }
+func foreign(path string) bool {
+	return strings.Contains(path, "gatewayRefs[]") || strings.Contains(path, "mirror[]")
+}
 
 func schemas(t *testing.T) map[string]node {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,9 @@ func TestSessionAffinity(t *testing.T) {
 	s.Weight(30, time.Minute)
 	r.Set(gate, fixtures.No)
 	draws(s, 30)
+	if st := s.Now().Status; !strings.HasPrefix(st.SessionAffinityCookie, "shop-canary=") || !strings.HasPrefix(st.PrimarySessionAffinityCookie, "shop-primary=") {
+		t.Errorf("cookies in the status: %q, %q", st.SessionAffinityCookie, st.PrimarySessionAffinityCookie)
+	}
 	first := map[*visitor]string{}
 	for range 20 {
 		v := newVisitor(s)
@@ -298,18 +302,35 @@ func draws(s *fixtures.Story, weight int32) {
 	})
 }
 
-// undrawn waits until all users get the one version that there is.
+// undrawn waits until all users get the one version that there is, and have dropped their cookies.
 func undrawn(s *fixtures.Story, users map[*visitor]string) {
 	s.Helper()
+	at, err := url.Parse(s.GatewayURL() + "/")
+	if err != nil {
+		s.Fatal(err)
+	}
 	cluster.Eventually(s, 15*time.Second, func(context.Context) error {
 		for v := range users {
 			if version := v.visit(); version != s.App.Version {
 				return fmt.Errorf("a user with cookies gets %s, not %s", version, s.App.Version)
 			}
+			if left := v.client.Jar.Cookies(at); len(left) > 0 {
+				return fmt.Errorf("a user keeps %s after the rollout", left[0])
+			}
 		}
 		return nil
 	})
-	plain(s)
+	cluster.Eventually(s, 10*time.Second, func(context.Context) error {
+		rules := route(s).Spec.Rules
+		refs := rules[len(rules)-1].BackendRefs
+		if len(rules) != 3 || *refs[0].Weight != 100 || len(refs[0].Filters)+len(refs[1].Filters) > 0 {
+			return fmt.Errorf("two rules drop cookies, and everybody else is the primary's: %+v", rules)
+		}
+		return nil
+	})
+	if st := s.Now().Status; st.SessionAffinityCookie != "" || !strings.HasPrefix(st.PreviousSessionAffinityCookie, "shop-canary=") {
+		s.Errorf("cookies in the status: %q, before %q", st.SessionAffinityCookie, st.PreviousSessionAffinityCookie)
+	}
 }
 
 // plain waits until the route has one rule, which sends all to the primary and gives nobody a cookie.

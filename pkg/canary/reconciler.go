@@ -201,8 +201,9 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	if w.Router != nil {
 		provider = r.Observer.ProviderOf(c)
 	}
+	cookie, primaryCookie := w.Cookies(d.Next)
 	next := report.Status(&c.Status, report.Input{
-		Decision: d, Snapshot: s, Generation: c.Generation, Provider: provider,
+		Decision: d, Snapshot: s, Generation: c.Generation, Provider: provider, Cookie: cookie, PrimaryCookie: primaryCookie,
 		Evidence: w.Observation.Evidence.String(), Describe: describer(w),
 	})
 	stuck := r.newlyStalled(c, d)
@@ -324,7 +325,8 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
-	return route, caps, spec, !unable || unknown != nil
+	waits := len(c.Spec.Service.Mirror) > 0 && caps.Unsure.Mirror // the route is without it until that is known
+	return route, caps, spec, !unable && !waits || unknown != nil
 }
 
 // refuse keeps rollouts of a target that cannot be released from going forward.

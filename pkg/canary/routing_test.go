@@ -1,12 +1,14 @@
 package canary_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
@@ -137,6 +139,70 @@ func TestW8AStrategyThatTheGatewayCannotDoIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Copies of all requests that the data plane cannot make are refused before a rollout, also before one without analysis.
+func TestCopiesThatTheGatewayCannotMakeAreRefused(t *testing.T) {
+	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.SkipAnalysis = true }), func(s *stage) {
+		caps := able()
+		caps.MirrorPercent = false
+		s.router.SetCapabilities(caps)
+		s.until(siskinv1.PhaseInitialized)
+		port := gatewayv1.PortNumber(80)
+		s.edit(func(c *siskinv1.Canary) {
+			c.Spec.Service.Mirror = []gatewayv1.HTTPRequestMirrorFilter{
+				{BackendRef: gatewayv1.BackendObjectReference{Name: "audit", Port: &port}, Percent: new(int32(5))},
+			}
+		})
+		s.pass()
+		s.stalled("InvalidSpec", "spec.service.mirror[0]: ", "mirror a part of the requests", "fake", "Gateway shop/public of example.org")
+		s.image("web:2")
+		for range 5 {
+			s.kubelet()
+			s.pass()
+			s.sleep(time.Minute)
+		}
+		if phase := s.canary().Status.Phase; phase != siskinv1.PhaseInitialized {
+			s.t.Errorf("a rollout has begun: %s", phase)
+		}
+		s.edit(func(c *siskinv1.Canary) { c.Spec.Service.Mirror[0].Percent = nil })
+		s.until(siskinv1.PhaseSucceeded)
+	})
+}
+
+// A cookie is named in the status while users are kept by it, and as the previous one after that; then they are to drop it.
+func TestCookiesInTheStatus(t *testing.T) {
+	sticky := func(c *siskinv1.Canary) {
+		c.Spec.Analysis.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web", PrimaryCookieName: "web-primary"}
+	}
+	play(t, newCanary(sticky), func(s *stage) {
+		s.router.SetCapabilities(able())
+		s.until(siskinv1.PhaseInitialized)
+		expires := func() bool {
+			calls := s.router.Calls()
+			return calls[len(calls)-1].Expires
+		}
+		if expires() {
+			s.t.Error("cookies are dropped that nobody has")
+		}
+		s.image("web:2")
+		var canary, primary []string
+		for s.canary().Status.Phase != siskinv1.PhaseSucceeded {
+			s.kubelet()
+			s.sleep(max(s.pass().RequeueAfter, time.Millisecond))
+			if st := s.canary().Status; st.SessionAffinityCookie != "" {
+				canary, primary = append(canary, st.SessionAffinityCookie), append(primary, st.PrimarySessionAffinityCookie)
+			}
+		}
+		st := s.canary().Status
+		if n, m := len(slices.Compact(canary)), len(slices.Compact(primary)); n != 1 || m != 2 || st.SessionAffinityCookie != "" ||
+			st.PreviousSessionAffinityCookie != canary[0] || !strings.HasPrefix(canary[0], "web=") || !strings.HasPrefix(primary[0], "web-primary=") {
+			s.t.Errorf("%q, %q, at the end %q", canary, primary, st.PreviousSessionAffinityCookie)
+		}
+		if !expires() {
+			s.t.Error("nobody drops the cookie")
+		}
+	})
 }
 
 // What the router cannot write is told while nothing goes on, and not when a split is to be moved.

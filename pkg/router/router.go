@@ -99,6 +99,9 @@ type Intent struct {
 	Audience []siskinv1.RequestMatch
 	// Affinity keeps users at a version by a cookie while both sides get a share; nil: not.
 	Affinity *Affinity
+	// Expired names the cookies of rollouts that are over: a router that can has those who still send one drop it. It moves nobody, and
+	// is left out where it cannot be said. nil: there are none. Meaningful when the primary gets all and no audience is selected.
+	Expired *siskinv1.SessionAffinity
 	// Keep tells Release that the target serves on: what was generated for clients stays, leads to the apex and has no owner
 	// any more. Without it, what was generated goes.
 	Keep bool
@@ -220,6 +223,11 @@ func (r Registry) New(provider string, c client.Client, live client.Reader) (Rou
 // say otherwise.
 func (in Intent) Sticky() bool {
 	return in.Affinity != nil && in.Split.Primary > 0 && in.Split.Canary > 0
+}
+
+// Expires tells whether users are to drop cookies of rollouts that are over.
+func (in Intent) Expires() bool {
+	return in.Expired != nil && in.Split.Canary == 0 && !in.Split.Audience
 }
 
 // OwnerRef returns the controller owner reference to the intent's Canary.

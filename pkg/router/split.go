@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
@@ -71,6 +73,19 @@ func (c Capabilities) Unmatched(match []siskinv1.RequestMatch) (what string, ent
 			return "query parameter", i
 		case c.NoMethodMatch && m.Method != nil:
 			return "method", i
+		}
+	}
+	return "", 0
+}
+
+// Unmirrored returns what of the copies that spec.service.mirror asks for cannot be made, and in which entry; "" if all can.
+func (c Capabilities) Unmirrored(mirror []gatewayv1.HTTPRequestMirrorFilter) (what string, entry int) {
+	for i, m := range mirror {
+		switch {
+		case !c.Mirror:
+			return "mirror requests", i
+		case !c.MirrorPercent && (m.Percent != nil || m.Fraction != nil):
+			return "mirror a part of the requests", i
 		}
 	}
 	return "", 0

@@ -18,10 +18,27 @@ func (w *World) IntentOf(z plan.State) router.Intent {
 	}
 	in := intent(w.Canary)
 	in.Port, in.Split = w.Intent.Port, router.Split(z.Split)
-	if a := w.Canary.Spec.Analysis.SessionAffinity; a != nil && z.Split.Canary > 0 && z.Split.Primary > 0 {
+	st := &w.Canary.Status
+	switch a := w.Canary.Spec.Analysis.SessionAffinity; {
+	case a == nil:
+	case z.Split.Canary > 0 && z.Split.Primary > 0:
 		in.Affinity = affinity(w.Canary, *a, z)
+	case st.SessionAffinityCookie != "" || st.PreviousSessionAffinityCookie != "": // nobody had a cookie before
+		in.Expired = a
 	}
 	return in
+}
+
+// Cookies returns the cookies of the canary's and of the primary's users as status shows them, "name=value"; "" if there are none.
+func (w *World) Cookies(z plan.State) (canary, primary string) {
+	a := w.IntentOf(z).Affinity
+	if a == nil {
+		return "", ""
+	}
+	if a.PrimaryCookieName != "" {
+		primary = a.PrimaryCookieName + "=" + a.PrimaryToken
+	}
+	return a.CookieName + "=" + a.Token, primary
 }
 
 func intent(c *siskinv1.Canary) router.Intent {

@@ -129,24 +129,27 @@ type need struct {
 	missing bool
 	// plane tells that the data plane, and not the provider, decides.
 	plane bool
-	// field below spec.analysis; what the router cannot do; what to do instead.
+	// field below spec; what the router cannot do; what to do instead.
 	field, what, instead string
 }
 
 // possible refuses a strategy that the router cannot do, by name.
 func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	a := c.Spec.Analysis
+	if what, i := caps.Unmirrored(c.Spec.Service.Mirror); what != "" {
+		return unable(c, need{plane: true, field: fmt.Sprintf(".service.mirror[%d]", i), what: what, instead: "leave it out, or use a provider that can"}, caps)
+	}
 	if z.SkipAnalysis {
 		return nil
 	}
 	unmatched, entry := caps.Unmatched(a.Match)
 	for _, n := range []need{
-		{weighted(a) && !caps.Weighted, false, "", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
-		{z.PromotionStep > 0 && !caps.Weighted, false, ".stepWeightPromotion", "split traffic by weight", "leave it out"},
-		{unmatched != "", caps.Match, fmt.Sprintf(".match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
-		{a.Mirror && !caps.Mirror, true, ".mirror", "mirror requests", "set it to false, or use a provider that can"},
-		{mirror(a)%100 > 0 && !caps.MirrorPercent, true, ".mirrorWeight", "mirror a part of the requests", "leave it out"},
-		{a.SessionAffinity != nil && !caps.Affinity, true, ".sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
+		{weighted(a) && !caps.Weighted, false, ".analysis", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
+		{z.PromotionStep > 0 && !caps.Weighted, false, ".analysis.stepWeightPromotion", "split traffic by weight", "leave it out"},
+		{unmatched != "", caps.Match, fmt.Sprintf(".analysis.match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
+		{a.Mirror && !caps.Mirror, true, ".analysis.mirror", "mirror requests", "set it to false, or use a provider that can"},
+		{mirror(a)%100 > 0 && !caps.MirrorPercent, true, ".analysis.mirrorWeight", "mirror a part of the requests", "leave it out"},
+		{a.SessionAffinity != nil && !caps.Affinity, true, ".analysis.sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
 	} {
 		if n.missing {
 			return unable(c, n, caps)
@@ -169,5 +172,5 @@ func unable(c *siskinv1.Canary, n need, caps router.Capabilities) error {
 	if caps.Vouch != "" && n.plane {
 		instead += "; " + caps.Vouch
 	}
-	return &UnableError{InvalidSpecError{"spec.analysis" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}}
+	return &UnableError{InvalidSpecError{"spec" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}}
 }

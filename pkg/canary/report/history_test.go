@@ -121,6 +121,9 @@ func TestCompare(t *testing.T) {
 		"message":     {"a sentence for people", func(st *siskinv1.CanaryStatus) { st.Message = "other" }, report.Text},
 		"waiting for": {"a list for people", func(st *siskinv1.CanaryStatus) { st.WaitingFor = []string{"x"} }, report.Text},
 		"evidence":    {"no decision reads it from status", func(st *siskinv1.CanaryStatus) { st.Split.Evidence = "Served" }, report.Text},
+		"cookies": {"they go along with the decision that they follow from", func(st *siskinv1.CanaryStatus) {
+			st.SessionAffinityCookie, st.PrimarySessionAffinityCookie, st.PreviousSessionAffinityCookie = "a=1", "b=2", "c=3"
+		}, report.Same},
 		"its message": {"a condition repeats the message", func(st *siskinv1.CanaryStatus) { st.Conditions[0].Message = "x" }, report.Same},
 		"order":       {"conditions are a map", func(st *siskinv1.CanaryStatus) { c := st.Conditions; c[0], c[1] = c[1], c[0] }, report.Same},
 		"empty list":  {"the API server stores none", func(st *siskinv1.CanaryStatus) { st.History = []siskinv1.HistoryEntry{} }, report.Same},

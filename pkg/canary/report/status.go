@@ -43,6 +43,8 @@ type Input struct {
 	Provider string
 	// Describe tells what is known of a revision.
 	Describe func(revision string) siskinv1.RevisionStatus
+	// Cookie and PrimaryCookie are those of the users who are kept at a version, as "name=value"; "" if nobody is.
+	Cookie, PrimaryCookie string
 }
 
 // Status returns the status after a decision; before is left alone.
@@ -54,6 +56,7 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	if st.Stable != nil && in.Provider != "" {
 		st.Provider = in.Provider
 	}
+	cookies(&st, in)
 	st.Message = clip(d.Why)
 	st.WaitingFor = nil
 	for _, w := range d.WaitingFor {
@@ -79,6 +82,14 @@ func Status(before *siskinv1.CanaryStatus, in Input) siskinv1.CanaryStatus {
 	record(&st, before.Canary, d.Next, s)
 	conditions(&st, d, s)
 	return st
+}
+
+// cookies names the cookies as Flagger does. That there were any is what has users drop them later.
+func cookies(st *siskinv1.CanaryStatus, in Input) {
+	if was := st.SessionAffinityCookie; was != "" && was != in.Cookie {
+		st.PreviousSessionAffinityCookie = was
+	}
+	st.SessionAffinityCookie, st.PrimarySessionAffinityCookie = in.Cookie, in.PrimaryCookie
 }
 
 // gates tells whether nothing but gates was waited for.
@@ -241,7 +252,8 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 // decisive returns st without its texts. What it changes is not shared with st.
 func decisive(st siskinv1.CanaryStatus) siskinv1.CanaryStatus {
 	st.Message, st.WaitingFor = "", nil
-	st.Provider = "" // goes along with the next decision
+	st.Provider = "" // goes along with the next decision, as the cookies do
+	st.SessionAffinityCookie, st.PrimarySessionAffinityCookie, st.PreviousSessionAffinityCookie = "", "", ""
 	if st.Split != nil {
 		split := *st.Split
 		split.Evidence = ""

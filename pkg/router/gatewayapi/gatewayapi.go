@@ -30,6 +30,9 @@ type Router struct {
 
 var _ router.Router = (*Router)(nil)
 
+// Names are the names of the provider; all mean the same. The versions are those that Flagger's manifests name.
+func Names() []string { return []string{Name, Name + ":v1", Name + ":v1beta1"} }
+
 // New returns a Router that reads from and writes through c. live reads Gateways, GatewayClasses and field managers from the API
 // server; clk tells how old what it read is.
 func New(c client.Client, live client.Reader, clk clock.PassiveClock) *Router {
@@ -72,7 +75,11 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 			return router.Receipt{}, err
 		}
 	}
+	in, unable := r.feasible(ctx, in)
 	want, refused := desired(in, live)
+	if refused == nil {
+		refused = unable
+	}
 	if want == nil {
 		return router.Receipt{}, refused
 	}
@@ -128,6 +135,7 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		return obs, nil
 	}
 	obs.MetricsKind = metricsKind(live)
+	in, _ = r.feasible(ctx, in)
 	want, _ := desired(in, live) // What is invalid is Validate's to tell.
 	if want == nil || !same(live.Spec, want.Spec) {
 		obs.Current, obs.Known = current(live.Spec, in)
@@ -171,7 +179,7 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 	for _, key := range []string{siskinv1.AppliedAnnotation, siskinv1.WrittenAnnotation} { // from now on it is whoever writes it
 		delete(route.Annotations, key)
 	}
-	in.Split, in.Affinity = router.Split{Primary: 100}, nil
+	in.Split, in.Affinity, in.Expired = router.Split{Primary: 100}, nil, nil
 	if adjust(&route.Spec, in); len(route.Spec.Rules) == 0 {
 		route.Spec.Rules = []gatewayv1.HTTPRouteRule{{
 			Matches: []gatewayv1.HTTPRouteMatch{{Path: anyPath()}}, BackendRefs: []gatewayv1.HTTPBackendRef{backend(in, in.Apex, 1)},

@@ -38,7 +38,13 @@ func adjusted(rule *gatewayv1.HTTPRouteRule, in router.Intent) (stays, carries b
 	if primary == nil {
 		return wanted(rule, in), false
 	}
+	if drops(rule) && !in.Expires() {
+		return false, false
+	}
 	rule.Filters = mirrored(rule.Filters, in)
+	if drops(rule) {
+		return true, false
+	}
 	if keeps(rule, primaryCookie(in), "") { // of this step, or of an earlier one
 		return in.Sticky() && (canary != nil || keeps(rule, primaryCookie(in), in.Affinity.PrimaryToken)), false
 	}
@@ -164,7 +170,7 @@ func mirrorOf(rule *gatewayv1.HTTPRouteRule, in router.Intent) int32 {
 	most := int32(0)
 	for _, f := range rule.Filters {
 		switch m := f.RequestMirror; {
-		case !mirrorsTo(f, in.Canary):
+		case !mirrorsTo(f, in):
 		case m.Percent != nil:
 			most = max(most, *m.Percent)
 		case m.Fraction != nil:

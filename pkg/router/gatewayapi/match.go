@@ -64,7 +64,10 @@ func requests(field string, in []siskinv1.RequestMatch) ([]request, error) {
 
 func read(field string, m siskinv1.RequestMatch) (request, error) {
 	var out request
-	var err error
+	err := unsayable(field, m)
+	if err != nil {
+		return out, err
+	}
 	if m.URI != nil {
 		if out.path, err = path(field+".uri", *m.URI); err != nil {
 			return out, err
@@ -83,6 +86,28 @@ func read(field string, m siskinv1.RequestMatch) (request, error) {
 	}
 	out.cookies, err = conditions(field+".cookies", m.Cookies, strings.Clone, inCookie)
 	return out, err
+}
+
+// unsayable refuses what other routers select requests by and an HTTPRoute cannot. To leave it out would select more requests.
+func unsayable(field string, m siskinv1.RequestMatch) error {
+	for _, part := range []struct {
+		name, instead string
+		given         bool
+	}{
+		{"ignoreUriCase", "give uri.regex, which can begin with (?i)", m.IgnoreURICase},
+		{"withoutHeaders", "it selects by what a request has: select the requests that do have the header, or leave it out", len(m.WithoutHeaders) > 0},
+		{"scheme", "attach it to the listener of that protocol by spec.service.gatewayRefs[].sectionName", m.Scheme != nil},
+		{"authority", "give the host in spec.service.hosts", m.Authority != nil},
+		{"port", "attach it to the listener of that port by spec.service.gatewayRefs[].port", m.Port != 0},
+		{"sourceLabels", "it does not know the client's pod: let the client send a header, and give headers", len(m.SourceLabels) > 0},
+		{"sourceNamespace", "it does not know the client's pod: let the client send a header, and give headers", m.SourceNamespace != ""},
+		{"gateways", "name the Gateways in spec.service.gatewayRefs", len(m.Gateways) > 0},
+	} {
+		if part.given {
+			return invalid(field+"."+part.name, "an HTTPRoute cannot match by it: %s", part.instead)
+		}
+	}
+	return nil
 }
 
 // conditions reads a map of matches by name; key makes the name that counts.

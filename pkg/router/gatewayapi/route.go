@@ -222,6 +222,11 @@ func filled(spec gatewayv1.HTTPRouteSpec) gatewayv1.HTTPRouteSpec {
 		for j := range rule.Matches {
 			fillMatch(&rule.Matches[j])
 		}
+		for j := range rule.Filters {
+			if m := rule.Filters[j].RequestMirror; m != nil {
+				fillMirror(m)
+			}
+		}
 		for j := range rule.BackendRefs {
 			ref := &rule.BackendRefs[j].BackendRef
 			ref.Group = cmp.Or(ref.Group, new(gatewayv1.Group("")))

@@ -93,12 +93,21 @@ func TestRoutes(t *testing.T) {
 				{Name: "public", Namespace: new(gatewayv1.Namespace("infra")), SectionName: new(gatewayv1.SectionName("https"))},
 			}
 		},
+		"mirror": func(s *siskinv1.CanaryService) {
+			s.Mirror = []gatewayv1.HTTPRequestMirrorFilter{
+				{BackendRef: gatewayv1.BackendObjectReference{Name: "audit", Port: new(gatewayv1.PortNumber(80))}, Percent: new(int32(5))},
+				{
+					BackendRef: gatewayv1.BackendObjectReference{Name: "finch-canary", Namespace: new(gatewayv1.Namespace("lab")), Port: new(gatewayv1.PortNumber(80))},
+					Fraction:   &gatewayv1.Fraction{Numerator: 1},
+				},
+			}
+		},
 		"empty-match": func(s *siskinv1.CanaryService) { s.Match = []siskinv1.RequestMatch{{}} },
 	}
 	for name, edit := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := &routertest.Counter{Client: routertest.NewClient(t)}
-			r, in := newRouter(c), intent(edit)
+			h, c := capable(t)
+			r, in := h.New(c, c), intent(edit)
 			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
@@ -145,6 +154,9 @@ func TestRefused(t *testing.T) {
 	uri := func(v siskinv1.StringMatch) func(*siskinv1.CanaryService) {
 		return m(func(r *siskinv1.RequestMatch) { r.URI = &v })
 	}
+	mirror := func(f gatewayv1.HTTPRequestMirrorFilter) func(*siskinv1.CanaryService) {
+		return func(s *siskinv1.CanaryService) { s.Mirror = []gatewayv1.HTTPRequestMirrorFilter{f} }
+	}
 	tests := map[string]struct {
 		edit  func(*siskinv1.CanaryService)
 		field string
@@ -158,16 +170,33 @@ func TestRefused(t *testing.T) {
 		"header twice": {m(func(r *siskinv1.RequestMatch) {
 			r.Headers = map[string]siskinv1.StringMatch{"X-A": exact("a"), "x-a": exact("b")}
 		}), "match[0].headers[x-a]"},
-		"header without value": {header("X-A", siskinv1.StringMatch{}), "match[0].headers[X-A]"},
-		"header name":          {header("X A", exact("a")), "match[0].headers[X A]"},
-		"query without value":  {m(func(r *siskinv1.RequestMatch) { r.QueryParams = map[string]siskinv1.StringMatch{"q": {}} }), "match[0].queryParams[q]"},
-		"method by regex":      {m(func(r *siskinv1.RequestMatch) { r.Method = new(regex("G.*")) }), "match[0].method"},
-		"method unknown":       {m(func(r *siskinv1.RequestMatch) { r.Method = new(exact("get")) }), "match[0].method"},
-		"path is relative":     {uri(exact("a")), "match[0].uri.exact"},
-		"path with //":         {uri(prefix("/a//b")), "match[0].uri.prefix"},
-		"path with ..":         {uri(prefix("/a/..")), "match[0].uri.prefix"},
-		"path with a blank":    {uri(prefix("/a b")), "match[0].uri.prefix"},
-		"two ways at once":     {uri(siskinv1.StringMatch{Exact: "/a", Prefix: "/b"}), "match[0].uri"},
+		"header without value":   {header("X-A", siskinv1.StringMatch{}), "match[0].headers[X-A]"},
+		"header name":            {header("X A", exact("a")), "match[0].headers[X A]"},
+		"query without value":    {m(func(r *siskinv1.RequestMatch) { r.QueryParams = map[string]siskinv1.StringMatch{"q": {}} }), "match[0].queryParams[q]"},
+		"method by regex":        {m(func(r *siskinv1.RequestMatch) { r.Method = new(regex("G.*")) }), "match[0].method"},
+		"method unknown":         {m(func(r *siskinv1.RequestMatch) { r.Method = new(exact("get")) }), "match[0].method"},
+		"path is relative":       {uri(exact("a")), "match[0].uri.exact"},
+		"path with //":           {uri(prefix("/a//b")), "match[0].uri.prefix"},
+		"path with ..":           {uri(prefix("/a/..")), "match[0].uri.prefix"},
+		"path with a blank":      {uri(prefix("/a b")), "match[0].uri.prefix"},
+		"two ways at once":       {uri(siskinv1.StringMatch{Exact: "/a", Prefix: "/b"}), "match[0].uri"},
+		"match by authority":     {m(func(r *siskinv1.RequestMatch) { r.Authority = new(exact("a")) }), "match[0].authority"},
+		"match by scheme":        {m(func(r *siskinv1.RequestMatch) { r.Scheme = new(exact("https")) }), "match[0].scheme"},
+		"match by port":          {m(func(r *siskinv1.RequestMatch) { r.Port = 80 }), "match[0].port"},
+		"match by gateways":      {m(func(r *siskinv1.RequestMatch) { r.Gateways = []string{"mesh"} }), "match[0].gateways"},
+		"match without case":     {m(func(r *siskinv1.RequestMatch) { r.IgnoreURICase = true }), "match[0].ignoreUriCase"},
+		"match by source labels": {m(func(r *siskinv1.RequestMatch) { r.SourceLabels = map[string]string{"app": "a"} }), "match[0].sourceLabels"},
+		"match by source":        {m(func(r *siskinv1.RequestMatch) { r.SourceNamespace = "a" }), "match[0].sourceNamespace"},
+		"match without a header": {m(func(r *siskinv1.RequestMatch) {
+			r.WithoutHeaders = map[string]siskinv1.StringMatch{"a": exact("a")}
+		}), "match[0].withoutHeaders"},
+		"mirror without a port": {mirror(gatewayv1.HTTPRequestMirrorFilter{BackendRef: gatewayv1.BackendObjectReference{Name: "a"}}), "mirror[0].backendRef.port"},
+		"mirror to the canary": {mirror(gatewayv1.HTTPRequestMirrorFilter{
+			BackendRef: gatewayv1.BackendObjectReference{Name: "finch-canary", Port: new(gatewayv1.PortNumber(80))},
+		}), "mirror[0].backendRef.name"},
+		"mirror by two measures": {mirror(gatewayv1.HTTPRequestMirrorFilter{
+			BackendRef: gatewayv1.BackendObjectReference{Name: "a", Port: new(gatewayv1.PortNumber(80))}, Percent: new(int32(1)), Fraction: &gatewayv1.Fraction{Numerator: 1},
+		}), "mirror[0]"},
 		"prefix rewrite of a regex": {func(s *siskinv1.CanaryService) {
 			uri(regex("/a.*"))(s)
 			s.Rewrite = &siskinv1.Rewrite{URI: "/", Type: "ReplacePrefixMatch"}
@@ -179,12 +208,13 @@ func TestRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := &routertest.Counter{Client: routertest.NewClient(t)}
+			h, c := capable(t)
+			c.Writes()
 			in := intent(tt.edit)
 			if tt.edit == nil {
 				in.Port = 0
 			}
-			_, err := newRouter(c).Apply(t.Context(), in)
+			_, err := h.New(c, c).Apply(t.Context(), in)
 			refused, ok := errors.AsType[*router.InvalidError](err)
 			if !ok || refused.Field != "spec.service."+tt.field || refused.Router != gatewayapi.Name {
 				t.Errorf("want a refusal of %s, have %v", tt.field, err)

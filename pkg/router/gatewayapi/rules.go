@@ -15,7 +15,8 @@ import (
 //  2. users with the cookie of this rollout's canary go to the canary;
 //  3. users with the cookie of this step's primary go to the primary;
 //  4. users with the cookie of an earlier step's primary are drawn by what is missing for the canary's share, a rule for each step;
-//  5. everybody else is drawn by weight.
+//  5. users with a cookie of a rollout that is over are drawn like everybody else, and drop it: only while the primary has all;
+//  6. everybody else is drawn by weight.
 //
 // Whoever is drawn is given a cookie; what reaches the primary is copied to the canary, if a mirror is wanted.
 //
@@ -41,6 +42,9 @@ func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
 	if r.base.Filters, err = filters(svc, r.service); err != nil {
 		return nil, err
 	}
+	if err := copied(in, &r.base.Filters); err != nil {
+		return nil, err
+	}
 	if r.base.Timeouts, err = timeouts(svc); err != nil {
 		return nil, err
 	}
@@ -60,6 +64,7 @@ func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
 	if err := r.limits(); err != nil {
 		return nil, err
 	}
+	r.out = r.expiring()
 	return r.redrawn()
 }
 
@@ -278,25 +283,4 @@ func cookieFilter(a *router.Affinity, name, value string) []gatewayv1.HTTPRouteF
 			Add: []gatewayv1.HTTPHeader{{Name: "Set-Cookie", Value: setCookie(a, name, value)}},
 		},
 	}}
-}
-
-// mirrored are filters with the copy to the canary that the split asks for, and without any other. All requests are written without a
-// percentage, which older gateways do not know.
-func mirrored(filters []gatewayv1.HTTPRouteFilter, in router.Intent) []gatewayv1.HTTPRouteFilter {
-	out := slices.DeleteFunc(slices.Clone(filters), func(f gatewayv1.HTTPRouteFilter) bool { return mirrorsTo(f, in.Canary) })
-	if len(out) == 0 {
-		out = nil
-	}
-	if in.Split.Mirror == 0 {
-		return out
-	}
-	m := &gatewayv1.HTTPRequestMirrorFilter{BackendRef: object(in, in.Canary)}
-	if in.Split.Mirror < 100 {
-		m.Percent = new(in.Split.Mirror)
-	}
-	return append(out, gatewayv1.HTTPRouteFilter{Type: gatewayv1.HTTPRouteFilterRequestMirror, RequestMirror: m})
-}
-
-func mirrorsTo(f gatewayv1.HTTPRouteFilter, service string) bool {
-	return f.RequestMirror != nil && string(f.RequestMirror.BackendRef.Name) == service
 }

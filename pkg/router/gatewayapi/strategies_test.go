@@ -57,6 +57,9 @@ func TestStrategies(t *testing.T) {
 			in.Affinity = routertest.Affinity()
 			in.Affinity.PrimaryCookieName, in.Affinity.Domain = "", ""
 		},
+		"affinity-is-over": func(in *router.Intent) {
+			in.Split, in.Expired = router.Split{Primary: 100}, new(routertest.Affinity().SessionAffinity)
+		},
 		"everything": func(in *router.Intent) { *in = wide(*in) },
 		"prefix-rewrite-ab": func(in *router.Intent) {
 			in.Split, in.Audience = router.Split{Primary: 100, Audience: true}, routertest.Audience()[:2]

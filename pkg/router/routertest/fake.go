@@ -21,6 +21,8 @@ type Call struct {
 	App string
 	// Split of the intent.
 	Split router.Split
+	// Expires tells that users were to drop their cookies.
+	Expires bool
 	// Err that was returned.
 	Err error
 }
@@ -223,6 +225,9 @@ func rest(in router.Intent) string {
 	if in.Sticky() {
 		out += " " + in.Affinity.CookieName + "=" + in.Affinity.Token + " " + in.Affinity.PrimaryCookieName + "=" + in.Affinity.PrimaryToken
 	}
+	if in.Expires() {
+		out += " " + in.Expired.CookieName + " is dropped"
+	}
 	return out
 }
 
@@ -281,7 +286,7 @@ func (f *Fake) next(op string) error {
 }
 
 func (f *Fake) record(op string, in router.Intent, err error) {
-	f.calls = append(f.calls, Call{Op: op, App: app(in), Split: in.Split, Err: err})
+	f.calls = append(f.calls, Call{Op: op, App: app(in), Split: in.Split, Expires: in.Expires(), Err: err})
 }
 
 func app(in router.Intent) string { return in.Owner.Namespace + "/" + in.Owner.Name }
