@@ -275,9 +275,9 @@ type RolloutStatus struct {
 
 // CheckStatus is the result of one metric or hook.
 type CheckStatus struct {
-	// name of the metric or webhook.
+	// name of the metric or webhook; share, for the share of the requests that reached the canary.
 	Name string `json:"name"`
-	// type is metric or webhook.
+	// type is metric, webhook, or routing for that share.
 	Type string `json:"type"`
 	// value measured.
 	// +optional

@@ -35,6 +35,9 @@ func TestReleases(t *testing.T) {
 	if sum.ByVersion["1.1.0"] == 0 {
 		t.Error("no user saw the new version")
 	}
+	if told, err := s.EventsOf(s.Context(), "RoutingMismatch"); err != nil || len(told) > 0 {
+		t.Errorf("a mismatch is told of a route that is the only one: %+v (%v)", told, err)
+	}
 
 	s.App.FailRatio = "0.5"
 	bad := time.Now()

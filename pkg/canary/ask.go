@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/hook"
 	"github.com/siskin-dev/siskin/pkg/internal/async"
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 const (
@@ -26,6 +28,8 @@ const (
 	// hookTimeout is the default timeout of one attempt of a webhook; hookBackoff is what the pauses between attempts may take.
 	hookTimeout = 10 * time.Second
 	hookBackoff = 30 * time.Second
+	// mostRivals bounds the query about the share that reached the canary, and the names in its message.
+	mostRivals = 3
 	// rounds bounds how often new questions may follow from answers within one pass.
 	rounds = 4
 )
@@ -107,6 +111,15 @@ func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot
 				return a.Pool.Ask(who, key, metricDeadline, func(ctx context.Context) plan.Answer { return a.metric(ctx, in) })
 			}
 		}
+	case plan.AskShare:
+		in := metrics.ShareInput{
+			Canary: c.DeepCopy(), Kind: w.Observation.MetricsKind, From: q.From, Now: s.Now,
+			Wanted: float64(s.State.Split.Canary), Tolerance: plan.ShareTolerance, Sample: plan.ShareSample,
+			Routed: metrics.Routed{Namespace: c.Namespace, Route: w.Intent.Apex, Primary: w.Intent.Primary, Canary: w.Intent.Canary},
+		}
+		intent := w.Intent
+		intent.Owner = in.Canary
+		return a.Pool.Ask(who, key, metricDeadline, func(ctx context.Context) plan.Answer { return a.share(ctx, w.Router, intent, in) })
 	case plan.AskHook:
 		for _, h := range c.Spec.Analysis.Webhooks {
 			if h.Name == q.Name {
@@ -140,6 +153,30 @@ func (a *Asker) metric(ctx context.Context, in metrics.Input) plan.Answer {
 		answer.Message = r.Message
 	}
 	return answer
+}
+
+// share tells what the gateway counted. What could not be found out is nothing to hold a rollout up for: the metrics are asked of the same
+// server.
+func (a *Asker) share(ctx context.Context, r router.Router, intent router.Intent, in metrics.ShareInput) plan.Answer {
+	out := plan.Answer{Verdict: plan.Pass}
+	var names []string
+	if contested, ok := r.(router.Contested); ok {
+		rivals, err := contested.Rivals(ctx, intent)
+		if err != nil {
+			ctrl.Log.V(1).Info("cannot look for other routes", "canary", client.ObjectKeyFromObject(in.Canary).String(), "error", err.Error())
+		}
+		for _, rival := range rivals[:min(len(rivals), mostRivals)] {
+			in.Routed.Rivals = append(in.Routed.Rivals, metrics.Rival{Route: rival.Name, Rules: rival.Rules})
+			names = append(names, "HTTPRoute "+rival.Name)
+		}
+	}
+	canary, total, err := a.Metrics.Share(ctx, in)
+	if err != nil {
+		ctrl.Log.V(1).Info("cannot compare the canary's share", "canary", client.ObjectKeyFromObject(in.Canary).String(), "error", err.Error())
+		return out
+	}
+	out.Share = plan.Share{Canary: canary, Total: total, Rival: strings.Join(names, " and ")}
+	return out
 }
 
 // hook calls a webhook. One that could not be called said neither yes nor no, as a metric whose provider could not be asked.

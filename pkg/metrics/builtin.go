@@ -130,7 +130,7 @@ func traefikSeries(s Subject) series {
 		counter: "traefik_service_requests_total",
 		buckets: "traefik_service_request_duration_seconds_bucket",
 		factor:  "1000 * ",
-		match:   matchRegex("service", "(http|grpc)route-"+ns+"-.+-svc-"+ns+"-"+svc+"-[0-9]+@kubernetesgateway"),
+		match:   matchRegex("service", "(http|grpc)route-"+regexp.QuoteMeta(dashed(s.Namespace))+"-.+-svc-"+ns+"-"+svc+"-[0-9]+@kubernetesgateway"),
 		bad:     []string{`code=~"5..|2|4|8|1[2345]"`},
 	}
 }

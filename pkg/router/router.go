@@ -156,6 +156,23 @@ type Observation struct {
 	// MetricsKind names the built-in queries that fit the series of this data plane ("traefik", "istio", …); "" means that
 	// only the app's own series tell the versions apart.
 	MetricsKind string
+	// Counted tells that those series tell of which route a request was, so that the share that reached the canary can be compared with
+	// the split.
+	Counted bool
+}
+
+// Rival is another route of the Canary's namespace that claims requests of its route.
+type Rival struct {
+	// Name of the route.
+	Name string
+	// Rules of it that do, counted from 0.
+	Rules []int
+}
+
+// Contested is a Router that knows which other routes claim the requests of an Intent's route. Rivals reads from caches; it is asked once in a
+// check, and not in every pass.
+type Contested interface {
+	Rivals(ctx context.Context, in Intent) ([]Rival, error)
 }
 
 // Router makes one data plane follow an Intent.

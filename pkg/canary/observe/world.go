@@ -313,6 +313,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	s.Request, s.RequestedBy = requestOf(w.Canary)
 	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)
+	s.Counted = w.Observation.Counted && w.Canary.Spec.Analysis.SessionAffinity == nil // users who are kept are no draws
 	looked := o.splits.look(w.Canary.UID, s.Route, s.State.Split, now)
 	s.Unsettled, s.Settled = looked.unsettled, looked.since
 	s.Services = o.servicesOf(w)

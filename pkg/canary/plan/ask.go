@@ -14,6 +14,8 @@ type QuestionKind string
 const (
 	AskHook   QuestionKind = "webhook"
 	AskMetric QuestionKind = "metric"
+	// AskShare asks what the gateway counted; the answer is in Answer.Share.
+	AskShare QuestionKind = "routing"
 )
 
 // Question is asked outside: a webhook or a metric.
@@ -24,6 +26,8 @@ type Question struct {
 	Type HookType
 	// Primary tells that the metric is that of the primary, which is judged after its promotion.
 	Primary bool
+	// From is since when the split that a share is asked for is carried out, or how far to look back.
+	From time.Time
 	// Key identifies this asking of it: the same key is the same question, to be asked once and answered once.
 	Key string
 }
@@ -97,8 +101,8 @@ func checkQuestions(s Snapshot) []Question {
 	if s.State.Forced || !s.checkDue() {
 		return nil
 	}
-	qs := s.checks()
-	if !s.agree(s.verdict(qs)) || s.pauses() || !s.canaryReady() || s.unsure() != "" {
+	qs := append(s.checks(), s.shareQuestions()...)
+	if !s.agree(s.judged()) || s.shareAwaited() || s.pauses() || !s.canaryReady() || s.unsure() != "" {
 		return qs
 	}
 	if s.Spec.next(s.State) == 0 {

@@ -38,6 +38,9 @@ const (
 	Error   Severity = "error"
 )
 
+// ReasonRoutingMismatch : the share of the requests that reached the canary is not the one wanted.
+const ReasonRoutingMismatch = "RoutingMismatch"
+
 // Notice tells one transition.
 type Notice struct {
 	// Reason in CamelCase; the event's reason.

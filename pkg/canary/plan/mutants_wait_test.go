@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // later is the end of a wait that never ends.
 func later() time.Time { return epoch.Add(1e5 * time.Hour) }
@@ -30,6 +33,16 @@ func deaf(is func(Snapshot) bool) func(Snapshot) Decision {
 	}
 }
 
+// unshared are answers without what the gateway counted.
+func unshared(answers map[string]Answer) map[string]Answer {
+	out := map[string]Answer{}
+	for key, a := range answers {
+		a.Share = Share{}
+		out[key] = a
+	}
+	return out
+}
+
 func mutantsOfWaits() []mutant {
 	onStep := func(z State) bool { return z.Phase == Progressing && z.Step > 0 && !z.Halted && !z.Paused }
 	unanswered := func(s Snapshot) bool {
@@ -49,6 +62,15 @@ func mutantsOfWaits() []mutant {
 			if z := d.Next; z.Phase.OnTrial() && z.Phase == s.State.Phase && z.Phase != Frozen && !z.Halted && !z.Paused && z.Deadline.Sub(s.Now) < time.Minute {
 				d.Next.Deadline = s.Now.Add(s.Spec.Deadline)
 			}
+		})},
+		{"a step passes that the canary has not had its share of", before(func(s *Snapshot) { s.Answers = unshared(s.Answers) })},
+		{"a share that is not the one wanted is told at each check", after(func(s Snapshot, d *Decision) {
+			if r, odd := mismatched(d.Next.Results); odd && d.Next.Attempt != s.State.Attempt {
+				d.Notices = []Notice{{Reason: ReasonRoutingMismatch, Severity: Warning, Message: r.Message}}
+			}
+		})},
+		{"a share that is not the one wanted is never told", after(func(_ Snapshot, d *Decision) {
+			d.Notices = slices.DeleteFunc(d.Notices, func(n Notice) bool { return n.Reason == ReasonRoutingMismatch })
 		})},
 		{"nobody is told that the primary does not come up", after(func(_ Snapshot, d *Decision) {
 			if d.Next.Phase == Initializing && d.Next.Overdue {

@@ -111,21 +111,30 @@ func check(s Snapshot, d *Decision) {
 		}
 		d.Still = z.Halted
 		stillInvalid(s, d)
+		stillAstray(s, d)
 		return
 	}
-	o := s.verdict(s.checks())
+	o := s.judged()
 	if r, failed := o.first(Fail); failed && !s.hearOut(o, d) {
 		z.Results = o.results
 		fail(s, d, r)
 		return
 	}
-	if len(o.pending) > 0 {
+	if awaited := s.shareAwaited(); awaited || len(o.pending) > 0 {
 		stillInvalid(s, d)
+		stillAstray(s, d)
+		if awaited {
+			o.pending = append(o.pending, "the gateway")
+			d.wakeAt(s.Now, s.checkAt(*z).Add(Patience))
+		}
 		d.wait("answers of %s", join(o.pending))
 		return
 	}
 	if !s.agree(o) {
 		inconclusive(s, d, o)
+		return
+	}
+	if warn(s, d, o) {
 		return
 	}
 	passed(s, d, o)
@@ -240,9 +249,14 @@ func hold(s Snapshot, d *Decision, r Result) {
 	if r.Invalid {
 		d.Stalled = "AnalysisInvalid"
 	}
+	reason := "CheckInconclusive"
+	if r.Kind == string(AskShare) {
+		reason = ReasonRoutingMismatch
+		astray(d, r)
+	}
 	if !toldUnclear(s.State.Results, r) {
 		d.notify(Notice{
-			Reason: "CheckInconclusive", Severity: Warning, Revision: z.Candidate, Result: &r,
+			Reason: reason, Severity: Warning, Alert: reason == ReasonRoutingMismatch, Revision: z.Candidate, Result: &r,
 			Message: fmt.Sprintf("step %d holds at %d%%: %s; rolled back at %s if that lasts", z.Step, z.Split.Canary, describe(r),
 				s.deadline(*z).UTC().Format("15:04:05Z")),
 		})

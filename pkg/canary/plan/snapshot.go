@@ -97,6 +97,8 @@ type Snapshot struct {
 	// Unsettled is when this controller last saw that the data plane did not carry the split of the time out, Settled when it first
 	// saw that it did after that; zero: never. They are lost with the process, for which Since makes up.
 	Unsettled, Settled time.Time
+	// Counted tells that the gateway counts the requests to each version, and that nothing but the weights decides which of them get one.
+	Counted bool
 	// Services tells what the apex Service selects.
 	Services Services
 	// Answers to questions, by key. A missing key means: not answered yet.
@@ -254,6 +256,8 @@ type Answer struct {
 	Message string
 	// Invalid tells that only an edit of the spec helps.
 	Invalid bool
+	// Share answers AskShare, with Verdict Pass: what it means is decided here.
+	Share Share
 }
 
 // Verdict of one check.

@@ -106,6 +106,9 @@ func (w *simulation) remember(q Question, a Answer, rollout int64) {
 func (w *simulation) answer(q Question) Answer {
 	h := &w.hooks
 	dark := h.dark || w.forever == noData
+	if q.Kind == AskShare {
+		return w.share(q)
+	}
 	if q.Kind == AskMetric || q.Type == RolloutHook {
 		t := w.traits(w.state.Candidate)
 		switch {

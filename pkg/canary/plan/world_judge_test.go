@@ -90,7 +90,7 @@ func (w *simulation) checkFailure(s Snapshot, d Decision) {
 			return
 		}
 	}
-	if s.State.Split.Reaches() && s.Canary.Endpoints == 0 {
+	if s.State.Split.Reaches() && s.Canary.Endpoints == 0 || w.goneAstray(s) && s.Spec.NoData == PolicyFail {
 		return
 	}
 	w.violated("9: a failed check is counted where none failed")

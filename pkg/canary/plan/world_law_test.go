@@ -140,6 +140,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkDoubt(s, d)
 	w.checkPrevious(s, d)
 	w.checkJudgement(s, d)
+	w.checkShare(s, d)
 	w.checkWatched(s)
 	w.checkPromotion(s, d)
 	w.checkBake(s, d)
@@ -197,7 +198,7 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 		a.PausedUntil.IsZero() && !b.PausedUntil.IsZero(),
 		!a.Overdue && b.Overdue,
 		a.StepAt != b.StepAt && b.Phase == Progressing && b.Step > 0,
-		newlyUnclear(s, b):
+		newlyUnclear(s, b), newlyAstray(a, b):
 		want = 1
 	}
 	if answered {
@@ -239,6 +240,13 @@ func newlyUnclear(s Snapshot, b State) bool {
 		return ""
 	}
 	return unclear(b) != "" && unclear(a) != unclear(b)
+}
+
+// newlyAstray tells whether a step that goes on all the same has not had its share.
+func newlyAstray(a, b State) bool {
+	_, was := mismatched(a.Results)
+	_, is := mismatched(b.Results)
+	return is && !was && a.Attempt == b.Attempt && a.FailedChecks == b.FailedChecks
 }
 
 // checkWake: what is not idle looks again by itself.

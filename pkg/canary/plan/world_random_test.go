@@ -51,6 +51,7 @@ func randomWorld(seed uint64) *simulation {
 			w.at(w.upTo(end), w.collect)
 		}
 	}
+	w.randomCounts(seed, end)
 	stays := w.stay()
 	w.at(end, func() { w.calm(); w.stays(stays) })
 	return w
@@ -273,6 +274,7 @@ func (w *simulation) calm() {
 	w.notef("        calm")
 	w.quiet = true
 	w.route.refuses, w.route.down, w.doubt = false, false, noWay
+	w.counts.taken, w.counts.rival = 0, ""
 	w.hooks.dark, w.hooks.invalid, w.hooks.rollback, w.hooks.preFails = false, false, false, 0
 	if w.hooks.mute {
 		w.hooks.mute = false

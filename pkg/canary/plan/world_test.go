@@ -43,6 +43,7 @@ type simulation struct {
 	quiet  bool // faults and people have stopped
 	gone   bool // the Canary was finished
 	orphan bool
+	counts counts
 	doubt  way // of which it cannot be told whether the data plane has it
 
 	forever forever // the fault that stays; empty: none
@@ -267,7 +268,7 @@ func (w *simulation) restart(when string) {
 func (w *simulation) snapshot() Snapshot {
 	s := Snapshot{
 		Now: w.now, Since: w.ctl.since, Spec: w.doubted(), State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
-		Services: w.services, Answers: w.hooks.answers, Deleting: w.user.deleting,
+		Services: w.services, Counted: w.counts.on, Answers: w.hooks.answers, Deleting: w.user.deleting,
 		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
 	}
 	if fresh := w.target.found && w.target.rev != w.state.Stable && w.target.rev != w.state.Rejected; s.Scaler.Found && (fresh || !w.state.Phase.Idle()) {

@@ -4,6 +4,7 @@ package metricstest
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/siskin-dev/siskin/pkg/metrics"
@@ -13,6 +14,7 @@ import (
 type Fake struct {
 	mu      sync.Mutex
 	answers map[string]answer
+	parts   map[string]answer
 	rest    *answer
 	queries []metrics.Query
 }
@@ -30,6 +32,16 @@ func (f *Fake) Answer(value float64) { f.set("", answer{value: value}) }
 
 // AnswerTo sets the value for one query.
 func (f *Fake) AnswerTo(query string, value float64) { f.set(query, answer{value: value}) }
+
+// AnswerPart sets what queries are answered that contain part, until the next call for that part; err goes before value.
+func (f *Fake) AnswerPart(part string, value float64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.parts == nil {
+		f.parts = map[string]answer{}
+	}
+	f.parts[part] = answer{value: value, err: err}
+}
 
 // Fail sets the error for every query.
 func (f *Fake) Fail(err error) { f.set("", answer{err: err}) }
@@ -63,6 +75,11 @@ func (f *Fake) Query(ctx context.Context, q metrics.Query) (metrics.Sample, erro
 		return metrics.Sample{}, metrics.ErrUnavailable
 	}
 	a, ok := f.answers[q.Text]
+	for part, b := range f.parts {
+		if strings.Contains(q.Text, part) {
+			a, ok = b, true
+		}
+	}
 	switch {
 	case ok:
 	case f.rest != nil:

@@ -135,6 +135,7 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		return obs, nil
 	}
 	obs.MetricsKind = metricsKind(live)
+	obs.Counted = obs.MetricsKind == "traefik"
 	in, _ = r.feasible(ctx, in)
 	want, _ := desired(in, live) // What is invalid is Validate's to tell.
 	if want == nil || !same(live.Spec, want.Spec) {

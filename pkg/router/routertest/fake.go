@@ -56,13 +56,18 @@ type Fake struct {
 	invalid  *router.InvalidError
 	rejected *router.Observation
 	partly   *router.Observation
+	counted  bool
+	rivals   []router.Rival
 	fail     map[string][]error
 	routes   map[string]*route
 	fights   map[string]*fight
 	calls    []Call
 }
 
-var _ router.Router = (*Fake)(nil)
+var (
+	_ router.Router    = (*Fake)(nil)
+	_ router.Contested = (*Fake)(nil)
+)
 
 // NewFake returns a Fake with these capabilities; it accepts at once.
 func NewFake(caps router.Capabilities) *Fake {
@@ -94,6 +99,20 @@ func (f *Fake) AcceptPartly(message string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.partly = &router.Observation{Reason: "NotReconciled", Message: message}
+}
+
+// Count makes the data plane count requests by route, as Traefik does, beside routes of others that claim the same requests.
+func (f *Fake) Count(rivals ...router.Rival) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counted, f.rivals = true, rivals
+}
+
+// Rivals returns what Count was given.
+func (f *Fake) Rivals(context.Context, router.Intent) ([]router.Rival, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rivals, f.next("Rivals")
 }
 
 // Relent ends Refuse and AcceptPartly.
@@ -244,7 +263,10 @@ func (f *Fake) Observe(_ context.Context, in router.Intent) (router.Observation,
 	if !ok {
 		return router.Observation{Reason: "RouteMissing", Message: "Nothing was written."}, nil
 	}
-	obs := router.Observation{Current: r.split, Known: true, MetricsKind: "app"}
+	obs := router.Observation{Current: r.split, Known: true, MetricsKind: "app", Counted: f.counted}
+	if f.counted {
+		obs.MetricsKind = "traefik"
+	}
 	switch {
 	case r.split != in.Split || r.rest != rest(in):
 		obs.Reason, obs.Message = "SpecDiffers", fmt.Sprintf("The objects say %s.", r.split)
