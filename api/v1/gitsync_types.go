@@ -1,6 +1,8 @@
 package v1
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -215,6 +217,9 @@ const (
 	// GitSyncFieldManager is the field manager of all that GitSync applies.
 	GitSyncFieldManager = "siskin-gitsync"
 )
+
+// GitApplyLimit is how long rollouts wait for the end of an apply that GitApplyingAnnotation tells of.
+const GitApplyLimit = 2 * time.Minute
 
 // GitSyncStatus is what Siskin fetched and applied.
 type GitSyncStatus struct {

@@ -105,6 +105,9 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 			return job.result
 		}
 	}
+	if job.announce(ctx, ready); job.failed() {
+		return job.result
+	}
 	job.writeAll(ctx, ready)
 	return job.result
 }
@@ -273,6 +276,9 @@ func (j *job) writeAll(ctx context.Context, all []*prepared) {
 		}
 		j.result.Wrote = j.result.Wrote || action != Unchanged
 		j.result.Changes = append(j.result.Changes, Change{RefOf(p.git), action, p.kept})
+		if err := j.unmark(ctx, p); err != nil {
+			j.fail(p.git, err)
+		}
 	}
 }
 

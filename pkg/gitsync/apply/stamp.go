@@ -54,6 +54,7 @@ func essence(o *unstructured.Unstructured) map[string]any {
 	for k := range (Stamp{}).annotations() {
 		delete(annotations, k)
 	}
+	delete(annotations, siskinv1.GitApplyingAnnotation)
 	return map[string]any{
 		"content": out, "labels": nonNil(labels), "annotations": nonNil(annotations),
 		"finalizers": o.GetFinalizers(), "owners": o.GetOwnerReferences(),

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -57,10 +58,7 @@ func (j *job) claim(ctx context.Context, live *unstructured.Unstructured, marked
 	if err != nil {
 		return nil, fmt.Errorf("writing down who owns its fields: %w", err)
 	}
-	now := &unstructured.Unstructured{}
-	now.SetGroupVersionKind(live.GroupVersionKind())
-	now.SetName(live.GetName())
-	now.SetNamespace(live.GetNamespace())
+	now := named(live)
 	if err := j.Client.Patch(ctx, now, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(siskinv1.GitSyncFieldManager)); err != nil {
 		return nil, fmt.Errorf("claiming the defaults that the switch takes away: %w", err)
 	}
@@ -70,7 +68,7 @@ func (j *job) claim(ctx context.Context, live *unstructured.Unstructured, marked
 // claims finds in a refused apply the fields to claim, and marks them in the managed fields of live, which are returned; nil: there are
 // none. Git's nulls for such fields, which an apply does not heed, are taken out of desired. held are fields in the way that others own.
 func claims(desired, live *unstructured.Unstructured, refusal error) (marked []metav1.ManagedFieldsEntry, held []string) {
-	status, ok := refusal.(apierrors.APIStatus) //nolint:errorlint // the client returns it as it is
+	status, ok := errors.AsType[*apierrors.StatusError](refusal)
 	if !ok || status.Status().Details == nil {
 		return nil, nil
 	}
