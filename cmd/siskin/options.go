@@ -33,6 +33,7 @@ type options struct {
 	qps                    float32
 	burst                  int
 	drain                  time.Duration
+	settle                 time.Duration
 	noCrossNamespaceRefs   bool
 	gitSync                gitSyncMode
 	fileURLs               bool
@@ -65,7 +66,7 @@ func defaults() *options {
 	return &options{
 		metricsAddr: ":8080", probeAddr: ":8081", defaultProvider: "gatewayapi", metricsServer: "http://prometheus:9090",
 		leaderElection: true, lease: 15 * time.Second, workers: 8, syncWorkers: 2, questions: 64,
-		backoffBase: 10 * time.Millisecond, backoffMax: 30 * time.Second, qps: 1000, burst: 2000, drain: 5 * time.Second,
+		backoffBase: 10 * time.Millisecond, backoffMax: 30 * time.Second, qps: 1000, burst: 2000, drain: 5 * time.Second, settle: 2 * time.Second,
 		logLevel: "info", logFormat: "json", fileURLs: true,
 		configTracking: true, includePrefixes: []string{"*"}, secretPoll: time.Minute,
 	}
@@ -91,6 +92,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Float32Var(&o.qps, "kube-api-qps", o.qps, "requests per second to the API server; -1: as many as it takes")
 	f.IntVar(&o.burst, "kube-api-burst", o.burst, "requests to the API server that may come at once")
 	f.DurationVar(&o.drain, "drain", o.drain, "how long pods that lost their traffic keep running")
+	f.DurationVar(&o.settle, "settle", o.settle, "how long a target and what its pods read must not have changed before a revision is asked about or gets traffic")
 	f.BoolVar(&o.noCrossNamespaceRefs, "no-cross-namespace-refs", o.noCrossNamespaceRefs, "refuse MetricTemplates and AlertProviders of other namespaces")
 	f.Var(&o.gitSync, "gitsync", "run GitSync (default true; must be given with --watch-label-selector: one shard runs it)")
 	f.Lookup("gitsync").NoOptDefVal = "true"
@@ -109,6 +111,9 @@ func (o *options) validate() error {
 	}
 	if o.drain < 0 || o.drain > 10*time.Minute {
 		return errors.New("--drain must be between 0 and 10m")
+	}
+	if o.settle < 0 || o.settle > time.Minute {
+		return errors.New("--settle must be between 0 and 1m")
 	}
 	if o.secretPoll != 0 && o.secretPoll < time.Second {
 		return errors.New("--secret-poll must be 0, or at least 1s")

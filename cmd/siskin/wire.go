@@ -139,7 +139,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		config = &observe.ConfigTracker{Cache: c, Live: live, Poll: o.secretPoll, Clock: clk}
 	}
 	r := &canary.Reconciler{
-		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Gauges: canary.NewGauges(reg),
+		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Settle: o.settle, Gauges: canary.NewGauges(reg),
 		Selector: selector, NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,

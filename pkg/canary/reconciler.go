@@ -65,6 +65,8 @@ type Reconciler struct {
 	Gauges *Gauges
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
+	// Settle is how long a target and what its pods read must not have changed before a revision is asked about or gets traffic.
+	Settle time.Duration
 	// Selector of the Canaries that this controller looks after; nil: all.
 	Selector labels.Selector
 	// NoCrossNamespaceRefs refuses Canaries that name objects of other namespaces.
@@ -312,6 +314,7 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router
 		caps = route.Capabilities(ctx, c)
 	}
 	spec, err := observe.Spec(c, caps, r.Drain)
+	spec.Quiet = r.Settle
 	_, unable := errors.AsType[*observe.UnableError](err)
 	if unknown != nil {
 		err = unknown
@@ -491,6 +494,9 @@ func describer(w *observe.World) func(string) siskinv1.RevisionStatus {
 		if snapshot := w.Snapshots[name]; !ok && snapshot != nil {
 			stored, err := target.Read(snapshot)
 			r, ok = stored, err == nil
+		}
+		if w.RevisionName == name && w.Target != nil {
+			r.Origin = w.Origin()
 		}
 		if ok {
 			st.Image, st.Commit, st.Author, st.CommitMessage = r.Image(), r.Origin.Commit, r.Origin.Author, r.Origin.Message

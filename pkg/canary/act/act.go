@@ -176,14 +176,16 @@ func (a *Actor) stored(ctx context.Context, w *observe.World, name string) (*app
 	for _, s := range w.Snapshots {
 		number = max(number, s.Revision)
 	}
-	cr, err := target.Snapshot(w.Canary, name, number+1, w.Revision)
+	r := w.Revision
+	r.Origin = w.Origin()
+	cr, err := target.Snapshot(w.Canary, name, number+1, r)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := a.originals(ctx, w, w.Revision.Config); err != nil { // what has changed meanwhile is not named
 		return nil, err
 	}
-	cr.Annotations = a.notes(w.Revision)
+	cr.Annotations = a.notes(r)
 	err = a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager))
 	if apierrors.IsAlreadyExists(err) {
 		return a.another(ctx, w, name)

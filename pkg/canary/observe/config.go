@@ -48,6 +48,7 @@ type digest struct {
 	version string // "" : it does not exist
 	hash    string
 	tracked bool
+	origin  target.Origin
 	at      time.Time
 }
 
@@ -90,6 +91,8 @@ const configTimeout = 5 * time.Second
 // found is what a target reads.
 type found struct {
 	config *target.Config
+	// origins are the commits that changed what is tracked last, by kind and name.
+	origins map[string]target.Origin
 	// missing is the first that the pods cannot start without.
 	missing *target.RefusedError
 	// again is when to look again without being told; 0 never.
@@ -107,7 +110,7 @@ func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec
 	if len(refs) == 0 {
 		return out, nil
 	}
-	out.config = &target.Config{Items: make([]target.Item, 0, len(refs))}
+	out.config, out.origins = &target.Config{Items: make([]target.Item, 0, len(refs))}, map[string]target.Origin{}
 	for _, ref := range refs {
 		d, err := t.lookAt(ctx, object{ref.Kind, who.Namespace, ref.Name}, fresh)
 		if apierrors.IsForbidden(err) {
@@ -130,6 +133,7 @@ func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec
 			out.config.Items = append(out.config.Items, target.Item{Kind: ref.Kind, Name: ref.Name, Untracked: true})
 		default:
 			out.config.Items = append(out.config.Items, target.Track(who.Name, ref, d.hash))
+			out.origins[ref.Kind+"/"+ref.Name] = d.origin
 		}
 		if ref.Kind == target.Secret && again > 0 {
 			left := max(again-t.now().Sub(d.at), time.Second)
@@ -181,7 +185,7 @@ func (t *ConfigTracker) lookAt(ctx context.Context, o object, fresh bool) (diges
 	is.version, is.tracked = version(&meta), target.Tracked(&meta)
 	switch {
 	case ok && have.version == is.version:
-		is.hash = have.hash
+		is.hash, is.origin = have.hash, have.origin
 	case !is.tracked:
 	default:
 		if is, err = t.digest(ctx, o); err != nil {
@@ -203,7 +207,7 @@ func (t *ConfigTracker) digest(ctx context.Context, o object) (digest, error) {
 	if err != nil {
 		return is, unreadable(o, err)
 	}
-	is.version, is.tracked = version(obj), target.Tracked(obj)
+	is.version, is.tracked, is.origin = version(obj), target.Tracked(obj), target.OriginOf(obj)
 	is.hash, err = target.Hash(obj)
 	return is, err
 }

@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 
 // sized is what a target says of its size; TestWhatATargetServes is about the rest.
 func sized(t plan.Target) plan.Target {
+	t.ChangedAt, t.RestlessAt = time.Time{}, time.Time{}
 	t.Serving, t.Old, t.Current, t.Paused, t.Promoted, t.Unpaused, t.Message = 0, 0, false, false, false, false, ""
 	return t
 }

@@ -88,7 +88,7 @@ func (o *Observer) config(ctx context.Context, w *World, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	w.Revision.Config, w.Refused, w.ConfigAgain = found.config, found.missing, found.again
+	w.Revision.Config, w.Refused, w.ConfigAgain, w.origins = found.config, found.missing, found.again, found.origins
 	return nil
 }
 

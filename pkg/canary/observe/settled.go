@@ -47,4 +47,7 @@ func (m *settled) forget(uid types.UID) {
 }
 
 // Forget drops what is remembered of a Canary that is gone.
-func (o *Observer) Forget(uid types.UID) { o.splits.forget(uid) }
+func (o *Observer) Forget(uid types.UID) {
+	o.splits.forget(uid)
+	o.changes.forget(uid)
+}

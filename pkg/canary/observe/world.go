@@ -73,7 +73,8 @@ type World struct {
 	Troubles  map[string]string
 	PodsAgain time.Duration
 
-	include []string // prefixes of the labels and annotations that clones get
+	origins map[string]target.Origin // of what the target's pods read, by kind and name
+	include []string                 // prefixes of the labels and annotations that clones get
 }
 
 // Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
@@ -116,6 +117,7 @@ type Observer struct {
 
 	names, drifts memo
 	splits        settled
+	changes       changes
 }
 
 // ProviderOf names the provider of a Canary. One that names none keeps the provider that it began with, whatever the controller's
@@ -310,6 +312,7 @@ func (o *Observer) Snapshot(w *World, spec plan.Spec, now, since time.Time) plan
 	if w.Target != nil {
 		s.Target = targetOf(w)
 	}
+	o.changed(w, &s)
 	s.Request, s.RequestedBy = requestOf(w.Canary)
 	s.Kept = w.kept(s.Request != "" && s.Request != s.State.Request.Value)
 	s.Route = routeOf(w)

@@ -44,7 +44,9 @@ func Ask(s Snapshot) []Question {
 	}
 	switch s.State.Phase {
 	case Waiting:
-		qs = append(qs, s.gates(ConfirmRollout)...)
+		if !s.State.secret() {
+			qs = append(qs, s.gates(ConfirmRollout)...)
+		}
 	case Progressing:
 		if s.State.Step == 0 {
 			qs = append(qs, startQuestions(s)...)

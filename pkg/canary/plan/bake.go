@@ -51,7 +51,7 @@ func bake(s Snapshot, d *Decision) {
 	if len(s.Spec.hooks(RollbackHook)) > 0 {
 		d.wake(s.untilTick(z.StartedAt))
 	}
-	if s.Target.Found && !s.Target.Paused && s.Target.Revision != z.Stable && z.Replicas > 0 && s.Spec.Invalid == "" {
+	if s.Target.Found && !s.Target.Paused && s.Target.Revision != z.Stable && z.Replicas > 0 && s.Spec.Invalid == "" && s.early(d) == "" {
 		replaceBake(s, d)
 		return
 	}

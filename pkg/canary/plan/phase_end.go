@@ -165,7 +165,14 @@ func supersede(s Snapshot, d *Decision) {
 		rollback(s, d, Cancelled, fmt.Sprintf("revision %s takes its place as soon as the spec can be used", s.Target.Revision), nil)
 		return
 	}
+	if s.gathering() {
+		complete(s, d)
+		return
+	}
 	begin(s, d, s.Target.Revision)
+	if d.Next.Phase == Waiting && s.Now.Before(s.partsUntil()) {
+		hush(s, d)
+	}
 }
 
 // pointless tells why nobody wants the rollout any more.

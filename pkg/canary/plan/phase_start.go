@@ -142,6 +142,10 @@ func idle(s Snapshot, d *Decision) {
 		d.wait("post-rollout %s", join(s.untold()))
 		d.wakeAt(s.Now, s.tellUntil())
 	default:
+		if why := s.early(d); why != "" {
+			d.because("revision %s %s", rev, why)
+			return
+		}
 		begin(s, d, rev)
 	}
 }
@@ -228,22 +232,18 @@ func begin(s Snapshot, d *Decision, rev string) {
 	z.Rollout++
 	z.Candidate, z.StartedAt, z.StepAt, z.CheckAt = rev, s.Now, s.Now, s.Now
 	z.Cause, z.Rejected = "", ""
+	superseded += s.unfinished()
 	floor := z.Floor
 	*z = z.fresh()
 	withdraw(s, d)
 	if gates := s.Spec.hooks(ConfirmRollout); len(gates) > 0 {
 		d.enter(Waiting, s.Now)
 		z.Deadline, z.Floor = s.Now.Add(s.Spec.GateDeadline), floor // the rollout before may have been one a moment ago
-		d.because("revision %s waits for approval by %s", rev, names(gates))
-		d.wait("confirm-rollout %s", names(gates))
-		d.notify(Notice{
-			Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: rev,
-			Message: fmt.Sprintf("new revision %s%s waits for approval by %s", rev, superseded, names(gates)),
-		})
-		d.wake(s.Spec.Interval)
+		awaitApproval(s, d, superseded)
 		return
 	}
-	z.Deadline, z.Floor = s.Now.Add(s.Spec.Deadline), s.floor()
+	z.CheckAt = latest(s.Now, s.partsUntil())
+	z.Deadline, z.Floor = z.CheckAt.Add(s.Spec.Deadline), s.floor()
 	d.enter(Progressing, s.Now)
 	d.because("new revision %s: the canary is being started", rev)
 	d.notify(Notice{
@@ -251,6 +251,18 @@ func begin(s Snapshot, d *Decision, rev string) {
 		Message: fmt.Sprintf("new revision %s detected%s: starting the canary", rev, superseded),
 	})
 	d.wakeAt(s.Now, z.Deadline)
+}
+
+// awaitApproval tells once that a revision waits for its gates.
+func awaitApproval(s Snapshot, d *Decision, superseded string) {
+	z, gates := &d.Next, s.Spec.hooks(ConfirmRollout)
+	d.because("revision %s waits for approval by %s", z.Candidate, names(gates))
+	d.wait("confirm-rollout %s", names(gates))
+	d.notify(Notice{
+		Reason: "WaitingForApproval", Severity: Warning, Alert: true, Revision: z.Candidate,
+		Message: fmt.Sprintf("new revision %s%s waits for approval by %s", z.Candidate, superseded, names(gates)),
+	})
+	d.wake(s.Spec.Interval)
 }
 
 // fresh is the state without what was of the rollout before.
@@ -298,6 +310,15 @@ func withdraw(s Snapshot, d *Decision) {
 // waitForRollout asks the confirm-rollout gates until all agree.
 func waitForRollout(s Snapshot, d *Decision) {
 	z := &d.Next
+	switch {
+	case s.gathering() && !s.ripe():
+		gather(s, d)
+		return
+	case s.State.secret():
+		z.StepAt, z.CheckAt, z.Deadline = s.Now, s.Now, s.Now.Add(s.Spec.GateDeadline)
+		awaitApproval(s, d, s.unfinished())
+		return
+	}
 	qs := s.gates(ConfirmRollout)
 	for _, q := range qs {
 		if s.Answers[q.Key].Verdict == Pass {

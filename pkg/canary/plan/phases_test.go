@@ -139,6 +139,7 @@ func tables() map[string][]occurrence {
 	return map[string][]occurrence{
 		"target": {
 			{"a new revision r3", func(w *simulation) { w.push("r3") }},
+			{"r3 in two parts", func(w *simulation) { w.applyInParts("r3", true, true, 20*time.Second) }},
 			{"back to r1", func(w *simulation) { w.push("r1") }},
 			{"scaled to zero", func(w *simulation) { w.scale(0) }},
 			{"deleted, back after 2 min", func(w *simulation) { w.recreateTarget(while) }},

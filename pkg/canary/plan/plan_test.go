@@ -228,7 +228,7 @@ func TestProgressing(t *testing.T) {
 		},
 		"a pre-rollout hook is to be asked again later": {
 			reason: "between two attempts nothing happens",
-			in:     smoke().but(func(s *Snapshot) { s.State.CheckAt = noon.Add(time.Second) }),
+			in:     smoke().but(func(s *Snapshot) { s.State.Attempt, s.State.CheckAt = 2, noon.Add(time.Second) }),
 			want:   seen{Phase: Progressing},
 			more:   func(d Decision) string { return must(d.Wake == time.Second, "wakes after %v", d.Wake) },
 		},

@@ -162,6 +162,15 @@ type Target struct {
 	Message string
 	// Stored tells that a snapshot of Revision exists.
 	Stored bool
+	// ChangedAt is when this controller first saw Revision, RestlessAt when the first of a row of changes, none of which was followed by a
+	// quiet time.
+	ChangedAt, RestlessAt time.Time
+	// ConfigOnly tells that Revision differs from one that is known only in what its pods read.
+	ConfigOnly bool
+	// Apply names what somebody applies to the target and to what it reads, and has not ended to; "": nothing. It is waited for until
+	// ApplyUntil.
+	Apply      string
+	ApplyUntil time.Time
 	// Released tells that it is unmarked and has the user's number of replicas.
 	Released bool
 	// Off tells that the user wants no pods although an autoscaler sizes the app: it has none, and the autoscaler leaves that alone.

@@ -174,7 +174,7 @@ func stories() []story {
 }
 
 func TestStories(t *testing.T) {
-	for _, st := range slices.Concat(stories(), storiesOfStrategies(), storiesOfPeople()) {
+	for _, st := range slices.Concat(stories(), storiesOfStrategies(), storiesOfPeople(), storiesOfParts()) {
 		t.Run(st.name, func(t *testing.T) {
 			w := newWorld(1, plain(), exactly())
 			if st.spec != nil {

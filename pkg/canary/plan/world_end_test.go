@@ -44,6 +44,7 @@ func (w *simulation) slides(s Snapshot, d Decision) bool {
 	switch {
 	case b.Deadline.Equal(a.Deadline),
 		b.Phase != a.Phase, b.Rollout != a.Rollout, b.Request != a.Request, b.Step != a.Step, !b.StepAt.Equal(a.StepAt), // something else began
+		s.gathering(),                               // once more for each part, and all parts have a limit
 		b.FailedChecks > a.FailedChecks,             // each counts to the threshold
 		b.Paused != a.Paused, b.Halted && !a.Halted, // a person or a gate is waited for
 		!b.PausedUntil.Equal(a.PausedUntil),                                   // the step's pause began

@@ -48,6 +48,7 @@ func (w *simulation) slack() time.Duration { return w.cfg.latency + w.cfg.passTi
 func (w *simulation) learn(s Snapshot, d Decision) {
 	l := &w.ledger
 	a, b := s.State, d.Next
+	w.learnParts(a, b)
 	if b.Rollout != l.rollout {
 		l.rollout, l.edited = b.Rollout, false
 		clear(l.checked)
@@ -146,6 +147,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkBake(s, d)
 	w.checkUnusable(s, d)
 	w.checkFloor(s, d)
+	w.checkParts(d)
 	for i, e := range d.Effects {
 		w.checkEffect(s, d, i, e)
 	}
@@ -188,6 +190,9 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 	answered := b.Request != a.Request
 	switch {
 	case answered && b.Request.Accepted: // one for the request and what it led to
+	case b.secret(): // told when all of its change is there
+	case a.secret() && b.Phase == Waiting:
+		want = 1
 	case a.Phase == Progressing && b.Phase == Promoting: // with the last step's check passed: told when it is done
 	case a.Phase != b.Phase && b.Phase != Initializing,
 		a.Rollout != b.Rollout,

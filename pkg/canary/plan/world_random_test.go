@@ -36,6 +36,9 @@ func randomWorld(seed uint64) *simulation {
 	for range w.rng.IntN(7) {
 		w.at(w.upTo(end), w.someEvent)
 	}
+	for range w.rng.IntN(3) {
+		w.at(w.upTo(end), w.someApply)
+	}
 	if w.rng.IntN(2) == 0 {
 		for range 1 + w.rng.IntN(6) {
 			w.at(w.upTo(end), w.someRequest)
@@ -100,6 +103,13 @@ func (w *simulation) randomTraits() *traits {
 
 // push is a commit that changes the target.
 func (w *simulation) push(rev string) {
+	w.parts.configOnly = false
+	clear(w.parts.whole) // it may be the same revision again, but is another change
+	w.change(rev)
+}
+
+// change makes the target another revision.
+func (w *simulation) change(rev string) {
 	if w.target.found {
 		w.notef("        target becomes %s", rev)
 		w.target.apply(rev, w.target.replicas)

@@ -29,7 +29,7 @@ func (w *simulation) randomSpec() Spec {
 	interval := pick(w, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute)
 	z := Spec{
 		Interval: interval, Threshold: pick[int32](w, 1, 2, 3, 5), Deadline: pick(w, 2*time.Minute, 10*time.Minute),
-		GateDeadline: pick(w, 5*time.Minute, 20*time.Minute), PromotionStep: pick[int32](w, 0, 0, 20, 50),
+		GateDeadline: pick(w, 5*time.Minute, 20*time.Minute), PromotionStep: pick[int32](w, 0, 0, 20, 50), Quiet: pick(w, 0, 2*time.Second, 2*time.Second),
 		NoData: pick(w, PolicyHold, PolicyHold, PolicyFail, PolicyPass), CanarySize: pick(w, Size{Percent: 100}, Size{Percent: 30}, Size{Count: 2}),
 		PrimaryReady: pick[int32](w, 100, 50), CanaryReady: pick[int32](w, 100, 50), Drain: pick(w, 0, 5*time.Second, 30*time.Second),
 		SkipAnalysis: w.rng.IntN(15) == 0, Orphan: w.rng.IntN(4) == 0, Freeze: w.rng.IntN(4) == 0,

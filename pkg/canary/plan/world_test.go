@@ -46,6 +46,8 @@ type simulation struct {
 	counts counts
 	doubt  way // of which it cannot be told whether the data plane has it
 
+	parts partsState
+
 	forever forever // the fault that stays; empty: none
 
 	ledger  ledger
@@ -101,6 +103,7 @@ func newWorld(seed uint64, spec Spec, cfg chances) *simulation {
 	w.ctl = controller{up: true, since: epoch}
 	w.hooks = newHookState()
 	w.ledger = newLedger()
+	w.parts = newPartsState()
 	w.user.replicas = 2
 	return w
 }
@@ -254,6 +257,7 @@ func (w *simulation) restart(when string) {
 	w.ctl.pokeAt, w.ctl.wakeAt = time.Time{}, time.Time{}
 	w.hooks.forget()
 	w.ctl.unsettled, w.ctl.settled = time.Time{}, time.Time{}
+	w.parts.forget()
 	down := w.between(500*time.Millisecond, 20*time.Second)
 	if w.chance(0.1) {
 		down = w.between(time.Minute, 30*time.Minute)
@@ -289,6 +293,7 @@ func (w *simulation) snapshot() Snapshot {
 		s.Target.Replicas, s.Target.Held, s.Target.Released, s.Target.Available = 1, true, true, min(t.available(), 1)
 		s.Target.Serving, s.Target.Paused = min(t.serving(), 1), false
 	}
+	w.seeParts(&s.Target)
 	s.Route = w.observeRoute(w.state.Split)
 	s.Unsettled, s.Settled = w.remembered(s.Route, w.state.Split)
 	w.ctl.unsettled, w.ctl.settled = s.Unsettled, s.Settled

@@ -19,6 +19,7 @@ func accepted(s Snapshot, d Decision) (Verb, string, bool) {
 
 // checkAsked: nobody is asked what cannot matter now.
 func (w *simulation) checkAsked(s Snapshot, q Question) {
+	w.checkAskedParts(s, q)
 	gate := q.Type == ConfirmTrafficIncrease || q.Type == ConfirmPromotion
 	switch {
 	case gate && (s.State.Paused || s.State.PausedUntil.After(s.Now)):
@@ -111,7 +112,7 @@ func (w *simulation) checkWaits(s Snapshot, d Decision) {
 	}
 	waits := a.Phase == Waiting || a.Phase == Frozen || a.Paused || a.Halted
 	still := b.Phase == a.Phase && b.Paused == a.Paused && b.Halted == a.Halted && b.StepAt.Equal(a.StepAt)
-	if waits && still && !b.Deadline.Equal(a.Deadline) {
+	if waits && still && !a.secret() && !b.Deadline.Equal(a.Deadline) {
 		w.violated("8: the deadline of what waits in %s moves from %s to %s", a.Phase, clock(a.Deadline), clock(b.Deadline))
 	}
 	began := b.Phase == Frozen && a.Phase != Frozen || b.Paused && !a.Paused || b.Halted && !a.Halted

@@ -120,6 +120,19 @@ func (c *Config) tracked() map[string]Item {
 	return out
 }
 
+// Changed lists what c tracks and has another content in since, or is not in it, by kind and name, sorted.
+func (c *Config) Changed(since *Config) []string {
+	was := since.hashes()
+	var out []string
+	for key, hash := range c.hashes() {
+		if was[key] != hash {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // agrees tells whether nothing that both have recorded differs.
 func (c *Config) agrees(other *Config) bool {
 	if c == nil || other == nil {

@@ -61,15 +61,19 @@ type Origin struct {
 	Message string `json:"message,omitempty"`
 }
 
+// OriginOf reads the commit that changed an object last.
+func OriginOf(obj metav1.Object) Origin {
+	a := obj.GetAnnotations()
+	return Origin{
+		Commit: a[siskinv1.GitRevisionAnnotation], Author: a[siskinv1.GitAuthorAnnotation], Message: a[siskinv1.GitMessageAnnotation],
+	}
+}
+
 // From reads the present revision of a target, without the content of what its pods read: see Config.
 func From(obj client.Object) Revision {
 	r := Revision{
 		Workload: Workload{Labels: copiedOf(obj.GetLabels())},
-		Origin: Origin{
-			Commit:  obj.GetAnnotations()[siskinv1.GitRevisionAnnotation],
-			Author:  obj.GetAnnotations()[siskinv1.GitAuthorAnnotation],
-			Message: obj.GetAnnotations()[siskinv1.GitMessageAnnotation],
-		},
+		Origin:   OriginOf(obj),
 	}
 	if svc, ok := obj.(*corev1.Service); ok {
 		r.Service = new(portable(svc.Spec))
