@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -59,7 +60,7 @@ func (e notice) send(r events.EventRecorder, gs *siskinv1.GitSync) {
 func transition(before, after *siskinv1.GitSync, o outcome, w work) (notice, bool) {
 	was := meta.FindStatusCondition(before.Status.Conditions, siskinv1.ConditionReady)
 	switch {
-	case o.ok() && len(w.kept()) > 0 && (was == nil || was.Message != o.message):
+	case w.newlyKept(was, o):
 		return notice{corev1.EventTypeWarning, siskinv1.GitSyncTemplateKept, "Sync", o.message}, true
 	case o.ok() && (before.Status.LastAppliedRevision != after.Status.LastAppliedRevision || was == nil || was.Reason != o.reason):
 		return syncedEvent(after, w), true
@@ -102,6 +103,11 @@ func (w work) kept() []inventory.Ref {
 		}
 	}
 	return out
+}
+
+// newlyKept tells that what is kept, or of which commit, was not told yet.
+func (w work) newlyKept(was *metav1.Condition, o outcome) bool {
+	return o.ok() && len(w.kept()) > 0 && (was == nil || was.Message != o.message)
 }
 
 func (w work) summary() string {
