@@ -24,7 +24,8 @@ func TestRoutingMismatch(t *testing.T) {
     threshold: 1
     stepWeights: [50]
     metrics:
-    - {name: request-success-rate, interval: 10s, thresholdRange: {min: 99}}`, "progressDeadlineSeconds: 180"), "hosts: ["+s.App.Host+"]", "hosts: ["+s.App.Host+", "+www+"]"))
+    - {name: request-success-rate, interval: 10s, thresholdRange: {min: 99}}`, "progressDeadlineSeconds: 180"),
+		"hosts: ["+s.App.Host+"]", "hosts: ["+s.App.Host+", "+www+"]"))
 	// Of two rules that say the same, Traefik follows that of the route with more rules.
 	s.Apply(`apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -52,7 +53,8 @@ spec:
 		}
 		return ""
 	})
-	if c.Status.Step.Index != 1 || c.Status.FailedChecks != 0 || !strings.Contains(c.Status.Message, "HTTPRoute shop-old") || !strings.Contains(c.Status.Message, "50% is wanted") {
+	if c.Status.Step.Index != 1 || c.Status.FailedChecks != 0 ||
+		!strings.Contains(c.Status.Message, "HTTPRoute shop-old") || !strings.Contains(c.Status.Message, "50% is wanted") {
 		t.Errorf("step %d, %d failed checks: %s", c.Status.Step.Index, c.Status.FailedChecks, c.Status.Message)
 	}
 	old := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: s.NS, Name: "shop-old"}}

@@ -16,7 +16,9 @@ import (
 // askedShare is a part of the query for the share that no other has.
 const askedShare = "count(resets("
 
-func longSteps(c *siskinv1.Canary) { c.Spec.Analysis.Interval, c.Spec.Analysis.StepWeights = "30s", []int32{20} }
+func longSteps(c *siskinv1.Canary) {
+	c.Spec.Analysis.Interval, c.Spec.Analysis.StepWeights = "30s", []int32{20}
+}
 
 // A route that takes the canary's requests is told once and holds the step until it is gone; then the rollout goes on.
 func TestRoutingMismatchIsToldOnceAndHolds(t *testing.T) {

@@ -94,7 +94,8 @@ func halves(from, now time.Time) (base, window time.Duration, ok bool) {
 type shareQuery struct {
 	// canary and all are the series of the canary's requests and of all.
 	canary, all string
-	// base and window are those of halves, before is how far back a series is looked for that is not new, whole is base and window together.
+	// base and window are those of halves, before is how far back a series is looked for that is not new, whole is base and window
+	// together.
 	base, window, before, whole string
 }
 
@@ -115,7 +116,8 @@ func newShareQuery(r Routed, base, window time.Duration) shareQuery {
 	}
 	return shareQuery{
 		canary: series(own(r.Canary)), all: series(all...),
-		base: PromDuration(base), window: PromDuration(window), before: PromDuration(max(base, knownFor)), whole: PromDuration(base + window),
+		base: PromDuration(base), window: PromDuration(window), before: PromDuration(max(base, knownFor)),
+		whole: PromDuration(base + window),
 	}
 }
 
@@ -130,7 +132,8 @@ func traefikBackend(namespace, route, rule, service string) string {
 	if service != "" {
 		backend = regexp.QuoteMeta(service)
 	}
-	return "httproute-" + regexp.QuoteMeta(dashed(namespace+"-"+route)) + "-gw-.+-ep-.+-" + rule + "(-[0-9a-f]{20})?-svc-" + backend + "-[0-9]+@kubernetesgateway"
+	return "httproute-" + regexp.QuoteMeta(dashed(namespace+"-"+route)) + "-gw-.+-ep-.+-" + rule + "(-[0-9a-f]{20})?" +
+		"-svc-" + backend + "-[0-9]+@kubernetesgateway"
 }
 
 // dashed is how Traefik makes one name of several: all but letters and digits are dashes, and never two in a row.

@@ -72,7 +72,9 @@ func TestRoutingMismatch(t *testing.T) {
 	}
 	step := func(n int) *snap { return given(Progressing).but(counted).atStep(n) }
 	before := func(s *Snapshot) {
-		s.State.Results = []Result{{Name: "share", Kind: string(AskShare), Answer: Answer{Verdict: Inconclusive, Value: "5.0%", Message: "50 of 1000, 20% is wanted; HTTPRoute old"}}}
+		s.State.Results = []Result{{Name: "share", Kind: string(AskShare), Answer: Answer{
+			Verdict: Inconclusive, Value: "5.0%", Message: "50 of 1000, 20% is wanted; HTTPRoute old",
+		}}}
 	}
 	decideAll(t, map[string]phaseCase{
 		"the canary has its share": {
@@ -128,12 +130,12 @@ func TestRoutingMismatch(t *testing.T) {
 		"a check that failed": {
 			reason: "a bad version is never kept by a share", // invariant 4
 			in: step(1).but(policy(PolicyHold)).but(func(s *Snapshot) { s.Spec.Threshold = 2 }).says("share", stolen()).
-				says("success", Answer{Verdict: Fail}).but(func(s *Snapshot) { answerShare(s, stolen()) }),
+				says("success", Answer{Verdict: Fail}).but(answerStolen),
 			want: seen{Phase: Progressing, Step: 1, Canary: 20, Failed: 1, Told: []string{"CheckFailed"}},
 		},
 		"the gateway does not answer, for a moment": {
 			reason: "it is waited for as for a failed check's other answers",
-			in:     step(1).agrees().but(func(s *Snapshot) { unanswerShare(s) }),
+			in:     step(1).agrees().but(unanswerShare),
 			want:   seen{Phase: Progressing, Step: 1, Canary: 20},
 		},
 		"the gateway does not answer": {
@@ -147,9 +149,9 @@ func TestRoutingMismatch(t *testing.T) {
 	})
 }
 
-func answerShare(s *Snapshot, a Answer) {
+func answerStolen(s *Snapshot) {
 	for _, q := range s.shareQuestions() {
-		s.Answers[q.Key] = a
+		s.Answers[q.Key] = stolen()
 	}
 }
 

@@ -52,13 +52,15 @@ func (h Share) differs(wanted, least float64) bool {
 // along with metrics: without any there may be no server to ask.
 func (s Snapshot) shareQuestions() []Question {
 	z := s.State
-	if !s.Counted || len(s.Spec.Metrics) == 0 || z.Split != ToCanary(z.Split.Canary) || z.Split.Canary <= 0 || z.Split.Canary >= 100 {
+	w := z.Split.Canary
+	if !s.Counted || len(s.Spec.Metrics) == 0 || z.Split != ToCanary(w) || w <= 0 || w >= 100 {
 		return nil
 	}
 	at := fmt.Sprintf("s%d/a%d", z.Step, z.Attempt)
 	from := latest(latest(z.StepAt.Add(Settle), z.EffectiveAt), s.Settled)
 	return []Question{{
-		Kind: AskShare, Name: "share", Key: s.key(at, string(AskShare), "share"), From: latest(from, s.Now.Add(-max(s.interval(z), shareWindow))),
+		Kind: AskShare, Name: "share", Key: s.key(at, string(AskShare), "share"),
+		From: latest(from, s.Now.Add(-max(s.interval(z), shareWindow))),
 	}}
 }
 

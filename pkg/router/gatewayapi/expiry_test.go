@@ -72,7 +72,6 @@ func TestDroppingCookiesIsNoCondition(t *testing.T) {
 		for range 8 {
 			in.Owner.Spec.Service.Match = append(in.Owner.Spec.Service.Match, siskinv1.RequestMatch{})
 		}
-		in.Owner.Spec.Service.Match = in.Owner.Spec.Service.Match[:8]
 	}
 	for name, tt := range map[string]struct {
 		edit      func(*router.Intent)

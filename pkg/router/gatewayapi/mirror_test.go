@@ -30,7 +30,7 @@ func TestCopiesThatTheGatewayCannotMake(t *testing.T) {
 	part := audit
 	part.Percent = new(int32(5))
 	route := []features.FeatureName{features.SupportHTTPRoute}
-	mirror := append(route, features.SupportHTTPRouteRequestMirror)
+	mirror := []features.FeatureName{features.SupportHTTPRoute, features.SupportHTTPRouteRequestMirror}
 	for name, tt := range map[string]struct {
 		supported []features.FeatureName
 		gone      bool
