@@ -120,6 +120,13 @@ func TestWhatCreateTakesAndApplyRefuses(t *testing.T) {
 	}
 }
 
+// unlearn deletes a policy of the cluster, which does not go with a namespace.
+func unlearn(e *fixtures.Env, policy string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, _ = e.Kubectl(ctx, "delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", policy)
+}
+
 // TestClonesHaveTheMetadataOfTheTarget : an admission policy that asks for an annotation lets clones in, and edits of
 // the target at rest reach the primary without a rollout and without a new pod.
 func TestClonesHaveTheMetadataOfTheTarget(t *testing.T) {
@@ -142,11 +149,7 @@ kind: ValidatingAdmissionPolicyBinding
 metadata: {name: %[1]s}
 spec: {policyName: %[1]s, validationActions: [Deny]}
 `, s.NS))
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_, _ = s.Kubectl(ctx, "delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", s.NS)
-	})
+	t.Cleanup(func() { unlearn(s.Env, s.NS) })
 	manifest := func(metadata, spec string) string {
 		return strings.NewReplacer("metadata:\n  name: shop\n", "metadata:\n  name: shop\n"+metadata, "spec:\n  replicas", "spec:\n"+spec+"  replicas").
 			Replace(s.App.Deployment())

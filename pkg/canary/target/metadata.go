@@ -39,7 +39,7 @@ func copies(key string) bool {
 	return !slices.ContainsFunc(notCopied(), func(not string) bool { return prefix == not || strings.HasSuffix(prefix, "."+not) })
 }
 
-// copied returns what of labels or annotations clones get.
+// copiedOf returns what of labels or annotations clones get.
 func copiedOf(all map[string]string) map[string]string {
 	out := map[string]string{}
 	for k, v := range all {

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,9 +37,7 @@ func TestAReplacedCloneIsAsIfItHadBeenApplied(t *testing.T) {
 			if target.Observe(live).Replicas != 1 {
 				t.Error("it is not turned on again")
 			}
-			if obj, ok := obj.(*appsv1.Deployment); ok {
-				obj.Annotations = map[string]string{"team": "birds"}
-			}
+			obj.SetAnnotations(map[string]string{"team": "birds"})
 			want := sized(t, obj, "r2", 1)
 			target.Replace(live, want)
 			if !target.Runs(live, want) || !target.Keeps(live, want) || live.GetAnnotations()[siskinv1.WholeAnnotation] == "" {
