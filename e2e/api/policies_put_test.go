@@ -284,6 +284,14 @@ spec: {targetRef: {kind: Deployment, name: none}, provider: kubernetes, suspend:
 				if got := a.read(u).GetAnnotations()[h.out]; got != "" {
 					t.Errorf("a person could not end the hold: %s=%s", h.out, got)
 				}
+				if way != "replace" {
+					return
+				}
+				a.patch(u, types.MergePatchType, asJSON(t, h.hold), siskinv1.FieldManager)
+				a.kubectl("replace", u, "--field-manager="+siskinv1.FieldManager)
+				if got := a.read(u).GetAnnotations()[h.out]; got != "" {
+					t.Errorf("a person who writes as Siskin could not give everything up: %s=%s", h.out, got)
+				}
 			})
 		}
 	}
