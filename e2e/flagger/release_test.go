@@ -9,7 +9,6 @@ import (
 	"time"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
-	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
@@ -164,19 +163,17 @@ func TestNewVersionMidway(t *testing.T) {
 	s.Release("1.1.0")
 	s.Weight(50, time.Minute)
 	s.Release("1.2.0")
-	s.set("promotion", fixtures.Yes)
-	s.When(90*time.Second, func(c *siskinv1.Canary) string {
-		if c.Status.Phase != siskinv1.PhaseSucceeded {
-			return "not ended"
+	s.When(30*time.Second, func(c *siskinv1.Canary) string {
+		if c.Status.Rollout == nil || c.Status.Rollout.ID < 2 {
+			return "the new version is not seen"
 		}
 		return ""
 	})
-	cluster.Eventually(t, time.Minute, func(ctx context.Context) error {
-		version, _, err := s.WhoServes(ctx)
-		if err == nil && version != "1.2.0" {
-			err = fmt.Errorf("%s serves", version)
-		}
-		return err
-	})
+	s.set("promotion", fixtures.Yes)
+	s.ends(1, siskinv1.PhaseSucceeded)
+	s.serves("1.2.0", s.App.Name+"-primary-")
+	if h := s.Now().Status.History; len(h) != 2 || h[0].Outcome != "Succeeded" || h[1].Outcome != "Superseded" {
+		t.Errorf("the history is %+v", h)
+	}
 	users.unharmed()
 }
