@@ -52,7 +52,8 @@ func (s Snapshot) gathering() bool {
 
 // ripe tells that no more parts are waited for.
 func (s Snapshot) ripe() bool {
-	return !s.Now.Before(s.State.CheckAt) || s.Target.Found && !s.applying() && !s.Now.Before(s.quietAt())
+	here := s.Target.Found && s.Target.Revision == s.State.Candidate
+	return !s.Now.Before(s.State.CheckAt) || here && !s.applying() && !s.Now.Before(s.quietAt())
 }
 
 // gather waits for the parts of the revision on trial.

@@ -55,7 +55,7 @@ func (w *simulation) seeParts(t *Target) {
 // applyLimit is how long an apply that does not end is waited for.
 const applyLimit = 2 * time.Minute
 
-// applyInParts is an apply of two objects: rev is what it leads to. A marked one may take long, and may never end.
+// applyInParts is an apply of two objects: rev is what it leads to. A marked one may take long. After applyLimit nobody takes its mark away.
 func (w *simulation) applyInParts(rev string, configFirst, marked bool, gap time.Duration) {
 	if !w.target.found {
 		return
@@ -78,14 +78,14 @@ func (w *simulation) applyInParts(rev string, configFirst, marked bool, gap time
 	w.at(gap, func() {
 		_, alone := p.half[half]
 		delete(p.half, half)
-		if p.mark == fmt.Sprintf("apply %d", n) {
+		if p.mark == fmt.Sprintf("apply %d", n) && gap < applyLimit { // who comes later is not who made the mark
 			p.mark, p.until = "", time.Time{}
 		}
 		if w.target.found {
 			p.configOnly = !configFirst && w.state.Candidate == half
 			clear(p.whole)
 			p.whole[half], p.whole[rev] = n, n
-			if !alone || w.ctl.since.After(w.now.Add(-gap)) || !w.ctl.up || w.spec.Suspend || w.spec.Invalid != "" || w.state.Phase == RollingBack {
+			if !alone || w.target.paused || w.ctl.since.After(w.now.Add(-gap)) || !w.ctl.up || w.spec.Suspend || w.spec.Invalid != "" || w.state.Phase == RollingBack {
 				delete(p.begun, n)
 				clear(p.whole) // nobody was there to put the two together
 			}
@@ -99,6 +99,8 @@ func (w *simulation) someApply() {
 	rev := fmt.Sprintf("r%d", 1+w.rng.IntN(5))
 	marked := w.rng.IntN(2) == 0
 	switch {
+	case marked && w.rng.IntN(4) == 0:
+		w.applyInParts(rev, true, true, w.between(applyLimit, 10*time.Minute))
 	case marked:
 		w.applyInParts(rev, true, true, w.between(100*time.Millisecond, 30*time.Second))
 	case w.spec.Quiet > 0:
@@ -109,6 +111,9 @@ func (w *simulation) someApply() {
 // learnParts counts the rollouts of each apply: one apply, one rollout, told once.
 func (w *simulation) learnParts(a, b State) {
 	p := &w.parts
+	if b.Request != a.Request && b.Request.Accepted {
+		clear(p.half) // somebody wants what is there, half or not
+	}
 	n := p.whole[b.Candidate] + p.half[b.Candidate]
 	if b.Rollout == a.Rollout || b.Direct || b.Request != a.Request || n == 0 {
 		return
