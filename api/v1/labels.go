@@ -75,6 +75,15 @@ const (
 	ServingAnnotation = "siskin.dev/serving"
 	// SelectorAnnotation keeps, as JSON, the selector that an adopted Service had before.
 	SelectorAnnotation = "siskin.dev/selector"
+	// PortsAnnotation keeps, as JSON, the ports that the author of an adopted Service wants, while Siskin has it serve others, and
+	// LeftAnnotation the selector and the ports that Siskin wrote instead: whatever else is found there the author wrote since.
+	PortsAnnotation = "siskin.dev/ports"
+	// LeftAnnotation : see PortsAnnotation.
+	LeftAnnotation = "siskin.dev/left"
+	// ViewAnnotation keeps, as JSON, on a snapshot the ports by which Services lead to the pods of that revision.
+	ViewAnnotation = "siskin.dev/service"
+	// ClaimedAnnotation is never written: the cache shows by it who applied a Service or route that Siskin generated.
+	ClaimedAnnotation = "siskin.dev/claimed-by"
 	// AdoptAnnotation set to "disabled" on a Service keeps Siskin from adopting it.
 	AdoptAnnotation = "siskin.dev/adopt"
 

@@ -144,12 +144,12 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		Observer: &observe.Observer{
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
-			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config,
+			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config, Clock: clk,
 			Ailing:  &observe.Ailing{Live: live, Clock: clk},
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
 		Actor: &act.Actor{
-			Client: c, Services: service.New(c), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
+			Client: c, Services: service.New(c, live), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
 			Scalers: scalers, Clock: clk, Owns: owns,
 		},
 		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},

@@ -202,7 +202,7 @@ func TestPolicyHoldsDaemonSets(t *testing.T) {
 	}
 	hold := func(c *siskinv1.Canary, effect plan.Effect) {
 		t.Helper()
-		actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API), Memo: act.NewServiceMemo()}
+		actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API, e.API), Memo: act.NewServiceMemo()}
 		// The DaemonSet's own controller writes its status meanwhile: a pass that comes too late is repeated.
 		err := retry.OnError(retry.DefaultBackoff, apierrors.IsConflict, func() error {
 			_, err := actor.Run(t.Context(), &observe.World{Canary: c, Target: read()}, []plan.Effect{effect})

@@ -40,7 +40,7 @@ func TestWhoeverAppliesARestoredTargetMeetsNoConflict(t *testing.T) {
 	}
 	c := &siskinv1.Canary{}
 	c.Name, c.Namespace, c.UID, c.Spec.TargetRef.Kind = "finch", ns, "u", "Deployment"
-	actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API), Memo: act.NewServiceMemo()}
+	actor := &act.Actor{Client: e.API, Live: e.API, Services: service.New(e.API, e.API), Memo: act.NewServiceMemo()}
 	snapshots := map[string]*appsv1.ControllerRevision{}
 	do := func(effect plan.Effect) {
 		t.Helper()

@@ -62,7 +62,7 @@ func newAviary(t *testing.T, ref string) *aviary {
 	e := given(t)
 	a := &aviary{T: t, e: e, ns: e.Namespace(t), canary: &siskinv1.Canary{}}
 	policed(t, e, a.ns)
-	a.actor = &act.Actor{Client: e.API, Services: service.New(e.API), Memo: act.NewServiceMemo()}
+	a.actor = &act.Actor{Client: e.API, Services: service.New(e.API, e.API), Memo: act.NewServiceMemo()}
 	apply(t, e, a.ns, "git", deployment("3", ""))
 	apply(t, e, a.ns, "git", `apiVersion: siskin.dev/v1
 kind: Canary

@@ -215,7 +215,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	}
 	wake := sooner(d.Wake, later)
 	if !c.Spec.Suspend {
-		wake = sooner(sooner(sooner(wake, w.ConfigAgain), w.CapsAgain), w.PodsAgain)
+		wake = sooner(sooner(sooner(sooner(wake, w.ConfigAgain), w.CapsAgain), w.PodsAgain), w.Views.Again)
 		if w.Doubt != nil { // nobody tells when it can be read again
 			wake = sooner(wake, doubtAgain)
 		}
@@ -356,6 +356,9 @@ func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
 	if w.Doubt != nil {
 		d.WaitingFor = append(d.WaitingFor, w.Doubt.Error())
 	}
+	if w.Views.Held != "" {
+		d.WaitingFor = append(d.WaitingFor, w.Views.Held)
+	}
 	err := w.Problem
 	if past, ok := r.problems.Load(w.Canary.UID); ok && len(d.Effects)+len(w.Lost) > 0 {
 		err, _ = past.(error)
@@ -482,6 +485,9 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 	r.Teller.copies(c, out)
 	if text := lost(w); text != "" && d.Stalled != target.ReasonConfigCopyMissing { // the condition has another reason
 		r.Teller.once(c, target.ReasonConfigCopyMissing, text)
+	}
+	if w.Views.Held != "" {
+		r.Teller.once(c, "ServiceHeld", w.Views.Held)
 	}
 	r.Teller.reasserted(c, d.Next.Split, out.Foreign)
 }

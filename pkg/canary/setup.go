@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -239,13 +240,13 @@ func counted() predicate.Predicate {
 	}}
 }
 
-// serving lets a change of an EndpointSlice pass that changes which endpoints are ready. Most changes are of other conditions or of metadata.
+// serving lets a change of an EndpointSlice pass that changes which endpoints are ready, or their ports. Most changes are of other conditions or of metadata.
 func serving() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*discoveryv1.EndpointSlice)
 		is, ok2 := e.ObjectNew.(*discoveryv1.EndpointSlice)
 		return !ok || !ok2 || was.Labels[discoveryv1.LabelServiceName] != is.Labels[discoveryv1.LabelServiceName] ||
-			!slices.Equal(readyPods(was), readyPods(is))
+			!slices.Equal(readyPods(was), readyPods(is)) || !equality.Semantic.DeepEqual(was.Ports, is.Ports)
 	}}
 }
 

@@ -8,15 +8,17 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // Slim takes off an object what no decision reads, before it is kept in the cache: who manages which field, and the copy of itself
-// that kubectl apply leaves in an annotation.
+// that kubectl apply leaves in an annotation. That somebody applied what Siskin generated is kept.
 func Slim(in any) (any, error) {
 	obj, err := meta.Accessor(in)
 	if err != nil {
 		return in, nil //nolint:nilerr // a tombstone is no object
 	}
+	service.Show(obj)
 	obj.SetManagedFields(nil)
 	if a := obj.GetAnnotations(); a[corev1.LastAppliedConfigAnnotation] != "" {
 		delete(a, corev1.LastAppliedConfigAnnotation)

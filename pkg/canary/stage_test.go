@@ -140,8 +140,10 @@ func newStage(t *testing.T, c *siskinv1.Canary) *stage {
 	memo := act.NewServiceMemo()
 	s.Reconciler = &canary.Reconciler{
 		Client: s.writes, Clock: s.clock, Recorder: s.events, Drain: 5 * time.Second, Gauges: canary.NewGauges(prometheus.NewRegistry()),
-		Observer: &observe.Observer{Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known},
-		Actor:    &act.Actor{Client: s.writes, Services: service.New(s.writes), Memo: memo, Clock: s.clock},
+		Observer: &observe.Observer{
+			Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known, Clock: s.clock,
+		},
+		Actor: &act.Actor{Client: s.writes, Services: service.New(s.writes, s.writes), Memo: memo, Clock: s.clock},
 	}
 	s.wire(false)
 	return s

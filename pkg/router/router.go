@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -93,6 +94,11 @@ type Intent struct {
 	Apex, Primary, Canary string
 	// Port is the port of the Services that carries the traffic that is split.
 	Port int32
+	// PrimaryPorts and CanaryPorts are what the apex serves while it leads to that side; nil: what it has.
+	PrimaryPorts, CanaryPorts []corev1.ServicePort
+	// Lent tells that the canary's pods stand in for the primary's, which are being replaced by pods that one Service cannot serve beside
+	// them: what leads to the primary's Service reaches them.
+	Lent bool
 	// Split that is desired.
 	Split Split
 	// Audience selects requests: one of the entries must match. Meaningful when Split.Audience.

@@ -185,7 +185,9 @@ func (a *Actor) stored(ctx context.Context, w *observe.World, name string) (*app
 	if _, err := a.originals(ctx, w, w.Revision.Config); err != nil { // what has changed meanwhile is not named
 		return nil, err
 	}
-	cr.Annotations = a.notes(r)
+	if cr.Annotations, err = a.notes(w, r); err != nil {
+		return nil, err
+	}
 	err = a.Client.Create(ctx, cr, client.FieldOwner(siskinv1.FieldManager))
 	if apierrors.IsAlreadyExists(err) {
 		return a.another(ctx, w, name)
@@ -281,6 +283,10 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	if w.Target == nil && w.Primary == nil {
 		return nil
 	}
+	if err := a.recordViews(ctx, w); err != nil {
+		return err
+	}
+	in.Main, in.Trial, in.Also, in.Lent = w.Views.Main, w.Views.Trial, w.Views.Also, e.Lent
 	if e.Serving && w.Router != nil {
 		in.Serving = service.ServingRole(w.Caps, router.Split(e.Split))
 	}
@@ -290,7 +296,9 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	if err != nil {
 		return fmt.Errorf("applying the Services: %w", err)
 	}
-	w.Intent.Port = res.Port
+	if w.Intent.Port == 0 {
+		w.Intent.Port = res.Port
+	}
 	a.Memo.remember(w, digest)
 	return nil
 }

@@ -100,7 +100,7 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 			return c.Patch(ctx, obj, p, opts...)
 		},
 	})}
-	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter, Owns: []client.Object{&gatewayv1.HTTPRoute{}}}
+	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter, s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter, Owns: []client.Object{&gatewayv1.HTTPRoute{}}}
 	s.canary = &siskinv1.Canary{}
 	s.get(c.Name, s.canary)
 	return s

@@ -90,7 +90,7 @@ func (a *Actor) rewrite(ctx context.Context, w *observe.World, s *scaler.Scaler,
 		if scaler.Same(obj, want) {
 			return nil
 		}
-		err := a.scalers().Patch(ctx, want, client.MergeFromWithOptions(obj, client.MergeFromWithOptimisticLock{}), client.FieldOwner(siskinv1.FieldManager))
+		err := a.scalers().Patch(ctx, want, ssa.MergeFrom(obj), client.FieldOwner(siskinv1.FieldManager))
 		if !apierrors.IsConflict(err) {
 			return err
 		}

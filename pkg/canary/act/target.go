@@ -171,7 +171,7 @@ func (m *ServiceMemo) digest(w *observe.World, serves bool) string {
 	m.mu.Lock()
 	epoch := m.epochs[w.Canary.Namespace]
 	m.mu.Unlock()
-	return fmt.Sprintf("%d/%d/%s/%s/%t/%v/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves, ownPods(w),
+	return fmt.Sprintf("%d/%d/%s/%s/%t/%v/%s/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves, ownPods(w), w.Views.Digest(),
 		specOf(w.Live[w.Apex]), specOf(w.Live[w.PrimaryService]), specOf(w.Live[w.CanaryService]))
 }
 

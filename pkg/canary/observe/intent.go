@@ -18,6 +18,7 @@ func (w *World) IntentOf(z plan.State) router.Intent {
 	}
 	in := intent(w.Canary)
 	in.Port, in.Split = w.Intent.Port, router.Split(z.Split)
+	in.PrimaryPorts, in.CanaryPorts, in.Lent = w.Intent.PrimaryPorts, w.Intent.CanaryPorts, w.Intent.Lent
 	st := &w.Canary.Status
 	switch a := w.Canary.Spec.Analysis.SessionAffinity; {
 	case a == nil:

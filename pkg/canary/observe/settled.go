@@ -50,4 +50,7 @@ func (m *settled) forget(uid types.UID) {
 func (o *Observer) Forget(uid types.UID) {
 	o.splits.forget(uid)
 	o.changes.forget(uid)
+	o.quiet.forget(uid)
+	o.moved.forget(uid)
+	o.standing.forget(uid)
 }

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,9 +73,15 @@ type World struct {
 	// Troubles tell why pods are not ready, by the name of their workload; PodsAgain is when to look at pods again, 0: nobody needs to.
 	Troubles  map[string]string
 	PodsAgain time.Duration
+	// Views are how the Services lead to each revision.
+	Views Views
 
 	origins map[string]target.Origin // of what the target's pods read, by kind and name
 	include []string                 // prefixes of the labels and annotations that clones get
+	// portNames are the ports that the ready endpoints of a Service have, by the name of the Service.
+	portNames map[string]map[string]bool
+	// standIns counts the ready endpoints of the primary's Service that are the canary's pods.
+	standIns int32
 }
 
 // Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
@@ -115,9 +122,14 @@ type Observer struct {
 	// target alone.
 	Include []string
 
+	// Clock tells how long a Service has been as it is; nil: the real one.
+	Clock clock.PassiveClock
+
 	names, drifts memo
 	splits        settled
 	changes       changes
+
+	quiet, moved, standing since
 }
 
 // ProviderOf names the provider of a Canary. One that names none keeps the provider that it began with, whatever the controller's
@@ -153,6 +165,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	w := &World{
 		Canary: c, Router: r, Caps: caps, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
 		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}, include: o.Include,
+		portNames: map[string]map[string]bool{},
 	}
 	name := c.Spec.TargetRef.Name
 	var err error
@@ -246,13 +259,24 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 		}
 	}
 	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
-	if svc := w.Live[w.PrimaryService]; svc != nil {
+	if svc := w.Live[w.PrimaryService]; svc != nil && w.Canary.Spec.TargetRef.Kind == target.Service {
 		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
 	}
+	if err := o.views(w); err != nil && w.Live[w.PrimaryService] != nil {
+		w.Problem = err
+	}
+	w.Views.Standing = w.standIns > 0 && (!w.Views.Lent || w.standIns == w.PrimaryEndpoints)
+	if w.Views.Standing {
+		w.Views.StandingSince = o.standing.since(w.Canary.UID, "", o.now())
+	} else {
+		o.standing.forget(w.Canary.UID)
+	}
+	w.Intent.PrimaryPorts, w.Intent.CanaryPorts, w.Intent.Lent = w.Views.Main.View.Ports, w.Views.Trial.View.Ports, w.Views.Lent
 	if w.Router == nil || w.Problem != nil {
 		return nil //nolint:nilerr // it is shown, and keeps nothing else from being decided
 	}
 	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
+	o.overlap(w)
 	return nil
 }
 
@@ -272,8 +296,9 @@ func (o *Observer) object(ctx context.Context, c *siskinv1.Canary, name string) 
 	return obj, nil
 }
 
-// endpoints counts the ready endpoints of a Service that leads to the clone of a role. Pods that are not the clone's do not count: the
-// Service of a clone from before siskin.dev/clone may select them too.
+// endpoints counts the ready endpoints of a Service that leads to the clone of a role, and notes what ports they have. Pods that are not the
+// clone's do not count: the Service of a clone from before siskin.dev/clone may select them too. Those of the canary count that stand in for
+// the primary's.
 func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (int32, error) {
 	var list discoveryv1.EndpointSliceList
 	var by client.ListOption = client.MatchingLabels{discoveryv1.LabelServiceName: svc}
@@ -286,13 +311,30 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	}
 	ref := w.Canary.Spec.TargetRef
 	var n int32
+	names := map[string]bool{}
 	for i := range list.Items {
+		ready := false
 		for _, e := range list.Items[i].Endpoints {
-			if Ready(e) && (ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef)) {
+			if !Ready(e) {
+				continue
+			}
+			stands := role == siskinv1.RolePrimary && e.TargetRef != nil && e.TargetRef.Kind == "Pod" &&
+				target.MadeBy(target.CloneName(ref.Name, siskinv1.RoleCanary), e.TargetRef)
+			if stands {
+				w.standIns++
+			}
+			if stands || ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef) {
 				n++
+				ready = true
+			}
+		}
+		for _, p := range list.Items[i].Ports {
+			if ready {
+				names[ptr.Deref(p.Name, "")] = true
 			}
 		}
 	}
+	w.portNames[svc] = names
 	return n, nil
 }
 
@@ -348,7 +390,10 @@ func (o *Observer) servicesOf(w *World) plan.Services {
 		begun := w.Canary.Status.Phase != "" && w.Canary.Status.Phase != siskinv1.PhaseInitializing
 		return plan.Services{Complete: w.Trial != nil, Serving: begun || w.PrimaryEndpoints > 0, Restored: true}
 	}
-	var s plan.Services
+	v := w.Views
+	s := plan.Services{
+		Misfits: v.Misfits, Clashing: v.Clashing, Judged: v.Judged, Unfit: v.Unfit, Lent: v.Lent, Standing: v.Standing, StandingSince: v.StandingSince,
+	}
 	apex := w.Live[w.Apex]
 	if apex != nil {
 		_, role := apex.Spec.Selector[siskinv1.RoleLabel]
@@ -357,6 +402,7 @@ func (o *Observer) servicesOf(w *World) plan.Services {
 	if apex == nil {
 		s.Restored = true
 	}
-	s.Complete = apex != nil && w.Live[w.PrimaryService] != nil && w.Live[w.CanaryService] != nil && o.ServicesKnown != nil && o.ServicesKnown(w)
+	s.Complete = apex != nil && w.Live[w.PrimaryService] != nil && w.Live[w.CanaryService] != nil && len(v.Records) == 0 &&
+		o.ServicesKnown != nil && o.ServicesKnown(w)
 	return s
 }

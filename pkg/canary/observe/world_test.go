@@ -232,11 +232,20 @@ func TestEvidenceBelowTheCeilingIsNoConfirmation(t *testing.T) {
 	}
 }
 
-func TestAPortThatTheServiceHasNot(t *testing.T) {
+// An edit of spec.service.port: the route leads by the port that the Services have until they have the other one.
+func TestAPortThatTheServicesHaveNotYet(t *testing.T) {
 	c := canary(func(c *siskinv1.Canary) { c.Spec.Service.Port = 8080 })
 	p := newPlace(t, c, deployment(), svc("web-primary", nil))
+	if w := p.world(t); w.Problem != nil || w.Intent.Port != 80 {
+		t.Errorf("port %d: %v", w.Intent.Port, w.Problem)
+	}
+}
+
+func TestNobodyTellsThePort(t *testing.T) {
+	c := canary(func(c *siskinv1.Canary) { c.Spec.Service.Port = 0 })
+	p := newPlace(t, c, deployment(), svc("web-primary", nil))
 	got := p.snapshot(t)
-	if !got.Route.Rejected || !strings.Contains(got.Route.Message, "8080") || !got.Target.Found {
+	if !got.Route.Rejected || !strings.Contains(got.Route.Message, "spec.service.port") || !got.Target.Found {
 		t.Errorf("route %+v", got.Route)
 	}
 	if len(p.router.Calls()) != 0 {

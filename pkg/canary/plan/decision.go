@@ -73,10 +73,12 @@ type (
 		Revision string
 		Replicas int32
 	}
-	// ApplyServices makes the Services; Serving tells that the apex leaves the target's pods for the role of Split.
+	// ApplyServices makes the Services; Serving tells that the apex leaves the target's pods for the role of Split, Lent that what leads to
+	// the primary leads to the canary's pods.
 	ApplyServices struct {
 		Serving bool
 		Split   Split
+		Lent    bool
 	}
 	// ApplySplit makes the route state Split.
 	ApplySplit struct{ Split Split }

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // world returns the effects that make the world as Next says, in an order that never leaves traffic without a server. What is
 // already so has no effect, so that repeating a decision repeats only what did not land.
 func world(s Snapshot, d *Decision) []Effect {
@@ -20,8 +22,8 @@ func world(s Snapshot, d *Decision) []Effect {
 	if rev, n, ok := s.primaryWanted(z); ok {
 		es = append(es, ApplyPrimary{rev, n})
 	}
-	if !s.Services.Complete || s.Services.Serving != serving {
-		es = append(es, ApplyServices{Serving: serving, Split: z.Split})
+	if s.servicesDiffer(z, serving) {
+		es = append(es, ApplyServices{Serving: serving, Split: z.Split, Lent: s.lendWanted(z)})
 	}
 	if split && !leave {
 		es = append(es, ApplySplit{z.Split})
@@ -36,6 +38,13 @@ func world(s Snapshot, d *Decision) []Effect {
 		es = append(es, HoldTarget{s.recorded(z)})
 	}
 	return es
+}
+
+// servicesDiffer tells that a Service is not as it should be.
+func (s Snapshot) servicesDiffer(z State, serving bool) bool {
+	rev := goal(z)
+	rolls := s.Primary.Found && s.Primary.Revision != rev && !s.crosses(z) && !s.Services.Lent && slices.Contains(s.Services.Misfits, rev)
+	return !s.Services.Complete || s.Services.Serving != serving || s.Services.Lent != s.lendWanted(z) || rolls
 }
 
 // servingWanted tells whether the apex leaves the target's pods for the primary's. The target's are not the apex's to go back to when
@@ -84,11 +93,10 @@ func (s Snapshot) snapshotWanted(z State) bool {
 
 // primaryWanted returns what the primary should run, if it does not.
 func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
-	rev := z.Stable
-	if z.Phase == Promoting || z.Phase == Finalising {
-		rev = z.Candidate
+	rev, p := goal(z), s.Primary
+	if s.behindServices(z) {
+		rev = p.Revision
 	}
-	p := s.Primary
 	same := p.Found && p.Revision == rev && p.Replicas == z.Replicas && !p.Drifted
 	return rev, z.Replicas, !same
 }
@@ -98,6 +106,8 @@ func (s Snapshot) primaryWanted(z State) (string, int32, bool) {
 func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	c := s.Canary
 	switch {
+	case s.standing() || s.crosses(z):
+		return s.standInWanted(z)
 	case onCanary(z) && c.Found && c.Revision != z.Candidate && c.Replicas > 0 && c.Pods > 0 && c.Available == 0:
 		// Pods that never became ready go first: a StatefulSet does not replace them.
 		return c.Revision, 0, s.canaryFree(z)

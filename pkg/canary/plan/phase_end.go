@@ -31,6 +31,11 @@ func promoting(s Snapshot, d *Decision) {
 		preferReady(s, d)
 		return
 	}
+	if s.standing() {
+		d.because("promoting revision %s", z.Candidate)
+		d.wait("the primary's Service: it is given back by the canary's pods")
+		return
+	}
 	if s.Spec.PromotionStep > 0 && z.Split.Canary > s.Spec.PromotionStep && !z.Direct {
 		d.enter(Finalising, s.Now)
 		giveBack(s, d)
@@ -317,7 +322,7 @@ func rollBack(s Snapshot, d *Decision) {
 	switch {
 	case z.Split != AllPrimary() && !late:
 		d.wait("the primary: %s", s.Primary.explain(z.Stable))
-	case z.Split == AllPrimary() && z.Split == s.State.Split && s.settled() && s.reverted():
+	case z.Split == AllPrimary() && z.Split == s.State.Split && s.settled() && s.reverted() && !s.standing():
 		end(s, d, "")
 	case late && s.settled():
 		end(s, d, fmt.Sprintf(" (not ready: %s)", s.Primary.explain(z.Stable)))

@@ -18,6 +18,9 @@ func progress(s Snapshot, d *Decision) {
 	case !s.canaryReady():
 		d.because("starting the canary of revision %s", z.Candidate)
 		d.wait("the canary: %s", s.Canary.explain(z.Candidate))
+	case s.Services.Unfit:
+		d.because("waiting for the canary's Service before revision %s gets traffic", z.Candidate)
+		d.wait("the Service of the canary")
 	case !s.settled():
 		d.because("waiting for the route before revision %s gets traffic", z.Candidate)
 		d.wait("the route: %s", s.routeMessage())

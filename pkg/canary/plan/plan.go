@@ -30,6 +30,7 @@ func Decide(s Snapshot) Decision {
 	reached(s, &d)
 	settle(s, &d)
 	releaseFloor(s, &d)
+	stand(s, &d)
 	amiss(s, &d)
 	d.wakeAt(s.Now, s.drainUntil(d.Next))
 	if d.Next.Phase != s.State.Phase {

@@ -254,6 +254,17 @@ type Services struct {
 	Serving bool
 	// Restored tells that the apex selects the target's pods again.
 	Restored bool
+	// Misfits are revisions to whose pods the primary's Service, as it is, does not lead; Clashing are those to which none could lead that
+	// leads to the pods of the revision that the primary runs.
+	Misfits, Clashing []string
+	// Judged are the revisions of which that was looked at, if any was: of a revision that a person has just asked for, the next look tells.
+	Judged []string
+	// Unfit tells that the canary's Service does not lead to the pods of the revision on trial yet.
+	Unfit bool
+	// Lent tells that the primary's Service selects the canary's pods, Standing that these are its endpoints; StandingSince is when this
+	// controller first saw that.
+	Lent, Standing bool
+	StandingSince  time.Time
 }
 
 // Answer to a question.

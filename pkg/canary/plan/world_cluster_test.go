@@ -402,6 +402,7 @@ func (w *simulation) apply(e Effect) string {
 		w.canary.apply(e.Revision, e.Replicas)
 	case ApplyServices:
 		w.services = Services{Complete: true, Serving: e.Serving}
+		w.serveViews(e.Lent)
 		w.ledger.taken = w.ledger.taken || e.Serving
 		w.poke()
 	case ApplySplit:

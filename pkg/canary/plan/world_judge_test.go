@@ -184,13 +184,16 @@ func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
 	switch e := e.(type) {
 	case ApplyPrimary:
 		w.checkPrimary(s, d, e)
+		w.checkCrossing(s, e)
 	case ApplyCanary:
+		w.checkStandIn(s, e)
 		w.checkCanary(s, d, e)
 	case ApplySplit:
 		if e.Split != d.Next.Split {
 			w.violated("15: split %v is applied, %v is stored", e.Split, d.Next.Split)
 		}
 	case ApplyServices:
+		w.checkReturn(s, e)
 		switch {
 		case e.Serving && !s.Services.Serving && d.Next.Phase == Initializing && s.Primary.Endpoints == 0 && s.Primary.Replicas > 0 && s.Target.Available > 0:
 			w.violated("5: the apex moves to a primary without pods")
@@ -248,7 +251,7 @@ func (w *simulation) checkCanary(s Snapshot, d Decision, e ApplyCanary) {
 		w.violated("2: canary pods of %s are replaced by %s under traffic", w.canary.rev, e.Revision)
 	case traffic && same && e.Replicas == 0 && w.canary.replicas > 0:
 		w.violated("5: a canary with traffic is scaled to zero")
-	case !same && e.Revision != d.Next.Candidate:
+	case !same && e.Revision != d.Next.Candidate && (!w.views.on || e.Revision != goal(d.Next)): // or it is to stand in
 		w.violated("2: the canary gets %s, which is not on trial", e.Revision)
 	case w.early() && w.route.served && (!same || e.Replicas == 0) && w.canary.available() > 0:
 		w.violated("5: the canary is taken away %v after it lost its traffic; the drain is %v", w.now.Sub(w.route.since), s.Spec.Drain)

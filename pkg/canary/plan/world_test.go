@@ -33,6 +33,7 @@ type simulation struct {
 	service                 bool  // the target is a Service: it is left as it is, its pods are the user's
 	stored                  map[string]bool
 	services                Services
+	views                   viewState
 	route                   routeState
 	revisions               map[string]*traits
 
@@ -279,6 +280,7 @@ func (w *simulation) snapshot() Snapshot {
 		s.Scaler.Least = max(s.Scaler.Least, 1) // as package observe has it: something must be there to be compared with
 	}
 	s.Services.Restored = !s.Services.Serving
+	w.observeViews(&s)
 	t := w.target
 	s.Target = Target{Found: t.found}
 	if t.found {

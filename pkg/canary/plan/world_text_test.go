@@ -65,6 +65,10 @@ func clock(t time.Time) string {
 func describeEffects(es []Effect) string {
 	parts := make([]string, 0, len(es))
 	for _, e := range es {
+		if v, ok := e.(ApplyServices); ok && !v.Lent {
+			parts = append(parts, fmt.Sprintf("ApplyServices{%t %s}", v.Serving, v.Split))
+			continue
+		}
 		parts = append(parts, strings.TrimPrefix(fmt.Sprintf("%T%v", e, e), "plan."))
 	}
 	return join(parts)

@@ -14,6 +14,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
@@ -199,7 +200,7 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 	if equality.Semantic.DeepEqual(live, route) {
 		return nil
 	}
-	patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+	patch := ssa.MergeFrom(live)
 	if err := r.c.Patch(ctx, route, patch, client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("leaving HTTPRoute %s/%s to Service %s: %w", live.Namespace, live.Name, in.Apex, err)
 	}

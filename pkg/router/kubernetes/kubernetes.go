@@ -44,7 +44,7 @@ var _ router.Router = (*Router)(nil)
 
 // New returns a Router that reads from and writes through c. live reads field managers from the API server.
 func New(c client.Client, live client.Reader) *Router {
-	return &Router{c: c, live: live, services: service.New(c)}
+	return &Router{c: c, live: live, services: service.New(c, live)}
 }
 
 // Registration registers the router. Services and EndpointSlices are watched by the engine for every provider.
@@ -78,9 +78,17 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 		receipt.By = owned.Writer(ctx, r.live, &apex, "selector")
 	}
 	var err error
-	receipt.Changed, err = r.services.Serve(ctx, in.Owner, in.Apex, service.ServingRole(capabilities, in.Split))
+	receipt.Changed, err = r.services.Serve(ctx, in, leads(in))
 	receipt.Foreign = receipt.Foreign && receipt.Changed
 	return receipt, err
+}
+
+// leads is the role that the apex selects: the one with the traffic, or the one that stands in for it.
+func leads(in router.Intent) string {
+	if in.Lent {
+		return siskinv1.RoleCanary
+	}
+	return service.ServingRole(capabilities, in.Split)
 }
 
 // foreign tells whether the apex selects another role than the one that Siskin left there.
@@ -106,9 +114,12 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 	}
 	role := apex.Spec.Selector[siskinv1.RoleLabel]
 	obs.Current, obs.Known = splitOf(role)
-	want, backend := siskinv1.RolePrimary, in.Primary
-	if in.Split.Canary == 100 {
-		want, backend = siskinv1.RoleCanary, in.Canary
+	want, backend := leads(in), in.Primary
+	if want == siskinv1.RoleCanary {
+		backend = in.Canary
+	}
+	if in.Lent && role == want { // the primary's share reaches the canary's pods too
+		obs.Current = in.Split
 	}
 	if role != want {
 		obs.Reason = ReasonSelectorDiffers

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
@@ -23,21 +24,29 @@ import (
 // took it, also when the target's labels are others by then, and two Canaries never pull at one Service.
 const HolderAnnotation = siskinv1.CanaryLabel
 
-// Serve makes the apex select the pods of a role; it is how a router without weights moves traffic. It tells whether it wrote.
+// Serve makes the apex lead to the pods of a role; it is how a router without weights moves traffic. It tells whether it wrote.
 // It never refuses what Apply would have refused at first: the way back must not be closed by an edit.
-func (a *Applier) Serve(ctx context.Context, canary *siskinv1.Canary, apex, role string) (bool, error) {
-	svc, err := a.get(ctx, canary.Namespace, apex)
+func (a *Applier) Serve(ctx context.Context, in router.Intent, role string) (bool, error) {
+	canary := in.Owner
+	svc, err := a.get(ctx, canary.Namespace, in.Apex)
 	if err != nil {
 		return false, err
 	}
 	if svc == nil {
-		return false, fmt.Errorf("moving Service %s/%s to %s: %w", canary.Namespace, apex, role, router.ErrNotFound)
+		return false, fmt.Errorf("moving Service %s/%s to %s: %w", canary.Namespace, in.Apex, role, router.ErrNotFound)
+	}
+	ports := in.PrimaryPorts
+	if role == siskinv1.RoleCanary {
+		ports = in.CanaryPorts
 	}
 	switch owned.By(svc, canary) {
 	case owned.Leftover:
 		return false, leftover(svc)
 	case owned.Ours:
-		return a.patch(ctx, svc, func(s *corev1.Service) { s.Spec.Selector = withRole(s.Spec.Selector, role) })
+		return a.patch(ctx, svc, func(s *corev1.Service) {
+			s.Spec.Selector = withRole(s.Spec.Selector, role)
+			lead(s, ports)
+		})
 	case owned.Foreign:
 	}
 	if !marked(svc) {
@@ -48,37 +57,67 @@ func (a *Applier) Serve(ctx context.Context, canary *siskinv1.Canary, apex, role
 	if err := a.notHeld(ctx, canary, svc); err != nil {
 		return false, err
 	}
-	return a.mark(ctx, canary, svc, role)
+	return a.mark(ctx, canary, svc, role, withoutRole(svc.Spec.Selector), ports)
 }
 
-// mark makes an adopted Service select a role and records whose it is and what its selector was. The live selector without
-// the role is what its author wants, also when git wrote another one since.
-func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service, role string) (bool, error) {
-	before, err := json.Marshal(original(svc))
-	if err != nil {
-		return false, fmt.Errorf("recording the selector of Service %s: %w", svc.Name, err)
+// lead makes a Service serve ports; nil: those that it has. Node ports stay with their numbers.
+func lead(s *corev1.Service, ports []corev1.ServicePort) {
+	if len(ports) > 0 && !SamePorts(s.Spec.Ports, ports) {
+		s.Spec.Ports = numbered(ports, s.Spec.Ports)
 	}
-	return a.patch(ctx, svc, func(s *corev1.Service) {
-		s.Spec.Selector = withRole(s.Spec.Selector, role)
+}
+
+// mark makes an adopted Service lead to a role, by a selector and by ports (nil: those that it has), and records whose it is and what
+// its author wants of both, also when that was written only since.
+func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service, role string, base map[string]string,
+	ports []corev1.ServicePort,
+) (bool, error) {
+	w, applied := wishOf(svc), ""
+	_, replaced := leftIn(svc)
+	replaces := !maps.Equal(withoutRole(w.selector), base) || len(ports) > 0 && !SamePorts(w.ports, ports)
+	if replaced || replaces {
+		whole, err := a.whole(ctx, svc)
+		if err != nil {
+			return false, err
+		}
+		if whole.ResourceVersion == svc.ResourceVersion { // else the write is refused, and the next pass sees it
+			w, applied = told(whole), digestOf(whole)
+		}
+	}
+	var noted error
+	changed, err := a.patch(ctx, svc, func(s *corev1.Service) {
+		s.Spec.Selector = withRole(base, role)
+		lead(s, ports)
 		if s.Annotations == nil {
 			s.Annotations = map[string]string{}
 		}
 		s.Annotations[siskinv1.ServingAnnotation] = role
-		s.Annotations[siskinv1.SelectorAnnotation] = string(before)
 		s.Annotations[HolderAnnotation] = canary.Name
+		noted = w.note(s, applied)
 	})
+	if noted != nil {
+		return false, noted
+	}
+	return changed, err
 }
 
-// restore gives a Service back: the selector that its author wants and no trace of Siskin, in one write, because the admission
-// policy adds the role to every Service that has the annotation.
+// restore gives a Service back: the selector and the ports that its author wants and no trace of Siskin, in one write, because the
+// admission policy adds the role to every Service that has the annotation.
 func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error) {
 	if !marked(svc) {
 		return false, nil
 	}
-	before := original(svc)
+	svc, err := a.whole(ctx, svc)
+	if err != nil || !marked(svc) {
+		return false, err
+	}
+	w := told(svc)
 	changed, err := a.patch(ctx, svc, func(s *corev1.Service) {
-		s.Spec.Selector = before
-		for _, key := range []string{siskinv1.ServingAnnotation, siskinv1.SelectorAnnotation, HolderAnnotation} {
+		s.Spec.Selector = w.selector
+		lead(s, w.ports)
+		for _, key := range []string{
+			siskinv1.ServingAnnotation, siskinv1.SelectorAnnotation, siskinv1.PortsAnnotation, siskinv1.LeftAnnotation, HolderAnnotation,
+		} {
 			delete(s.Annotations, key)
 		}
 	})
@@ -115,13 +154,12 @@ func (a *Applier) disown(ctx context.Context, svc *corev1.Service) error {
 func (a *Applier) patch(ctx context.Context, svc *corev1.Service, edit func(*corev1.Service)) (bool, error) {
 	base := svc.DeepCopy()
 	edit(svc)
-	if maps.Equal(base.Spec.Selector, svc.Spec.Selector) && equality.Semantic.DeepEqual(base.ObjectMeta, svc.ObjectMeta) {
+	if equality.Semantic.DeepEqual(base.Spec, svc.Spec) && equality.Semantic.DeepEqual(base.ObjectMeta, svc.ObjectMeta) {
 		return false, nil
 	}
-	err := a.c.Patch(ctx, svc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}),
-		client.FieldOwner(siskinv1.FieldManager))
+	err := a.c.Patch(ctx, svc, ssa.MergeFrom(base), client.FieldOwner(siskinv1.FieldManager))
 	if err != nil {
-		return false, fmt.Errorf("changing the selector of Service %s/%s: %w", base.Namespace, base.Name, err)
+		return false, fmt.Errorf("changing Service %s/%s: %w", base.Namespace, base.Name, err)
 	}
 	return true, nil
 }
@@ -144,8 +182,11 @@ func original(svc *corev1.Service) map[string]string {
 	}
 	plain := withoutRole(svc.Spec.Selector)
 	var recorded map[string]string
-	if err := json.Unmarshal([]byte(svc.Annotations[siskinv1.SelectorAnnotation]), &recorded); err == nil &&
-		maps.Equal(withoutRole(recorded), plain) {
+	if json.Unmarshal([]byte(svc.Annotations[siskinv1.SelectorAnnotation]), &recorded) != nil {
+		return plain
+	}
+	had, replaced := leftIn(svc)
+	if maps.Equal(withoutRole(recorded), plain) || replaced && maps.Equal(had.Selector, plain) {
 		return recorded
 	}
 	return plain

@@ -17,7 +17,7 @@ func (a *Applier) Check(ctx context.Context, in In) error {
 	if err != nil {
 		return err
 	}
-	user, _, err := a.own(ctx, in, live)
+	user, _, err := a.own(ctx, in, live, nil)
 	if err != nil {
 		return err
 	}

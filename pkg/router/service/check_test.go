@@ -26,7 +26,7 @@ func TestCheckRefusesWhatApplyWould(t *testing.T) {
 		"one that fits":          {[]client.Object{user("finch", app)}, func(*service.In) {}, ""},
 		"without a selector":     {[]client.Object{user("finch", nil)}, func(*service.In) {}, "spec.service.name"},
 		"shared":                 {[]client.Object{user("finch", app), robin(app)}, func(*service.In) {}, "spec.service.name"},
-		"another port":           {[]client.Object{other(func(s *corev1.Service) { s.Spec.Ports[0].Port = 81 })}, func(*service.In) {}, "spec.service.port"},
+		"another port":           {[]client.Object{other(func(s *corev1.Service) { s.Spec.Ports[0].Port = 81 })}, func(*service.In) {}, ""},
 		"no port":                {nil, func(in *service.In) { in.Canary.Spec.Service.Port = 0 }, "spec.service.port"},
 		"the primary's is taken": {[]client.Object{user("finch-primary", app)}, func(*service.In) {}, "spec.service.name"},
 		"the canary's is taken":  {[]client.Object{user("finch-canary", app)}, func(*service.In) {}, "spec.service.name"},

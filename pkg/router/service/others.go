@@ -48,7 +48,8 @@ func (a *Applier) other(ctx context.Context, in In, svc *corev1.Service, near ne
 		return err
 	}
 	if stranger == "" {
-		return a.adopt(ctx, in, svc, siskinv1.RolePrimary, res)
+		role, side := in.lead(siskinv1.RolePrimary)
+		return a.take(ctx, in, svc, role, in.base(side.Labels, withoutRole(original(svc)), nil), nil, res)
 	}
 	res.Shared = append(res.Shared, svc.Name)
 	if mine {

@@ -18,11 +18,11 @@ import (
 const defaultPortName = "http"
 
 // Ports returns the ports that all Services of a Canary serve. The ports of the user's own apex Service (existing) win, all of
-// them; without one (nil) they come from spec and, with portDiscovery, from the containers of template. They are sorted
-// in no way: the first is the one that the user gave first.
+// them, and spec.service.port is served beside them; without one (nil) they come from spec and, with portDiscovery, from the containers of
+// template. They are sorted in no way: the first is the one that the user gave first.
 func Ports(spec siskinv1.CanaryService, existing *corev1.Service, template corev1.PodTemplateSpec) ([]corev1.ServicePort, error) {
 	if existing != nil && len(existing.Spec.Ports) > 0 {
-		return copied(existing.Spec.Ports), nil
+		return beside(copied(existing.Spec.Ports), spec), nil
 	}
 	var ports []corev1.ServicePort
 	if spec.Port != 0 {
@@ -61,6 +61,19 @@ func TrafficPort(spec siskinv1.CanaryService, ports []corev1.ServicePort) (int32
 		return ports[i].Port, nil
 	}
 	return ports[0].Port, nil
+}
+
+// beside adds spec.service.port to the ports of the user's own Service, if none of them has that number.
+func beside(ports []corev1.ServicePort, spec siskinv1.CanaryService) []corev1.ServicePort {
+	if spec.Port == 0 || slices.ContainsFunc(ports, func(p corev1.ServicePort) bool { return p.Port == spec.Port }) {
+		return ports
+	}
+	p := mainPort(spec)
+	p.Name = unique(ports, p)
+	if len(ports) == 1 && ports[0].Name == "" { // of several ports each needs a name
+		ports[0].Name = freeName([]corev1.ServicePort{p}, corev1.ContainerPort{ContainerPort: ports[0].Port}, protocolOf(ports[0]))
+	}
+	return append(ports, p)
 }
 
 // copied takes over what tells where a port leads, and leaves out what belongs to one Service only (nodePort).

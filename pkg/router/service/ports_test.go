@@ -102,6 +102,15 @@ func TestPorts(t *testing.T) {
 			containers: []corev1.Container{container("app", admin)},
 			want:       "metrics:9100->9100/TCP https:443->tls/TCP(kubernetes.io/h2c)", traffic: 443,
 		},
+		"spec.service.port beside the user's": {
+			spec:     siskinv1.CanaryService{Port: 8080, PortName: "web", TargetPort: target(intstr.FromString("http"))},
+			existing: []corev1.ServicePort{{Name: "web", Port: 80, TargetPort: intstr.FromString("http"), NodePort: 30080}},
+			want:     "web:80->http/TCP tcp-8080:8080->http/TCP", traffic: 8080,
+		},
+		"spec.service.port beside one without a name": {
+			spec: siskinv1.CanaryService{Port: 8080}, existing: []corev1.ServicePort{{Port: 80}},
+			want: "tcp-80:80->80/TCP http:8080->8080/TCP", traffic: 8080,
+		},
 		"the first port, if none is called http": {
 			existing: []corev1.ServicePort{{Port: 8443}}, want: ":8443->8443/TCP", traffic: 8443,
 		},

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router/routertest"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -31,7 +32,7 @@ func TestGeneratedServicesSelectTheirOwnPods(t *testing.T) {
 	w.apply()
 	w.selector("finch-canary", role(own, "canary"))
 	w.selector("finch", role(own, "primary"))
-	if _, err := w.applier.Serve(t.Context(), w.in.Canary, "finch", "canary"); err != nil {
+	if _, err := w.applier.Serve(t.Context(), routertest.Intent(w.in.Canary), "canary"); err != nil {
 		t.Fatal(err)
 	}
 	w.selector("finch", role(own, "canary"))

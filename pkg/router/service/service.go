@@ -4,6 +4,8 @@
 //
 // An adopted Service keeps all that its author wrote. Its selector gets one more label, the role, and three annotations
 // tell which role (siskin.dev/serving), what the selector was (siskin.dev/selector) and for which Canary (siskin.dev/canary).
+// What its author writes of selector and ports for a revision that is not promoted is recorded (siskin.dev/ports, siskin.dev/left)
+// until that is; until then the Service goes on leading to the pods that serve.
 // They are written by a merge patch that fails when the Service changed since it was read, not by server-side apply: an
 // apply would create a Service that was deleted meanwhile, and the selector, an atomic map, would go with Siskin's ownership.
 package service
@@ -11,6 +13,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,8 +39,14 @@ type In struct {
 	Own Own
 	// PodLabels are the labels of the target's pod template: a Service that selects them feeds the target.
 	PodLabels map[string]string
-	// Template is the target's pod template; its containers' ports count when portDiscovery is on.
+	// Template is the target's pod template; its containers' ports count when portDiscovery is on and no view is given.
 	Template corev1.PodTemplateSpec
+	// Main is what the primary's pods need, Trial what the canary's do.
+	Main, Trial Side
+	// Lent tells that the canary's pods stand in for the primary's, which are being replaced.
+	Lent bool
+	// Also are ports beside those of the views, by which routes or clients still come.
+	Also []int32
 	// Serving is the role that the apex selects. "" leaves its selector alone, and other Services too: before the first
 	// primary is ready the target's own pods serve.
 	Serving string
@@ -63,10 +72,14 @@ type Result struct {
 }
 
 // Applier reads and writes the Services.
-type Applier struct{ c client.Client }
+type Applier struct {
+	c    client.Client
+	live client.Reader
+}
 
-// New returns an Applier. Reads (Services, Canaries, workloads, metadata of Pods) come from c's cache.
-func New(c client.Client) *Applier { return &Applier{c: c} }
+// New returns an Applier. Reads (Services, Canaries, workloads, metadata of Pods) come from c's cache; live reads from the API server what
+// caches do not keep of a Service whose author wants something else than it serves now; nil: nobody does.
+func New(c client.Client, live client.Reader) *Applier { return &Applier{c: c, live: live} }
 
 // ServingRole is the role that the apex selects for a split: the primary, but for a router without weights, which moves
 // traffic by that very selector. Engine and router both go by it, so they never fight.
@@ -93,35 +106,25 @@ func (a *Applier) Apply(ctx context.Context, in In) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	user, refusal, err := a.own(ctx, in, live)
+	user, refusal, err := a.own(ctx, in, live, &res)
 	if err != nil {
 		return res, err
 	}
-	res.Ports, err = Ports(in.Canary.Spec.Service, user, in.Template)
-	if err != nil {
-		return res, err
-	}
-	res.Port, err = TrafficPort(in.Canary.Spec.Service, res.Ports)
-	if err != nil {
-		return res, err
-	}
-	base := in.Selector
+	var author map[string]string
 	if user != nil {
-		base = withoutRole(original(user))
+		author = withoutRole(original(user))
 	}
-	svc := in.Canary.Spec.Service
-	for _, want := range []*corev1.Service{
-		generate(in.Canary, in.PrimaryName, svc.Primary, in.pods(in.Own.Primary, base), siskinv1.RolePrimary, res.Ports, user),
-		generate(in.Canary, in.CanaryName, svc.Canary, in.pods(in.Own.Canary, base), siskinv1.RoleCanary, res.Ports, user),
-	} {
-		if err := a.ensure(ctx, in.Canary, want, want.Spec.Selector, &res); err != nil {
-			return res, err
-		}
+	if err := in.complete(user); err != nil {
+		return res, err
+	}
+	res.Ports, res.Port = in.Main.View.Ports, in.Main.View.Port
+	if err := a.sides(ctx, in, user, author, &res); err != nil {
+		return res, err
 	}
 	if user == nil {
 		err = a.ensureApex(ctx, in, live, &res)
 	} else {
-		err = a.adopt(ctx, in, user, in.Serving, &res)
+		err = a.adopt(ctx, in, user, &res)
 	}
 	if err == nil {
 		err = a.others(ctx, in, &res)
@@ -132,15 +135,74 @@ func (a *Applier) Apply(ctx context.Context, in In) (Result, error) {
 	return res, refusal
 }
 
+// complete fills the views in that are not given.
+func (in *In) complete(user *corev1.Service) error {
+	if len(in.Main.View.Ports) == 0 {
+		if user != nil {
+			user = Author(user)
+		}
+		var err error
+		if in.Main.View, err = Wanted(in.Canary.Spec.Service, user, in.Template); err != nil {
+			return err
+		}
+	}
+	if len(in.Trial.View.Ports) == 0 {
+		in.Trial.View = in.Main.View
+	}
+	return nil
+}
+
+// ports are what a Service serves that leads to a side.
+func (in In) ports(side Side) []corev1.ServicePort {
+	v := side.View
+	for _, port := range in.Also {
+		v = v.beside(port)
+	}
+	return v.Ports
+}
+
+// sides writes the Services of primary and canary.
+func (a *Applier) sides(ctx context.Context, in In, user *corev1.Service, author map[string]string, res *Result) error {
+	svc := in.Canary.Spec.Service
+	for _, of := range []struct {
+		service, role string
+		extra         *siskinv1.Metadata
+	}{{in.PrimaryName, siskinv1.RolePrimary, svc.Primary}, {in.CanaryName, siskinv1.RoleCanary, svc.Canary}} {
+		live, err := a.get(ctx, in.Canary.Namespace, of.service)
+		if err != nil {
+			return err
+		}
+		role, side := in.lead(of.role)
+		own := in.Own.Primary
+		if role == siskinv1.RoleCanary {
+			own = in.Own.Canary
+		}
+		ports := in.ports(side)
+		if live != nil {
+			ports = keepNames(ports, live.Spec.Ports)
+		}
+		want := generate(in.Canary, of.service, of.extra, in.pods(own, in.base(side.Labels, author, live)), role, ports, user)
+		if err := a.ensure(ctx, in.Canary, want, want.Spec.Selector, res); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // own returns the apex if it is the user's own, nil if Siskin generates it. What forbids to adopt it stops everything at
-// first; once it is adopted, it is only told (refusal), because a rollback must not wait for an edit.
-func (a *Applier) own(ctx context.Context, in In, live *corev1.Service) (user *corev1.Service, refusal, err error) {
+// first; once it is adopted, it is only told (refusal), because a rollback must not wait for an edit. Without a result nothing is written.
+func (a *Applier) own(ctx context.Context, in In, live *corev1.Service, res *Result) (user *corev1.Service, refusal, err error) {
 	if live == nil {
 		return nil, nil, nil
 	}
 	switch owned.By(live, in.Canary) {
 	case owned.Ours:
-		return nil, nil, nil
+		if res == nil || Claimant(live) == "" {
+			return nil, nil, nil
+		}
+		if err := a.yield(ctx, in, live, res); err != nil {
+			return nil, nil, err
+		}
 	case owned.Leftover:
 		return nil, nil, leftover(live)
 	case owned.Foreign:
@@ -167,7 +229,8 @@ func (a *Applier) ensureApex(ctx context.Context, in In, live *corev1.Service, r
 	if err != nil {
 		return err
 	}
-	want := generate(in.Canary, in.Apex, in.Canary.Spec.Service.Apex, selector, in.Serving, res.Ports, nil)
+	role, side := in.lead(in.Serving)
+	want := generate(in.Canary, in.Apex, in.Canary.Spec.Service.Apex, selector, role, in.ports(side), nil)
 	if in.Serving == "" && live != nil {
 		// The whole selector is sent, as it is: an apply without it would delete it.
 		want.Spec.Selector = live.Spec.Selector
@@ -218,13 +281,23 @@ func (a *Applier) get(ctx context.Context, namespace, service string) (*corev1.S
 	return &svc, nil
 }
 
-// adopt marks the user's Service for a role, if that is not "", and notes it.
-func (a *Applier) adopt(ctx context.Context, in In, svc *corev1.Service, role string, res *Result) error {
-	if role == "" {
+// adopt has the user's apex lead to the role that serves, if one does, and notes it.
+func (a *Applier) adopt(ctx context.Context, in In, svc *corev1.Service, res *Result) error {
+	if in.Serving == "" {
 		return nil
 	}
+	role, side := in.lead(in.Serving)
+	// Both sides count, so that the router moves nothing but the role.
+	base := in.base(slices.Concat(in.Main.Labels, in.Trial.Labels), withoutRole(original(svc)), nil)
+	return a.take(ctx, in, svc, role, base, in.ports(side), res)
+}
+
+// take marks the user's Service and notes it. ports: see mark.
+func (a *Applier) take(ctx context.Context, in In, svc *corev1.Service, role string, base map[string]string, ports []corev1.ServicePort,
+	res *Result,
+) error {
 	fresh := !marked(svc)
-	changed, err := a.mark(ctx, in.Canary, svc, role)
+	changed, err := a.mark(ctx, in.Canary, svc, role, base, ports)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		}
 	}
 	c.Writes()
-	return &world{T: t, c: c, applier: service.New(c), in: service.In{
+	return &world{T: t, c: c, applier: service.New(c, c), in: service.In{
 		Canary: canary, Apex: "finch", PrimaryName: "finch-primary", CanaryName: "finch-canary",
 		Selector:  map[string]string{"app": "finch"},
 		PodLabels: map[string]string{"app": "finch", "tier": "web"},
@@ -482,7 +482,7 @@ func TestStaleReadIsAConflict(t *testing.T) {
 	w := newWorld(t, user("finch", map[string]string{"app": "finch"}))
 	stale := &staleClient{Counter: w.c, old: w.get("finch")}
 	w.edit("finch", func(s *corev1.Service) { s.Spec.Selector = map[string]string{"tier": "web"} })
-	_, err := service.New(stale).Serve(t.Context(), w.in.Canary, "finch", siskinv1.RolePrimary)
+	_, err := service.New(stale, stale).Serve(t.Context(), routertest.Intent(w.in.Canary), siskinv1.RolePrimary)
 	if !apierrors.IsConflict(err) {
 		t.Fatalf("want a conflict, have %v", err)
 	}

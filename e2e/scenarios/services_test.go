@@ -1,0 +1,159 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/e2e/cluster"
+	"github.com/siskin-dev/siskin/e2e/fixtures"
+)
+
+// edition is a version of an app as one commit has it: its Service selects the version's pods by a label of theirs, and leads to the number on
+// which they listen. Both change with each version.
+func edition(a fixtures.App, n int) string {
+	a.Version, a.Env = fmt.Sprintf("1.%d.0", n), map[string]string{"ADDR": fmt.Sprintf(":%d", 8080+n)}
+	label := fmt.Sprintf("labels: {app: %s, edition: v%d}", a.Name, n)
+	workload := strings.NewReplacer("labels: {app: "+a.Name+"}", label, "containerPort: 8080", fmt.Sprintf("containerPort: %d", 8080+n)).
+		Replace(a.Deployment())
+	service := strings.NewReplacer("selector: {app: "+a.Name+"}", fmt.Sprintf("selector: {app: %s, edition: v%d}", a.Name, n),
+		"targetPort: http", fmt.Sprintf("targetPort: %d", 8080+n)).Replace(a.Service())
+	if n%2 == 0 {
+		return workload + "---\n" + service
+	}
+	return service + "---\n" + workload
+}
+
+// TestServicesThatChangeWithTheirPods : one commit changes a Service's selector and the number that it leads to together with the pods, which
+// plain Kubernetes rolls out without a failed request. What is promoted is served all the time: by the gateway and by the apex Service, while a
+// gate is closed, when the revision is promoted, and when another one is taken back.
+func TestServicesThatChangeWithTheirPods(t *testing.T) {
+	t.Parallel()
+	for name, canary := range map[string]func(fixtures.App) string{
+		"weights": func(a fixtures.App) string {
+			return strings.Replace(a.Canary(brisk), "    targetPort: http\n", "", 1)
+		},
+		"bluegreen": func(a fixtures.App) string {
+			return strings.Replace(a.BlueGreen("    {interval: 3s, threshold: 1, iterations: 2}"), ", targetPort: http", "", 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := story(t, fixtures.App{Name: name, Replicas: 2, Gateway: fixtures.TestGateway})
+			s.App.Host = name + "." + s.NS + ".example.com"
+			s.Apply(edition(s.App, 0))
+			s.Apply(canary(s.App))
+			s.Phase(siskinv1.PhaseInitialized, time.Minute)
+			apex := s.Pods(20)
+			users := apex
+			if name == "weights" {
+				users = s.Users(50)
+			}
+			s.Apply(edition(s.App, 1))
+			endsAs(s, siskinv1.PhaseSucceeded, 3*time.Minute)
+			id := s.Now().Status.Rollout.ID
+			s.Apply(edition(s.App, 2))
+			begun(s, id)
+			s.Apply(edition(s.App, 1))
+			s.When(time.Minute, func(c *siskinv1.Canary) string {
+				if c.Status.Phase != siskinv1.PhaseCancelled {
+					return "not cancelled"
+				}
+				return ""
+			})
+			s.NobodyFailed("users", users, time.Time{})
+			if sum := s.NobodyFailed("clients of the apex", apex, time.Time{}); sum.ByVersion["1.1.0"] == 0 {
+				t.Errorf("nobody saw the new version: %v", sum.ByVersion)
+			}
+		})
+	}
+}
+
+// TestAServiceThatComesLater : the user's own Service of the name of the one that Siskin generated becomes the apex as it is. When it is taken
+// out of git, the generated one is back.
+func TestAServiceThatComesLater(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Name: "later", Replicas: 1, Version: "1.0.0"})
+	s.Apply(s.App.Deployment())
+	s.Apply(s.App.BlueGreen("    {interval: 3s, threshold: 1, iterations: 2}"))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	own := strings.NewReplacer("spec:\n", "spec:\n  type: LoadBalancer\n", "name: http", "name: web", "targetPort: http", "targetPort: 8080").Replace(s.App.Service())
+	pods := s.Pods(20)
+	s.Apply(own)
+	apex := func(check func(*corev1.Service) string) {
+		t.Helper()
+		cluster.Eventually(s, 30*time.Second, func(ctx context.Context) error {
+			var svc corev1.Service
+			if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &svc); err != nil {
+				return fmt.Errorf("reading the apex: %w", err)
+			}
+			if why := check(&svc); why != "" {
+				return errors.New(why)
+			}
+			return nil
+		})
+	}
+	apex(func(svc *corev1.Service) string {
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || len(svc.OwnerReferences) > 0 || svc.Annotations[siskinv1.ServingAnnotation] != "primary" ||
+			svc.Spec.Ports[0].Name != "web" {
+			return fmt.Sprintf("%+v", svc)
+		}
+		return ""
+	})
+	s.Release("1.1.0")
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	s.NobodyFailed("clients", pods, time.Time{})
+	pods.Stop()
+	if err := s.API.Delete(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.NS, Name: s.App.Name}}); err != nil {
+		t.Fatal(err)
+	}
+	apex(func(svc *corev1.Service) string {
+		if svc.Labels[siskinv1.CanaryLabel] != s.App.Name || svc.Spec.Selector[siskinv1.RoleLabel] != "primary" {
+			return fmt.Sprintf("%+v", svc)
+		}
+		return ""
+	})
+}
+
+// TestEditsOfThePort : the port that the route leads by is edited at rest; the old one is served until the route has moved.
+func TestEditsOfThePort(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Name: "ports", Replicas: 1, Version: "1.0.0", Gateway: fixtures.TestGateway})
+	s.App.Host = "ports." + s.NS + ".example.com"
+	s.Apply(s.App.Deployment())
+	s.Start(s.App.Canary(brisk))
+	users := s.Users(100)
+	for _, edit := range []string{`{"service": {"port": 81}}`, `{"service": {"portName": "web"}}`, `{"service": {"targetPort": 8080}}`} {
+		s.Patch(edit)
+		cluster.Eventually(s, 30*time.Second, func(ctx context.Context) error {
+			var route gatewayv1.HTTPRoute
+			if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &route); err != nil {
+				return fmt.Errorf("reading the route: %w", err)
+			}
+			if port := *route.Spec.Rules[0].BackendRefs[0].Port; port != 81 {
+				return fmt.Errorf("the route leads by port %d", port)
+			}
+			var svc corev1.Service
+			if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-primary"}, &svc); err != nil {
+				return fmt.Errorf("reading the primary's Service: %w", err)
+			}
+			if len(svc.Spec.Ports) != 1 || strings.Contains(edit, "8080") && svc.Spec.Ports[0].TargetPort.IntVal != 8080 {
+				return fmt.Errorf("it serves %v", svc.Spec.Ports)
+			}
+			return nil
+		})
+		if c := s.Now(); c.Status.Phase != siskinv1.PhaseInitialized {
+			t.Errorf("%s: %s", edit, c.Status.Phase)
+		}
+	}
+	s.NobodyFailed("users", users, time.Time{})
+}
