@@ -68,8 +68,8 @@ func podLabelOf(query string) string {
 // kubernetes_pod_name.
 func namesWorkload(label string) bool {
 	words := strings.Split(strings.ToLower(label), "_")
-	has := func(any ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(any, w) })
+	has := func(some ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(some, w) })
 	}
 	return has("pod", "deployment", "daemonset", "statefulset", "workload", "replicaset", "owner", "controller", "created",
 		"scaletargetref") && !has("label", "labels", "namespace", "uid", "ip", "kind", "type", "phase", "container", "annotation", "service")
@@ -87,7 +87,7 @@ func reserved(label string) bool {
 // sanitized is the name of a label of Kubernetes as a label of a series.
 func sanitized(key string) string {
 	return strings.Map(func(r rune) rune {
-		if r > 127 || !inName(byte(r)) {
+		if !inName(r) {
 			return '_'
 		}
 		return r

@@ -27,7 +27,7 @@ type Matcher struct {
 func (m Matcher) String() string { return label(m.Label) + m.Op + strconv.Quote(m.Value) }
 
 func label(name string) string {
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r > 127 || !inName(byte(r)) }) || isDigit(name[0]) {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) || isDigit(name[0]) {
 		return strconv.Quote(name)
 	}
 	return name
@@ -232,8 +232,8 @@ func parse(text string) (selector, bool) {
 	return sel, true
 }
 
-func inName(c byte) bool {
+func inName[C byte | rune](c C) bool {
 	return c == '_' || isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit[C byte | rune](c C) bool { return '0' <= c && c <= '9' }
