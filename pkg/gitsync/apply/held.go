@@ -18,7 +18,7 @@ func respect(desired, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
-	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectNodes, respectSelector, respectScaleTarget, respectScaler} {
+	for _, f := range []func(desired, live *unstructured.Unstructured) error{respectReplicas, respectNodes, respectService, respectSelector, respectScaleTarget, respectScaler} {
 		if err := f(desired, live); err != nil {
 			return fmt.Errorf("leaving alone what a Canary holds: %w", err)
 		}
