@@ -18,6 +18,9 @@ type union struct{ before, after string }
 // unions of which each is an object of its own; %s is its name.
 func unions() map[string]union {
 	workload := func(kind, spec, pod, container string) string {
+		if kind != "DaemonSet" { // whose pods nobody needs here either, but it has no number
+			spec += "\n  replicas: 0"
+		}
 		return fmt.Sprintf(`apiVersion: apps/v1
 kind: %s
 metadata: {name: %%[1]s}
