@@ -20,20 +20,21 @@ func dropped(d dialect, spec gatewayv1.HTTPRouteSpec, a ask) (cookies, where str
 	if rule == nil {
 		return "", ""
 	}
+	var all, to []string
 	for _, ref := range rule.BackendRefs {
 		if *ref.Weight == 0 {
 			continue
 		}
-		where += string(ref.Name)
+		to = append(to, string(ref.Name))
 		for _, f := range ref.Filters {
 			for _, h := range f.ResponseHeaderModifier.Add {
 				if strings.Contains(h.Value, "; Max-Age=0;") {
-					cookies += strings.SplitAfter(h.Value, "=")[0]
+					all = append(all, strings.SplitAfter(h.Value, "=")[0])
 				}
 			}
 		}
 	}
-	return cookies, where
+	return strings.Join(all, " "), strings.Join(to, " ")
 }
 
 // Whoever still sends a cookie of a rollout that is over, of whatever value, is served by the primary and drops it; nobody else notices
