@@ -98,6 +98,9 @@ func (o *Observer) views(w *World) error {
 	if err != nil && len(g.main.Ports) == 0 {
 		return err
 	}
+	if err != nil { // what is served goes on
+		w.Views.Held = err.Error()
+	}
 	return nil
 }
 
@@ -140,7 +143,8 @@ func (g *viewing) promoted(wanted service.View, known bool) {
 
 func held(w *World, misfit string) string {
 	return fmt.Sprintf("%s: no container of the promoted revision %s listens there, so that Service %s goes on as it was promoted; "+
-		"commit the pod template that this belongs to, or set Service %s or spec.service back", misfit, w.Canary.Status.Stable.Revision, w.PrimaryService, w.Apex)
+		"commit the pod template that this belongs to, or set Service %s or spec.service back",
+		misfit, w.Canary.Status.Stable.Revision, w.PrimaryService, w.Apex)
 }
 
 // onTrial finds the revision that the canary's Service is for, and its view. As long as pods are behind it, it is for those.

@@ -1,0 +1,70 @@
+package observe_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	testingclock "k8s.io/utils/clock/testing"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+)
+
+// listens gives the pods of a Deployment a port with a number.
+func listens(number int32) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) {
+		d.Spec.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: number}}
+	}
+}
+
+// leads is a Service that leads to a number.
+func leads(name string, target int) *corev1.Service {
+	s := svc(name, map[string]string{"app": "web"})
+	s.Spec.Ports[0].TargetPort = intstr.FromInt(target)
+	return s
+}
+
+// The apex's author leads it to another number, without and with the pods that listen there.
+func TestPortsBelongToARevision(t *testing.T) {
+	stable := func(c *siskinv1.Canary) {
+		c.Status.Phase, c.Status.Stable = siskinv1.PhaseInitialized, &siskinv1.RevisionStatus{Revision: "r1"}
+	}
+	target := func(p *place, t *testing.T) (main, trial int, held string, records int) {
+		t.Helper()
+		w := p.world(t)
+		return w.Views.Main.View.Ports[0].TargetPort.IntValue(), w.Views.Trial.View.Ports[0].TargetPort.IntValue(), w.Views.Held, len(w.Views.Records)
+	}
+	v1 := deployment(listens(8080))
+	t.Run("alone", func(t *testing.T) {
+		p := newPlace(t, canary(stable), v1, snapshot(t, "r1", v1), clone("primary", "r1", v1), leads("web", 8081), leads("web-primary", 8080))
+		if main, _, held, records := target(p, t); main != 8080 || records != 0 || !strings.Contains(held, "port 80 leads to 8081") {
+			t.Errorf("%d, %d records, held %q", main, records, held)
+		}
+	})
+	t.Run("with its pods", func(t *testing.T) {
+		p := newPlace(t, canary(stable), deployment(listens(8081)), snapshot(t, "r1", v1), clone("primary", "r1", v1), leads("web", 8081), leads("web-primary", 8080))
+		if main, trial, held, records := target(p, t); main != 8080 || trial != 8081 || held != "" || records != 1 {
+			t.Errorf("%d, %d, %d records, held %q", main, trial, records, held)
+		}
+		s := p.snapshot(t).Services
+		if len(s.Clashing) != 1 || len(s.Misfits) != 1 || s.Clashing[0] == "r1" || !s.Unfit {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("that nobody declares", func(t *testing.T) {
+		plain := deployment()
+		p := newPlace(t, canary(stable), plain, snapshot(t, "r1", plain), clone("primary", "r1", plain), leads("web", 8081), leads("web-primary", 8080))
+		clk := testingclock.NewFakePassiveClock(now)
+		p.Clock = clk
+		if main, _, held, _ := target(p, t); main != 8080 || held != "" {
+			t.Errorf("%d, held %q: its pods may be on their way", main, held)
+		}
+		clk.SetTime(now.Add(2 * time.Second))
+		if main, _, held, records := target(p, t); main != 8081 || held != "" || records != 1 {
+			t.Errorf("%d, held %q, %d records", main, held, records)
+		}
+	})
+}
