@@ -26,14 +26,16 @@ func TestWhoOwnsWhatSiskinWrote(t *testing.T) {
 		want   map[string]string
 	}{
 		"git applies it": {
-			"it takes away what it does not have, and nothing but that", []metav1.ManagedFieldsEntry{scaler, git, own, status},
+			"it takes away what it does not have, and nothing but that",
+			[]metav1.ManagedFieldsEntry{scaler, git, own, status},
 			map[string]string{
 				"git": `{"f:spec":{"f:template":{"f:spec":{"f:dnsPolicy":{},"f:hostname":{}}}}}`, "scaler": `{"f:spec":{"f:replicas":{}}}`,
 				siskinv1.FieldManager: `{"f:metadata":{"f:annotations":{"f:siskin.dev/held":{}}}}`,
 			},
 		},
 		"nobody applies it": {
-			"nobody owns it", []metav1.ManagedFieldsEntry{entry("kubectl", metav1.ManagedFieldsOperationUpdate, template), own},
+			"nobody owns it",
+			[]metav1.ManagedFieldsEntry{entry("kubectl", metav1.ManagedFieldsOperationUpdate, template), own},
 			map[string]string{"kubectl": template, siskinv1.FieldManager: `{"f:metadata":{"f:annotations":{"f:siskin.dev/held":{}}}}`},
 		},
 		"what Siskin wrote before": {"that is nobody's either", []metav1.ManagedFieldsEntry{wrote}, map[string]string{}},

@@ -63,32 +63,39 @@ func TestWhatIsWrongWithPods(t *testing.T) {
 		want   string
 	}{
 		"no image": {
-			"as the kubelet says it", []corev1.Pod{podOf("a", "1", container(waiting("ErrImagePull", "failed to pull\nimage \"web:1\": not found")))},
+			"as the kubelet says it",
+			[]corev1.Pod{podOf("a", "1", container(waiting("ErrImagePull", "failed to pull\nimage \"web:1\": not found")))},
 			`pod a: container web: ErrImagePull: failed to pull image "web:1": not found`,
 		},
 		"a crash loop": {
-			"how it ended is more than that it is waited for, and its own words may be secret", []corev1.Pod{podOf("a", "1", container(crashing))},
+			"how it ended is more than that it is waited for, and its own words may be secret",
+			[]corev1.Pod{podOf("a", "1", container(crashing))},
 			"pod a: container web: CrashLoopBackOff, it ended with exit code 137 (OOMKilled), 3 restarts",
 		},
 		"it has just ended": {"its reason is there at once", []corev1.Pod{podOf("a", "1", container(corev1.ContainerStatus{State: died}))}, "pod a: container web: it ended with exit code 137 (OOMKilled)"},
 		"a probe": {
-			"which one, and what it asks", []corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(true)}))},
+			"which one, and what it asks",
+			[]corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(true)}))},
 			"pod a: container web: its readiness probe (GET /ready on port http) does not pass",
 		},
 		"a startup probe": {
-			"the other has not begun", []corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(false)}))},
+			"the other has not begun",
+			[]corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(false)}))},
 			"pod a: container web: its startup probe (TCP port 80) does not pass",
 		},
 		"restarted by its liveness probe": {
-			"it ended", []corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(true), LastTerminationState: died, RestartCount: 2}))},
+			"it ended",
+			[]corev1.Pod{podOf("a", "1", probed, container(corev1.ContainerStatus{State: running, Started: new(true), LastTerminationState: died, RestartCount: 2}))},
 			"pod a: container web: its readiness probe (GET /ready on port http) does not pass, it ended with exit code 137 (OOMKilled), 2 restarts",
 		},
 		"no node": {
-			"as the scheduler says it", []corev1.Pod{podOf("a", "1", condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu."))},
+			"as the scheduler says it",
+			[]corev1.Pod{podOf("a", "1", condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu."))},
 			"pod a: it is not scheduled (Unschedulable): 0/3 nodes are available: 3 Insufficient cpu.",
 		},
 		"a missing Secret": {
-			"the reason names it", []corev1.Pod{podOf("a", "1", container(waiting("CreateContainerConfigError", `secret "x" not found`)))},
+			"the reason names it",
+			[]corev1.Pod{podOf("a", "1", container(waiting("CreateContainerConfigError", `secret "x" not found`)))},
 			`pod a: container web: CreateContainerConfigError: secret "x" not found`,
 		},
 		"evicted": {"by its phase", []corev1.Pod{podOf("a", "1", func(p *corev1.Pod) {
