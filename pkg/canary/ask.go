@@ -179,7 +179,8 @@ func (a *Asker) share(ctx context.Context, r router.Router, intent router.Intent
 	return out
 }
 
-// hook calls a webhook. One that could not be called said neither yes nor no, as a metric whose provider could not be asked.
+// hook calls a webhook. One that could not be called, or gave no answer, said neither yes nor no, as a metric whose provider could not be
+// asked. An answer that is not 2xx is a no, whatever its status.
 func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryWebhook, key string) plan.Answer {
 	req, err := hook.Resolve(ctx, a.Secrets, c, h, key)
 	if err != nil {
@@ -187,8 +188,11 @@ func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryW
 		return plan.Answer{Verdict: plan.Inconclusive, Message: err.Error(), Invalid: invalid}
 	}
 	res := a.Hooks.Call(ctx, req)
-	if res.OK {
+	switch {
+	case res.OK:
 		return plan.Answer{Verdict: plan.Pass}
+	case !res.Answered():
+		return plan.Answer{Verdict: plan.Inconclusive, Message: res.Message, Invalid: res.Kind == hook.KindInvalid}
 	}
 	return plan.Answer{Verdict: plan.Fail, Message: res.Message, Invalid: res.Kind == hook.KindInvalid}
 }

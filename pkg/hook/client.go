@@ -41,6 +41,8 @@ const (
 	maxRetryAfter = 5 * time.Minute
 	maxMessage    = 512
 	maxDrain      = 64 << 10
+	// maxHeader bounds the header of an answer, in bytes; a longer one is none.
+	maxHeader = 64 << 10
 )
 
 // Options of a Client.
@@ -97,11 +99,12 @@ func httpClient(insecure bool) *http.Client {
 				MinVersion:         tls.VersionTLS12,
 				InsecureSkipVerify: insecure, //nolint:gosec // disableTLS: the user's explicit wish, off by default
 			},
-			TLSHandshakeTimeout: defaultTimeout,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConns:        100,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     time.Minute,
+			TLSHandshakeTimeout:    defaultTimeout,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           100,
+			MaxIdleConnsPerHost:    4,
+			IdleConnTimeout:        time.Minute,
+			MaxResponseHeaderBytes: maxHeader,
 		},
 		// A redirect would carry signature and token to another place.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -192,6 +195,7 @@ func (c *Client) attempt(ctx context.Context, r Request, body []byte) (Result, t
 		return Result{Kind: KindUnavailable, Message: connectionMessage(err, timeout)}, 0
 	}
 	defer func() { _ = resp.Body.Close() }()
+	// The status is the answer: a body that breaks off, or has no end, changes nothing about it.
 	start, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain) // so that the connection can be used again
 	return c.judge(resp, oneLine(string(start)))
@@ -264,7 +268,19 @@ func connectionMessage(err error, timeout time.Duration) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	return "no answer: " + oneLine(err.Error())
+	return "no answer: " + oneLine(cause(err))
+}
+
+// cause says what went wrong without the port that this side happened to have: the same failure is the same text.
+func cause(err error) string {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Err == nil {
+		return err.Error()
+	}
+	if op.Addr == nil {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return op.Op + " " + op.Addr.String() + ": " + op.Err.Error()
 }
 
 // oneLine strips control characters, and bytes that are no text.

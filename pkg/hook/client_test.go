@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,6 +97,85 @@ func TestAnswers(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// raw answers with bytes and closes the connection; nothing closes it unanswered.
+func raw(answer string) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		h, ok := w.(http.Hijacker)
+		if !ok {
+			return
+		}
+		conn, _, err := h.Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, answer)
+		_ = conn.Close()
+	}
+}
+
+// TestTheStatusIsTheAnswer : what becomes of the body after it changes nothing, and without one there is no answer.
+func TestTheStatusIsTheAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason       string
+		answer       func(http.ResponseWriter)
+		ok, answered bool
+		kind         hook.Kind
+		messageHas   string
+	}{
+		"a body that breaks off": {
+			reason: "the receiver said yes", answer: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), ok: true, answered: true,
+		},
+		"a body that is too large": {
+			reason: "nobody needs it", answer: status(200, strings.Repeat("x", 1<<20)), ok: true, answered: true,
+		},
+		"a no that breaks off": {
+			reason: "what there is of it is shown", answer: raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf"),
+			answered: true, kind: hook.KindRefused, messageHas: "answered 403 Forbidden: half",
+		},
+		"closed without a word": {
+			reason: "as a receiver that dies does", answer: raw(""), kind: hook.KindUnavailable, messageHas: "no answer: EOF",
+		},
+		"half a status line": {
+			reason: "that is no status", answer: raw("HTTP/1.1 2"), kind: hook.KindUnavailable, messageHas: "no answer: ",
+		},
+		"not HTTP": {
+			reason: "somebody else listens there", answer: raw("220 mail.test ESMTP\r\n\r\n"), kind: hook.KindUnavailable, messageHas: "no answer: ",
+		},
+		"a header without end": {
+			reason: "memory is bounded", answer: raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n"),
+			kind: hook.KindUnavailable, messageHas: "no answer: ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := call(t, hook.Request{}, c.answer)
+			if got.OK != c.ok || got.Answered() != c.answered || got.Kind != c.kind || !strings.HasPrefix(got.Message, c.messageHas) {
+				t.Errorf("%s: %+v", c.reason, got)
+			}
+		})
+	}
+}
+
+// TestNoAnswerIsToldWithoutTheOwnPort : the texts of two attempts are the same, so that a status which shows them is not written anew.
+func TestNoAnswerIsToldWithoutTheOwnPort(t *testing.T) {
+	there := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 80}
+	for want, err := range map[string]error{
+		"no answer: read 10.0.0.2:80: connection reset by peer": &net.OpError{
+			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 41234}, Addr: there, Err: syscall.ECONNRESET,
+		},
+		"no answer: dial 10.0.0.2:80: connection refused": &net.OpError{Op: "dial", Net: "tcp", Addr: there, Err: syscall.ECONNREFUSED},
+		"no answer: dial: lookup gate.test: no such host": &net.OpError{
+			Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "gate.test", IsNotFound: true},
+		},
+	} {
+		c := hook.NewClient(hook.Options{})
+		c.DialForTest(func(context.Context, string, string) (net.Conn, error) { return nil, err })
+		got := c.Call(t.Context(), hook.Request{URL: "http://gate.test/"})
+		if got.Message != want || got.Answered() {
+			t.Errorf("got %+v, want %q", got, want)
+		}
 	}
 }
 

@@ -92,6 +92,9 @@ type Result struct {
 	Attempts int
 }
 
+// Answered tells whether the last attempt was answered. One that was not says neither yes nor no.
+func (r Result) Answered() bool { return r.Status > 0 }
+
 // Event types, as Kubernetes has them.
 const (
 	EventNormal  = "Normal"

@@ -46,7 +46,7 @@ func ready(s *Snapshot) {
 }
 
 func mutants() []mutant {
-	return slices.Concat(mutantsOfRollouts(), mutantsOfStrategies(), mutantsOfPeople(), mutantsOfScalers(), mutantsOfWaits(), mutantsOfFixes(), mutantsOfDoubts(), mutantsOfEnds(), mutantsOfTargets(), mutantsOfParts())
+	return slices.Concat(mutantsOfRollouts(), mutantsOfStrategies(), mutantsOfPeople(), mutantsOfScalers(), mutantsOfWaits(), mutantsOfFixes(), mutantsOfDoubts(), mutantsOfEnds(), mutantsOfTargets(), mutantsOfParts(), mutantsOfHooks())
 }
 
 func mutantsOfRollouts() []mutant {

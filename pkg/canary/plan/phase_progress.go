@@ -61,9 +61,8 @@ func prepare(s Snapshot, d *Decision) {
 		d.wait("pre-rollout %s", join(o.pending))
 		return
 	}
-	if r, unclear := o.unclear(); unclear { // traffic needs a yes, whatever the policy
-		z.Results = o.results
-		hold(s, d, r)
+	if _, unclear := o.unclear(); unclear { // traffic needs a yes, even if checks do without data
+		inconclusive(s, d, o)
 		return
 	}
 	d.pass(pre...)

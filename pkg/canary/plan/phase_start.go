@@ -212,10 +212,14 @@ func told(s Snapshot, d *Decision) {
 			continue
 		}
 		d.pass(q)
+		said := "failed"
+		if a.Verdict == Inconclusive {
+			said = "said neither yes nor no"
+		}
 		if a.Verdict != Pass {
 			d.notify(Notice{
 				Reason: "PostRolloutHookFailed", Severity: Warning, Revision: d.Next.Candidate,
-				Message: fmt.Sprintf("post-rollout hook %s failed: %s", q.Name, a.Message),
+				Message: fmt.Sprintf("post-rollout hook %s %s: %s", q.Name, said, a.Message),
 			})
 		}
 	}
@@ -321,11 +325,14 @@ func waitForRollout(s Snapshot, d *Decision) {
 	}
 	qs := s.gates(ConfirmRollout)
 	for _, q := range qs {
-		if s.Answers[q.Key].Verdict == Pass {
+		switch a := s.Answers[q.Key]; {
+		case a.Verdict == Pass:
 			d.pass(q)
-			continue
+		case a.Message != "":
+			d.wait("confirm-rollout %s: %s", q.Name, a.Message)
+		default:
+			d.wait("confirm-rollout %s", q.Name)
 		}
-		d.wait("confirm-rollout %s", q.Name)
 	}
 	if len(d.WaitingFor) > 0 {
 		d.because("revision %s waits for approval: %s", z.Candidate, join(d.WaitingFor))

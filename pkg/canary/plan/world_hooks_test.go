@@ -121,7 +121,10 @@ func (w *simulation) answer(q Question) Answer {
 	}
 	switch q.Type {
 	case RollbackHook:
-		if h.rollback {
+		switch {
+		case h.dark && !h.rollback:
+			return Answer{Verdict: Inconclusive, Message: "no answer"}
+		case h.rollback:
 			return Answer{Verdict: Pass, Message: "alarm"}
 		}
 		return Answer{Verdict: Fail}
@@ -140,7 +143,7 @@ func (w *simulation) answer(q Question) Answer {
 		}
 	case RolloutHook:
 	}
-	if dark && q.Type != PostRollout {
+	if dark {
 		return Answer{Verdict: Inconclusive, Message: "timeout"}
 	}
 	return Answer{Verdict: Pass}

@@ -3,6 +3,7 @@ package plan
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -276,6 +277,9 @@ func finishes(d Decision) bool { return slices.Contains(d.Effects, Effect(Finish
 // checkRollback: what takes a version back comes first, whatever else is wrong.
 func (w *simulation) checkRollback(s Snapshot, d Decision) {
 	a, b := s.State, d.Next
+	if a.Phase != RollingBack && b.Phase == RollingBack && strings.HasPrefix(b.Cause, "rollback hook ") {
+		w.checkAlarm(s)
+	}
 	if !a.Phase.OnTrial() && a.Phase != Waiting {
 		return
 	}
@@ -296,6 +300,13 @@ func (w *simulation) checkRollback(s Snapshot, d Decision) {
 	}
 	if b.Phase == RollingBack && len(d.Notices) == 1 && d.Notices[0].Reason == "RollingBack" && b.Cause == "" {
 		w.violated("14: a rollback without a cause")
+	}
+}
+
+// checkAlarm: a rollback hook takes a version back by saying yes, and by nothing else.
+func (w *simulation) checkAlarm(s Snapshot) {
+	if !slices.ContainsFunc(rollbackQuestions(s), func(q Question) bool { return s.Answers[q.Key].Verdict == Pass }) {
+		w.violated("4: taken back by a rollback hook that did not say yes")
 	}
 }
 
