@@ -192,11 +192,11 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 	return nil
 }
 
-// list returns the autoscalers of a kind that have a key.
+// list returns the autoscalers of a kind that have a key. It waits for no other Canary's write; what it finds is read by name.
 func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, namespace, key string) ([]*unstructured.Unstructured, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
-	opts := []client.ListOption{client.InNamespace(namespace)}
+	opts := []client.ListOption{client.InNamespace(namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency}
 	if src.MarkIndex != "" {
 		opts = append(opts, client.MatchingFields{src.MarkIndex: key})
 	}
@@ -205,8 +205,15 @@ func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, n
 	}
 	var out []*unstructured.Unstructured
 	for i := range list.Items {
-		if slices.Contains(scaler.Keys(&list.Items[i]), key) {
-			out = append(out, &list.Items[i])
+		if !slices.Contains(scaler.Keys(&list.Items[i]), key) {
+			continue
+		}
+		obj, err := src.get(ctx, gvk, namespace, list.Items[i].GetName())
+		if err != nil {
+			return nil, err
+		}
+		if obj != nil && slices.Contains(scaler.Keys(obj), key) {
+			out = append(out, obj)
 		}
 	}
 	return out, nil

@@ -305,7 +305,7 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	if o.EndpointIndex != "" {
 		by = client.MatchingFields{o.EndpointIndex: svc}
 	}
-	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.UnsafeDisableDeepCopy)
+	err := o.Client.List(ctx, &list, client.InNamespace(w.Canary.Namespace), by, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return 0, fmt.Errorf("listing the endpoints of Service %s: %w", svc, err)
 	}

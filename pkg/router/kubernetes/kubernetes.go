@@ -160,7 +160,8 @@ func (r *Router) programmed(ctx context.Context, in router.Intent, backend strin
 // ready returns what a Service leads to: the pods, or the addresses of endpoints that are no pods.
 func (r *Router) ready(ctx context.Context, namespace, svc string) (map[string]bool, error) {
 	var slices discoveryv1.EndpointSliceList
-	err := r.c.List(ctx, &slices, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc})
+	err := r.c.List(ctx, &slices, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc},
+		client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return nil, fmt.Errorf("listing the EndpointSlices of Service %s/%s: %w", namespace, svc, err)
 	}

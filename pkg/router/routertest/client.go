@@ -2,6 +2,7 @@ package routertest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -153,9 +154,19 @@ func defaultRoute(route *gatewayv1.HTTPRoute) {
 type Counter struct {
 	client.Client
 
-	mu     sync.Mutex
-	writes int
-	fail   error
+	mu      sync.Mutex
+	writes  int
+	fail    error
+	waiting []string
+}
+
+// Waiting returns the kinds of lists that waited for writes of everybody, those of other Canaries too, since the last call.
+func (c *Counter) Waiting() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.waiting
+	c.waiting = nil
+	return out
 }
 
 // Writes returns the number of writes since the last call.
@@ -195,6 +206,11 @@ func (c *Counter) Get(ctx context.Context, key client.ObjectKey, obj client.Obje
 func (c *Counter) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	if err := c.enter(false); err != nil {
 		return err
+	}
+	if !(&client.ListOptions{}).ApplyOptions(opts).DisableReadYourWritesConsistency {
+		c.mu.Lock()
+		c.waiting = append(c.waiting, fmt.Sprintf("%T", list))
+		c.mu.Unlock()
 	}
 	return c.Client.List(ctx, list, opts...)
 }

@@ -262,7 +262,7 @@ func (a *Applier) otherPod(ctx context.Context, in In, svc *corev1.Service) (str
 	pods := metav1.PartialObjectMetadataList{}
 	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
 	err := a.c.List(ctx, &pods, client.InNamespace(in.Canary.Namespace),
-		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(withoutRole(original(svc)))})
+		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(withoutRole(original(svc)))}, client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return "", fmt.Errorf("listing the pods of Service %s: %w", svc.Name, err)
 	}

@@ -78,8 +78,10 @@ type neighbours struct {
 // list returns the namespace's Services by name, and the other Canaries.
 func (a *Applier) list(ctx context.Context, in In) ([]*corev1.Service, neighbours, error) {
 	var all corev1.ServiceList
-	// Most are generated: only those that are not are copied.
-	if err := a.c.List(ctx, &all, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	// Most are generated: only those that are not are copied. The list waits for nobody's write; a Service that is older in it than in the API
+	// server is written under its version, which is refused.
+	err := a.c.List(ctx, &all, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	if err != nil {
 		return nil, neighbours{}, fmt.Errorf("listing Services: %w", err)
 	}
 	var services []*corev1.Service
@@ -92,7 +94,7 @@ func (a *Applier) list(ctx context.Context, in In) ([]*corev1.Service, neighbour
 	var canaries siskinv1.CanaryList
 	// Only their names matter, which never change: to wait until the cache has seen what was just written about others would make
 	// each rollout wait for all.
-	err := a.c.List(ctx, &canaries, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	err = a.c.List(ctx, &canaries, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return nil, neighbours{}, fmt.Errorf("listing Canaries: %w", err)
 	}

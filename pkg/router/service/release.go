@@ -20,12 +20,20 @@ func (a *Applier) Release(ctx context.Context, in In) error {
 		return err
 	}
 	var services corev1.ServiceList
-	if err := a.c.List(ctx, &services, client.InNamespace(in.Canary.Namespace)); err != nil {
+	// The list waits for nobody's write; what this Canary wrote just now is read by name.
+	err := a.c.List(ctx, &services, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	if err != nil {
 		return fmt.Errorf("listing Services: %w", err)
 	}
 	for i := range services.Items {
-		svc := &services.Items[i]
-		if !marked(svc) || heldBy(svc) != in.Canary.Name {
+		if generatedByAny(&services.Items[i]) {
+			continue
+		}
+		svc, err := a.get(ctx, in.Canary.Namespace, services.Items[i].Name)
+		if err != nil {
+			return err
+		}
+		if svc == nil || !marked(svc) || heldBy(svc) != in.Canary.Name {
 			continue
 		}
 		if _, err := a.restore(ctx, svc); err != nil {
