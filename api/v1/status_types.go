@@ -104,6 +104,13 @@ type CanaryStatus struct {
 	// +listType=atomic
 	// +optional
 	History []HistoryEntry `json:"history,omitempty"`
+	// notices are what the decisions that led here have still to tell, oldest first; one that was told goes with the next write. At most 12.
+	// +listType=atomic
+	// +optional
+	Notices []NoticeStatus `json:"notices,omitempty"`
+	// lastNotice is the number of the last notice.
+	// +optional
+	LastNotice int64 `json:"lastNotice,omitempty"`
 	// request is the last request of a person that was answered.
 	// +optional
 	Request *RequestStatus `json:"request,omitempty"`
@@ -132,6 +139,33 @@ type CanaryStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// NoticeStatus is a notice of a transition that people have to be told.
+type NoticeStatus struct {
+	// number counts the notices of this Canary.
+	Number int64 `json:"number"`
+	// reason in CamelCase, which is the event's.
+	Reason string `json:"reason"`
+	// severity is info, warn or error; info if it is missing.
+	// +optional
+	Severity AlertSeverity `json:"severity,omitempty"`
+	// message in one line.
+	Message string `json:"message"`
+	// alert tells that it goes to the Canary's alerts too.
+	// +optional
+	Alert bool `json:"alert,omitempty"`
+	// rollout that it belongs to.
+	// +optional
+	Rollout int64 `json:"rollout,omitempty"`
+	// revision that it is about.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// check that led to it.
+	// +optional
+	Check *CheckStatus `json:"check,omitempty"`
+	// at is when it was decided.
+	At metav1.MicroTime `json:"at"`
 }
 
 // RequestStatus is a request of a person (annotation siskin.dev/request) and what came of it.

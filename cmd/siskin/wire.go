@@ -93,11 +93,12 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	}
 	recorder := mgr.GetEventRecorder("siskin")
 	wakes := make(chan event.GenericEvent, 1024)
-	pool := canary.NewPool(o.questions, func(who types.NamespacedName) {
+	wake := func(who types.NamespacedName) {
 		obj := &siskinv1.Canary{}
 		obj.Namespace, obj.Name = who.Namespace, who.Name
 		wakes <- event.GenericEvent{Object: obj}
-	})
+	}
+	pool := canary.NewPool(o.questions, wake)
 	dispatcher := notifier.NewDispatcher(notifier.DispatcherConfig{
 		Providers: c, Secrets: mgr.GetAPIReader(), Registry: notifiers(), Registerer: reg,
 		OnError: alertFailed(ctx, mgr), NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
@@ -152,7 +153,9 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Services: service.New(c, live), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
 			Scalers: scalers, Clock: clk, Owns: owns,
 		},
-		Teller: &canary.Teller{Recorder: recorder, Dispatcher: dispatcher, Asker: asker, Clock: clk},
+		Teller: &canary.Teller{
+			Recorder: recorder, Events: live, Instance: instance(), Dispatcher: dispatcher, Asker: asker, Clock: clk, Wake: wake,
+		},
 	}
 	if err := mgr.Add(pool); err != nil {
 		return fmt.Errorf("adding the pool: %w", err)
@@ -163,6 +166,15 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	return r.SetupWithManager(ctx, mgr, canary.Options{
 		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Scalers: kinds, Wakes: wakes,
 	})
+}
+
+// instance is this process as events name it.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return siskinv1.FieldManager
+	}
+	return siskinv1.FieldManager + "-" + host
 }
 
 // build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and

@@ -68,6 +68,7 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 	who := client.ObjectKeyFromObject(w.Canary)
 	asked, used := map[string]bool{}, map[string]bool{}
 	var open []string
+	s.Said = map[string]string{}
 	for range rounds {
 		news := false
 		for _, q := range plan.Ask(*s) {
@@ -78,12 +79,15 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 			key := a.polls.key(who, q.Key)
 			used[key] = true
 			answer, done := a.ask(who, w, s, q, key)
-			if done {
-				a.polls.heard(who, q.Key)
-			} else {
-				open = append(open, fmt.Sprintf("an answer of %s %s", q.Kind, q.Name))
+			if !done {
+				if said := a.polls.said(who, q.Key); said != "" { // it holds, and is only asked anew
+					s.Said[q.Name] = said
+				} else {
+					open = append(open, fmt.Sprintf("an answer of %s %s", q.Kind, q.Name))
+				}
 				continue
 			}
+			a.polls.heard(who, q.Key, answer.Message)
 			s.Answers[q.Key] = answer
 		}
 		if !news {
@@ -206,26 +210,27 @@ func hookDeadline(h siskinv1.CanaryWebhook) time.Duration {
 	return time.Duration(h.Retries+1)*each + time.Duration(h.Retries)*hookBackoff
 }
 
-// Event tells an event to the Canary's event hooks; nobody waits for it.
-func (a *Asker) Event(c *siskinv1.Canary, kind, message string, at time.Time) {
-	for _, h := range c.Spec.Analysis.Webhooks {
-		if h.Type != siskinv1.HookEvent {
-			continue
+// Event tells an event to a webhook of type event; nobody waits for it. key tells it apart from others, and is the same when it is told again.
+// done is called when the webhook has answered or was given up on. Event returns false if too many are under way.
+func (a *Asker) Event(c *siskinv1.Canary, h siskinv1.CanaryWebhook, kind, message string, at time.Time, key string, done func()) bool {
+	c = c.DeepCopy()
+	// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.
+	who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name + "/events"}
+	return a.Pool.Tell(who, h.Name+"/"+key, hookDeadline(h), func(ctx context.Context) plan.Answer {
+		problem := ""
+		req, err := hook.Resolve(ctx, a.Secrets, c, h, "event/"+h.Name)
+		if err != nil {
+			problem = err.Error()
+		} else {
+			problem = a.Hooks.Call(ctx, req.WithEvent(kind, message, at, key)).Message
 		}
-		c := c.DeepCopy()
-		key := fmt.Sprintf("%s/%d/%s", h.Name, at.UnixNano(), message)
-		// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.
-		who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name + "/events"}
-		sent := a.Pool.Tell(who, key, hookDeadline(h), func(ctx context.Context) plan.Answer {
-			req, err := hook.Resolve(ctx, a.Secrets, c, h, "event/"+h.Name)
-			if err != nil {
-				return plan.Answer{Verdict: plan.Fail, Message: err.Error()}
-			}
-			res := a.Hooks.Call(ctx, req.WithEvent(kind, message, at))
-			return plan.Answer{Verdict: plan.Pass, Message: res.Message}
-		})
-		if !sent {
-			ctrl.Log.Info("an event was not sent to its webhook: too many are under way", "canary", who.String(), "webhook", h.Name)
+		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) { // the process ends: the next one tells it
+			return plan.Answer{}
 		}
-	}
+		if problem != "" {
+			ctrl.Log.Info("a webhook did not take an event", "canary", client.ObjectKeyFromObject(c).String(), "webhook", h.Name, "problem", problem)
+		}
+		done()
+		return plan.Answer{Verdict: plan.Pass}
+	})
 }

@@ -137,6 +137,7 @@ func TestAWebhookThatGivesNoAnswerIsNoFailedCheck(t *testing.T) {
 				if kind == siskinv1.HookConfirmRollout {
 					s.reach(siskinv1.PhaseWaiting)
 					s.pass()
+					s.pass()
 					s.sleep(20 * time.Second) // a text that lasts is written
 					s.pass()
 					if waits := s.canary().Status.WaitingFor; !slices.ContainsFunc(waits, func(w string) bool { return strings.Contains(w, "no answer") }) {

@@ -114,7 +114,7 @@ func TestWhatPeopleAskForIsTold(t *testing.T) {
 						break
 					}
 					s.kubelet()
-					s.sleep(s.pass().RequeueAfter)
+					s.rest(s.pass())
 				}
 				names := s.names()
 				if len(told) != 1 || !strings.HasPrefix(names.Replace(told[0]), tc.event) || strings.Contains(told[0], "\n") {

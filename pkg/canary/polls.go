@@ -19,8 +19,9 @@ type polls struct {
 type poll struct {
 	// call is the key of the call that was made, serves that of the asking that it answers.
 	call, serves string
-	// heard tells that its answer was used.
+	// heard tells that its answer was used, said is what it said last.
 	heard bool
+	said  string
 }
 
 // key returns the key of the call that answers the asking q.
@@ -39,22 +40,34 @@ func (p *polls) key(who types.NamespacedName, q string) string {
 	}
 	have := p.all[who][base]
 	switch {
-	case have == nil || have.heard && have.serves != q:
+	case have == nil:
 		have = &poll{call: q, serves: q}
 		p.all[who][base] = have
+	case have.heard && have.serves != q:
+		have.call, have.serves, have.heard = q, q, false
 	case !have.heard:
 		have.serves = q
 	}
 	return have.call
 }
 
-// heard notes that the asking q was answered.
-func (p *polls) heard(who types.NamespacedName, q string) {
+// heard notes that the asking q was answered, and with what.
+func (p *polls) heard(who types.NamespacedName, q, said string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if have := p.all[who][pollOf(q)]; have != nil && have.serves == q {
-		have.heard = true
+		have.heard, have.said = true, said
 	}
+}
+
+// said is what was said last to whom is asked by q, or "".
+func (p *polls) said(who types.NamespacedName, q string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if have := p.all[who][pollOf(q)]; have != nil {
+		return have.said
+	}
+	return ""
 }
 
 // forget drops the polls that none of asked belongs to.

@@ -153,7 +153,7 @@ func TestASlowHookIsHeard(t *testing.T) {
 	if key := p.key(who, t1); key != t0 {
 		t.Errorf("a call that is under way answers the next asking too: %s", key)
 	}
-	p.heard(who, t1)
+	p.heard(who, t1, "")
 	if key := p.key(who, t1); key != t0 {
 		t.Errorf("the answer stays for the asking that it answered: %s", key)
 	}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
@@ -76,6 +75,7 @@ type Reconciler struct {
 
 	problems sync.Map // by uid: the effect that failed last
 	wakes    sync.Map // by name: how soon the plan wants to look again, of the pass whose effects failed last
+	names    sync.Map // by name: the uid of the Canary that was looked at last
 	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
 	mu    sync.Mutex
@@ -106,13 +106,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var c siskinv1.Canary
 	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Asker.Forget(req.NamespacedName)
-			r.Observer.Config.Forget(req.NamespacedName)
-			r.Gauges.forget(req.Namespace, req.Name)
+			r.vanished(req.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
 	}
+	r.meet(&c)
 	if !r.mine(&c) || c.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&c, siskinv1.Finalizer) {
 		r.leave(req.NamespacedName, &c)
 		return reconcile.Result{}, nil
@@ -146,6 +145,27 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond, Priority: result.Priority}, nil
 	}
 	return result, err
+}
+
+// meet remembers who bears a name. A Canary that was replaced while nobody looked has vanished.
+func (r *Reconciler) meet(c *siskinv1.Canary) {
+	past, known := r.names.Swap(client.ObjectKeyFromObject(c), c.UID)
+	if uid, ok := past.(types.UID); known && ok && uid != c.UID {
+		r.drop(uid)
+	}
+}
+
+// vanished forgets a Canary that is gone, also one that went without its finalizer.
+func (r *Reconciler) vanished(who types.NamespacedName) {
+	if past, known := r.names.LoadAndDelete(who); known {
+		if uid, ok := past.(types.UID); ok {
+			r.drop(uid)
+		}
+	}
+	r.wakes.Delete(who)
+	r.Asker.Forget(who)
+	r.Observer.Config.Forget(who)
+	r.Gauges.forget(who.Namespace, who.Name)
 }
 
 // drop forgets all that is remembered of a Canary that goes.
@@ -187,6 +207,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *riva
 		w.CapsAgain = ableAgain
 	}
 	s := r.Observer.Snapshot(w, spec, now, r.watchedSince(c, now))
+	s.Told = r.Teller.told(c.UID)
 	if other != nil {
 		other.spare(w, &s)
 	}
@@ -223,9 +244,10 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
 	wake = sooner(wake, out.Later)
-	r.tell(c, w, d, out, s.Now)
+	wake = sooner(wake, r.tell(c, w, d, out))
+	wake = sooner(wake, r.untold(c, s.Now))
 	if stuck {
-		r.Teller.event(c, corev1.EventTypeWarning, cmp.Or(d.Stalled, d.Held), d.Why)
+		r.Teller.once(c, cmp.Or(d.Stalled, d.Held), d.Why)
 	}
 	if err != nil {
 		return r.failed(ctx, c, err, wake)
@@ -405,17 +427,18 @@ func invalid(err error) bool {
 }
 
 // store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay, or with the next decision
-// if a step ends soon, at the time due; the time left is returned.
+// if a step ends soon, at the time due; the time left is returned. That people's channels were told is written at once.
 func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now, due time.Time) (time.Duration, error) {
 	switch report.Compare(&c.Status, next) {
 	case report.Same:
 		r.Teller.textSettled(c.UID)
 		return 0, nil
 	case report.Text:
-		if due.After(now) && due.Before(now.Add(company)) {
+		since, loud := r.Teller.toldSince(c.UID, c.Status.Notices, next.Notices)
+		if soon(due, now) && !loud {
 			return due.Sub(now), nil
 		}
-		if left := r.Teller.textDue(c.UID, now); left > 0 {
+		if left := r.Teller.textDue(c.UID, now, since); left > 0 && !loud {
 			return left, nil
 		}
 	case report.Decision:
@@ -475,12 +498,10 @@ func onlyInvalid(err error) bool {
 	return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !invalid(e) })
 }
 
-// tell sends events and notices of a decision that is stored.
-func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision, out act.Outcome, now time.Time) {
-	describe := describer(w)
-	for _, n := range d.Notices {
-		r.Teller.notice(c, d.Next, n, describe(n.Revision), now)
-	}
+// tell sends events and notices of decisions that are stored, and returns how soon it has to be tried again.
+func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision, out act.Outcome) time.Duration {
+	later := r.Teller.notices(c, d.Next, d.Notices, describer(w))
+	r.Teller.dropped(c, d.Dropped)
 	r.Teller.services(c, out)
 	r.Teller.copies(c, out)
 	if text := lost(w); text != "" && d.Stalled != target.ReasonConfigCopyMissing { // the condition has another reason
@@ -490,7 +511,19 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 		r.Teller.once(c, "ServiceHeld", w.Views.Held)
 	}
 	r.Teller.reasserted(c, d.Next.Split, out.Foreign)
+	return later
 }
+
+// untold is how soon it is to be stored that the notices in the status were told, if no decision is due before that with which it goes along.
+func (r *Reconciler) untold(c *siskinv1.Canary, now time.Time) time.Duration {
+	if len(c.Status.Notices) == 0 || soon(report.State(&c.Status).CheckAt, now) {
+		return 0
+	}
+	return textDelay + time.Second // what is under way now is told by then
+}
+
+// soon tells that a step ends so soon that texts go along with its decision.
+func soon(due, now time.Time) bool { return due.After(now) && due.Before(now.Add(company)) }
 
 // describer tells what is known of a revision.
 func describer(w *observe.World) func(string) siskinv1.RevisionStatus {

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -210,8 +211,10 @@ func TestEventHooksAreTold(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = pool.Start(ctx) }()
 	a := &Asker{Pool: pool, Hooks: hook.NewClient(hook.Options{}), Secrets: canarytest.NewClient(t)}
-	a.Event(c, "Normal", "promoted", time.Unix(1, 0))
-	if body := <-bodies; !strings.Contains(body, "promoted") {
+	teller := &Teller{Asker: a, Clock: clock.RealClock{}, Events: canarytest.NewClient(t)}
+	z := plan.State{Untold: []plan.Notice{{Number: 4, Rollout: 2, Revision: "web-2", Reason: "Promoted", Severity: plan.Info, Message: "promoted"}}}
+	teller.notices(c, z, nil, func(string) siskinv1.RevisionStatus { return siskinv1.RevisionStatus{} })
+	if body := <-bodies; !strings.Contains(body, "promoted") || !strings.Contains(body, "Idempotency-Key: /event/log/r2/web-2/Promoted/n4\r\n") {
 		t.Errorf("told %s", body)
 	}
 	cancel()
@@ -367,14 +370,17 @@ func TestOneErrorThatPassesIsTriedAgain(t *testing.T) {
 
 func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
 	r := &Reconciler{
-		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Observer: &observe.Observer{}, Teller: &Teller{failures: map[types.UID]failure{"u": {text: "x"}}},
+		Actor: &act.Actor{Memo: act.NewServiceMemo()}, Observer: &observe.Observer{}, Teller: &Teller{Clock: clock.RealClock{}},
 		since: map[types.UID]watch{"u": {}},
 	}
 	r.problems.Store(types.UID("u"), errors.New("boom"))
-	r.Teller.textDue("u", time.Unix(1, 0))
+	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "u"}}
+	r.Teller.textDue("u", time.Unix(1, 0), time.Time{})
+	r.Teller.news("u", "ActionFailed", "boom")
+	r.Teller.begin(c, plan.Notice{Number: 1}, false)
 	r.drop("u")
 	_, problem := r.problems.Load(types.UID("u"))
-	if n := len(r.since) + len(r.Teller.texts) + len(r.Teller.failures); n != 0 || problem {
+	if n := len(r.since) + len(r.Teller.texts) + len(r.Teller.said) + len(r.Teller.tellings); n != 0 || problem {
 		t.Errorf("%d notes are left", n)
 	}
 }

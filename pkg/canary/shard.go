@@ -24,9 +24,7 @@ func (r *Reconciler) mine(c client.Object) bool {
 // goes on where this one stopped; a decision of this one that comes late is refused, because the label changed the version.
 func (r *Reconciler) leave(who types.NamespacedName, c *siskinv1.Canary) {
 	r.drop(c.UID)
-	r.Asker.Forget(who)
-	r.Observer.Config.Forget(who)
-	r.Gauges.forget(who.Namespace, who.Name)
+	r.vanished(who)
 }
 
 // sharded lets events of this shard's Canaries pass, and of those that come to it or leave it.

@@ -3,6 +3,7 @@ package canary_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -72,14 +75,35 @@ func newTarget() *appsv1.Deployment {
 
 // recorder keeps events as "Type Reason note".
 type recorder struct {
-	mu   sync.Mutex
-	told []string
+	mu      sync.Mutex
+	told    []string
+	names   []string // of the events of notices
+	failing error    // of those
 }
 
 func (r *recorder) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.told = append(r.told, kind+" "+reason+" "+fmt.Sprintf(note, args...))
+}
+
+// Create takes the events of notices, as the API server does: a name is taken once.
+func (r *recorder) Create(_ context.Context, obj client.Object, _ ...client.CreateOption) error {
+	e, ok := obj.(*eventsv1.Event)
+	if !ok {
+		return fmt.Errorf("%T is no event", obj)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.failing; err != nil {
+		return err
+	}
+	if slices.Contains(r.names, e.Name) {
+		return apierrors.NewAlreadyExists(eventsv1.Resource("events"), e.Name)
+	}
+	r.names = append(r.names, e.Name)
+	r.told = append(r.told, e.Type+" "+e.Reason+" "+e.Note)
+	return nil
 }
 
 // take returns the events since the last call.
@@ -171,7 +195,7 @@ func (s *stage) wire(strict bool) {
 			Providers: metrics.NewFactory(metrics.Registry{"prometheus": s.metrics.Constructor}, nil),
 		}),
 	}
-	s.Teller = &canary.Teller{Recorder: s.events, Dispatcher: dispatcher, Asker: s.Asker, Clock: s.clock}
+	s.Teller = &canary.Teller{Recorder: s.events, Events: s.events, Wake: s.wake, Dispatcher: dispatcher, Asker: s.Asker, Clock: s.clock}
 	s.NoCrossNamespaceRefs = strict
 	go func() { _ = pool.Start(t.Context()) }()
 	go func() { _ = dispatcher.Start(t.Context()) }()
@@ -265,7 +289,7 @@ func (s *stage) endpoints(service string, n int32) {
 // to do there.
 func (s *stage) until(phase siskinv1.Phase) {
 	s.t.Helper()
-	for range 100 {
+	for range 200 {
 		s.kubelet()
 		woken := s.woken
 		res := s.pass()
@@ -274,7 +298,7 @@ func (s *stage) until(phase siskinv1.Phase) {
 			return
 		case s.woken > woken:
 		case res.RequeueAfter > 0:
-			s.sleep(res.RequeueAfter)
+			s.rest(res)
 		}
 	}
 	s.t.Fatalf("never %s and quiet: %+v", phase, s.canary().Status)
@@ -283,18 +307,21 @@ func (s *stage) until(phase siskinv1.Phase) {
 // reach makes passes until the Canary is in a phase.
 func (s *stage) reach(phase siskinv1.Phase) {
 	s.t.Helper()
-	for range 100 {
+	for range 200 {
 		if s.canary().Status.Phase == phase {
 			return
 		}
 		s.kubelet()
 		woken := s.woken
 		if res := s.pass(); s.woken == woken {
-			s.sleep(res.RequeueAfter)
+			s.rest(res)
 		}
 	}
 	s.t.Fatalf("never %s: %+v", phase, s.canary().Status)
 }
+
+// rest sleeps until the next pass, or until the pods have changed, which would be an event.
+func (s *stage) rest(res reconcile.Result) { s.sleep(min(res.RequeueAfter, 15*time.Second)) }
 
 func (s *stage) sleep(d time.Duration) { s.clock.SetTime(s.clock.Now().Add(d)) }
 

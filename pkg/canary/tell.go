@@ -2,6 +2,7 @@ package canary
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,16 +20,24 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// Teller tells people: Kubernetes events, notices, event hooks. What it remembers only keeps it from repeating itself.
+// Teller tells people: Kubernetes events, notices, event hooks. What is still to be told of a stored decision is in the Canary's status; what it
+// remembers itself only keeps it from repeating itself.
 type Teller struct {
-	Recorder   events.EventRecorder
+	// Recorder takes the events that are no notices.
+	Recorder events.EventRecorder
+	// Events takes those that are, each under a name of its own, and Instance is who reports them.
+	Events     EventWriter
+	Instance   string
 	Dispatcher *notifier.Dispatcher
 	Asker      *Asker
 	Clock      clock.PassiveClock
+	// Wake has a Canary looked at again; nil: nobody is woken.
+	Wake Wake
 
 	mu       sync.Mutex
-	texts    map[types.UID]time.Time // since when the texts in status are not as they should be
-	failures map[types.UID]failure
+	tellings map[types.UID]map[int64]*telling // by number: the notices that are stored as untold
+	texts    map[types.UID]time.Time          // since when the texts in status are not as they should be
+	said     map[types.UID][]saying
 	foreign  map[types.UID]time.Time // when somebody else's write to a route was undone last
 }
 
@@ -36,24 +45,19 @@ type Teller struct {
 // some minutes, and for hours.
 const foreignSpell = time.Hour
 
-// failure is what was told last of a Canary.
-type failure struct {
-	reason, text string
-	at           time.Time
-}
+const (
+	// sameAgain is how long something must not have been the case until it is told anew: as long as Kubernetes keeps the event that told it.
+	sameAgain = time.Hour
+	// sameReason is how long another text of the same reason is not told: it may hold a port or an id that is new each time.
+	sameReason = time.Minute
+	// sayings bounds what is remembered of one Canary.
+	sayings = 16
+)
 
-// notice tells one transition: one event, and one message if it is for people's channels.
-func (t *Teller) notice(c *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) {
-	kind := corev1.EventTypeNormal
-	if n.Severity != plan.Info {
-		kind = corev1.EventTypeWarning
-	}
-	text := report.EventText(n, r)
-	t.event(c, kind, n.Reason, text)
-	t.Asker.Event(c, kind, text, now)
-	if n.Alert && len(c.Spec.Analysis.Alerts) > 0 && !muted(c, n) {
-		t.Dispatcher.Send(c.Spec.Analysis.Alerts, report.Message(c, z, n, r, now))
-	}
+// saying is something that was told of a Canary, beside notices.
+type saying struct {
+	reason, text string
+	told, seen   time.Time // when it was told, and when it was the case last
 }
 
 // muted tells whether the notice is about a hook whose refusals are to be kept out of alerts.
@@ -67,6 +71,13 @@ func muted(c *siskinv1.Canary, n plan.Notice) bool {
 		}
 	}
 	return false
+}
+
+// wanted tells whether any of the Canary's alerts wants the notice.
+func wanted(c *siskinv1.Canary, n plan.Notice) bool {
+	return slices.ContainsFunc(c.Spec.Analysis.Alerts, func(a siskinv1.CanaryAlert) bool {
+		return notifier.Wants(a.Severity, siskinv1.AlertSeverity(n.Severity))
+	})
 }
 
 func (t *Teller) event(c *siskinv1.Canary, kind, reason, text string) {
@@ -125,26 +136,48 @@ func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt)
 // failure tells an effect that failed, once per text.
 func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", err.Error()) }
 
+// once tells something that may go on, or alternate with something else, and is told anew only after a while in which it was not so.
 func (t *Teller) once(c *siskinv1.Canary, reason, text string) {
-	t.mu.Lock()
-	if t.failures == nil {
-		t.failures = map[types.UID]failure{}
-	}
-	// A text may hold a port or an id that is new each time: the same reason is told once a minute at most.
-	now, last := t.Clock.Now(), t.failures[c.UID]
-	told := last.reason == reason && (last.text == text || now.Sub(last.at) < time.Minute)
-	if !told {
-		t.failures[c.UID] = failure{reason: reason, text: text, at: now}
-	}
-	t.mu.Unlock()
-	if !told {
+	if t.news(c.UID, reason, text) {
 		t.event(c, corev1.EventTypeWarning, reason, text)
 	}
 }
 
-// textDue returns how long a change of texts alone has to wait. Only a text that lasts is worth a write: what waits for an answer
-// that comes in a moment is not.
-func (t *Teller) textDue(uid types.UID, now time.Time) time.Duration {
+// news tells whether something was not told yet, and remembers that it is.
+func (t *Teller) news(uid types.UID, reason, text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.said == nil {
+		t.said = map[types.UID][]saying{}
+	}
+	now := t.Clock.Now()
+	said := slices.DeleteFunc(t.said[uid], func(s saying) bool { return now.Sub(s.seen) >= sameAgain })
+	t.said[uid] = said
+	recent := false
+	for i := range said {
+		if said[i].reason != reason {
+			continue
+		}
+		if said[i].text == text {
+			said[i].seen = now
+			return false
+		}
+		recent = recent || now.Sub(said[i].told) < sameReason
+	}
+	if recent {
+		return false
+	}
+	if len(said) >= sayings { // what was so longest ago is forgotten
+		oldest := slices.MinFunc(said, func(a, b saying) int { return a.seen.Compare(b.seen) })
+		said = slices.DeleteFunc(said, func(s saying) bool { return s == oldest })
+	}
+	t.said[uid] = append(said, saying{reason: reason, text: text, told: now, seen: now})
+	return true
+}
+
+// textDue returns how long a change of texts alone has to wait, which is so since a time, or since now. Only a text that lasts is worth a
+// write: what waits for an answer that comes in a moment is not.
+func (t *Teller) textDue(uid types.UID, now, from time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.texts == nil {
@@ -153,6 +186,9 @@ func (t *Teller) textDue(uid types.UID, now time.Time) time.Duration {
 	since, ok := t.texts[uid]
 	if !ok {
 		since, t.texts[uid] = now, now
+	}
+	if !from.IsZero() && from.Before(since) {
+		since = from
 	}
 	return max(textDelay-now.Sub(since), 0)
 }
@@ -168,7 +204,8 @@ func (t *Teller) textSettled(uid types.UID) {
 func (t *Teller) forget(uid types.UID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.tellings, uid)
 	delete(t.texts, uid)
-	delete(t.failures, uid)
+	delete(t.said, uid)
 	delete(t.foreign, uid)
 }

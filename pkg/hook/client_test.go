@@ -376,7 +376,7 @@ func TestPayloadsOfAllTypes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if typ == siskinv1.HookEvent {
-				r = r.WithEvent(hook.EventWarning, "New revision detected", time.UnixMilli(1700000000123))
+				r = r.WithEvent(hook.EventWarning, "New revision detected", time.UnixMilli(1700000000123), "r7/podinfo-2/NewRevision/n3")
 			}
 			got, err := json.MarshalIndent(r.Payload, "", "  ")
 			if err != nil {
@@ -434,7 +434,7 @@ func TestResolve(t *testing.T) {
 func TestEventsOfOneStepHaveKeysOfTheirOwn(t *testing.T) {
 	r := hook.Request{IdempotencyKey: "k"}
 	now := time.UnixMilli(1)
-	a, b, again := r.WithEvent("Normal", "a", now), r.WithEvent("Normal", "b", now), r.WithEvent("Normal", "a", now)
+	a, b, again := r.WithEvent("Normal", "a", now, "n1"), r.WithEvent("Normal", "b", now, "n2"), r.WithEvent("Normal", "a", now, "n1")
 	if a.IdempotencyKey == b.IdempotencyKey || a.IdempotencyKey != again.IdempotencyKey {
 		t.Errorf("%s %s %s", a.IdempotencyKey, b.IdempotencyKey, again.IdempotencyKey)
 	}

@@ -101,8 +101,8 @@ const (
 	EventWarning = "Warning"
 )
 
-// WithEvent returns the request for one event. The three keys of the event go before the user's metadata.
-func (r Request) WithEvent(eventType, message string, at time.Time) Request {
+// WithEvent returns the request for one event, which key tells apart from others. The three keys of the event go before the user's metadata.
+func (r Request) WithEvent(eventType, message string, at time.Time, key string) Request {
 	stamp := strconv.FormatInt(at.UnixMilli(), 10)
 	metadata := maps.Clone(r.Payload.Metadata)
 	if metadata == nil {
@@ -110,6 +110,6 @@ func (r Request) WithEvent(eventType, message string, at time.Time) Request {
 	}
 	metadata["eventMessage"], metadata["eventType"], metadata["timestamp"] = message, eventType, stamp
 	r.Payload.Metadata = metadata
-	r.IdempotencyKey += "/" + digest(eventType, message, stamp)
+	r.IdempotencyKey += "/" + key
 	return r
 }

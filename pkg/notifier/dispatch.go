@@ -81,6 +81,31 @@ type item struct {
 	alert    alertKey
 	provider types.NamespacedName
 	deadline time.Time
+	receipt  *receipt
+}
+
+// receipt counts the places that a message still has to reach.
+type receipt struct {
+	mu   sync.Mutex
+	left int
+	done func()
+}
+
+func (r *receipt) add() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left++
+}
+
+// settle notes that one place is done with: it has the message, refused it, or was given up on.
+func (r *receipt) settle() {
+	r.mu.Lock()
+	r.left--
+	last := r.left == 0
+	r.mu.Unlock()
+	if last && r.done != nil {
+		r.done()
+	}
 }
 
 type dedupeKey struct {
@@ -112,12 +137,25 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	return d
 }
 
-// Send queues the message for every alert that wants its severity. It never blocks.
-func (d *Dispatcher) Send(alerts []siskinv1.CanaryAlert, m Message) {
+// Send queues the message for every alert that wants its severity. It never blocks. done, which may be nil, is called once, when each place
+// has the message, has refused it or was given up on; not if the process ends before.
+func (d *Dispatcher) Send(alerts []siskinv1.CanaryAlert, m Message, done func()) {
+	r := &receipt{left: 1, done: done}
+	defer r.settle()
+	dropped := d.enqueue(alerts, m, r)
+	for _, it := range dropped {
+		it.receipt.settle()
+	}
+	d.signal()
+}
+
+// enqueue returns the items that it dropped because too many wait.
+func (d *Dispatcher) enqueue(alerts []siskinv1.CanaryAlert, m Message, r *receipt) []item {
 	now := d.cfg.Clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.expire(now)
+	var dropped []item
 	for _, a := range alerts {
 		if !Wants(a.Severity, m.Severity) {
 			continue
@@ -134,9 +172,11 @@ func (d *Dispatcher) Send(alerts []siskinv1.CanaryAlert, m Message) {
 		if m.Key != "" {
 			d.seen[dedupe] = now
 		}
-		d.push(item{message: m, alert: alertKey{m.Canary, a.Name}, provider: provider, deadline: now.Add(deliverWithin)})
+		r.add()
+		it := item{message: m, alert: alertKey{m.Canary, a.Name}, provider: provider, deadline: now.Add(deliverWithin), receipt: r}
+		dropped = append(dropped, d.push(it)...)
 	}
-	d.signal()
+	return dropped
 }
 
 // Wants tells whether an alert with this filter wants a message of this severity. An empty filter is info: it wants all.
@@ -185,8 +225,8 @@ func (d *Dispatcher) signal() {
 	}
 }
 
-// push appends and, when there are too many, drops the oldest of the longest queue. The lock is held.
-func (d *Dispatcher) push(it item) {
+// push appends and, when there are too many, drops the oldest of the longest queue, which it returns. The lock is held.
+func (d *Dispatcher) push(it item) []item {
 	q := d.queues[it.provider]
 	if q == nil {
 		q = &queue{}
@@ -195,7 +235,7 @@ func (d *Dispatcher) push(it item) {
 	q.items = append(q.items, it)
 	d.queued++
 	if d.queued <= maxQueued {
-		return
+		return nil
 	}
 	longest := q
 	for _, other := range d.queues {
@@ -210,6 +250,7 @@ func (d *Dispatcher) push(it item) {
 	d.total.WithLabelValues(d.resolver.typeOf(oldest.provider), resultDropped).Inc()
 	log.Log.WithName("notifier").Info("Dropped the oldest notice: too many wait", "provider", oldest.provider,
 		"canary", oldest.alert.canary, "title", oldest.message.Title)
+	return []item{oldest}
 }
 
 // expire forgets what was long ago. The lock is held.
@@ -311,6 +352,7 @@ func (d *Dispatcher) sleep(ctx context.Context, wait time.Duration) bool {
 
 // finish counts, and tells a failure once.
 func (d *Dispatcher) finish(it item, typeName string, err error) {
+	defer it.receipt.settle()
 	if err == nil {
 		d.total.WithLabelValues(typeName, resultSent).Inc()
 		d.mu.Lock()

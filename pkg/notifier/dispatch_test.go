@@ -171,7 +171,7 @@ func TestADeadPlaceDelaysNeitherSendNorOthersNorItsOwnOrder(t *testing.T) {
 		s.start(t)
 		start := time.Now()
 		for i := range 3 {
-			s.Send([]siskinv1.CanaryAlert{alert("bad"), alert("good")}, message("m"+strconv.Itoa(i)))
+			s.Send([]siskinv1.CanaryAlert{alert("bad"), alert("good")}, message("m"+strconv.Itoa(i)), nil)
 		}
 		if time.Since(start) != 0 {
 			t.Errorf("Send took %s", time.Since(start))
@@ -202,7 +202,7 @@ func TestAPlaceThatStaysDeadIsToldOnce(t *testing.T) {
 		}
 		s.start(t)
 		for i := range 3 {
-			s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m"+strconv.Itoa(i)))
+			s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m"+strconv.Itoa(i)), nil)
 		}
 		pass(6 * time.Minute)
 		if got := s.told(); len(got) != 1 || got[0] != "test/podinfo bad: AlertProvider test/bad: down" {
@@ -210,13 +210,13 @@ func TestAPlaceThatStaysDeadIsToldOnce(t *testing.T) {
 		}
 		s.counts(t, "siskin_notifications_total{result=\"failed\",type=\"bad\"} 3\n")
 		down = false
-		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m0")) // failed before, so no duplicate
+		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m0"), nil) // failed before, so no duplicate
 		pass(time.Second)
 		if got := titles(s.bad); got != "m0" {
 			t.Errorf("sent %q", got)
 		}
 		down = true
-		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m9"))
+		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("m9"), nil)
 		pass(6 * time.Minute)
 		if got := s.told(); len(got) != 2 {
 			t.Errorf("a new failure after a success was not told: %q", got)
@@ -230,15 +230,15 @@ func TestTheSameNoticeGoesOutOnceInAnHour(t *testing.T) {
 		s.start(t)
 		alerts := []siskinv1.CanaryAlert{alert("good")}
 		for range 3 {
-			s.Send(alerts, message("a"))
-			s.Send(alerts, message(""))
+			s.Send(alerts, message("a"), nil)
+			s.Send(alerts, message(""), nil)
 			pass(10 * time.Minute)
 		}
 		if got := titles(s.good); strings.Count(got, "a") != 1 || len(s.good.Sent()) != 4 {
 			t.Errorf("sent %q", got)
 		}
 		pass(time.Hour)
-		s.Send(alerts, message("a"))
+		s.Send(alerts, message("a"), nil)
 		pass(time.Second)
 		if got := titles(s.good); strings.Count(got, "a") != 2 {
 			t.Errorf("sent %q", got)
@@ -259,7 +259,7 @@ func TestARateLimitIsHonoured(t *testing.T) {
 			return nil
 		}
 		s.start(t)
-		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("a"))
+		s.Send([]siskinv1.CanaryAlert{alert("bad")}, message("a"), nil)
 		pass(time.Minute)
 		if len(at) != 2 || at[1] != 42*time.Second {
 			t.Errorf("attempts at %v", at)
@@ -284,7 +284,7 @@ func TestWhatOnlyAnEditHelpsIsToldAtOnce(t *testing.T) {
 					provider("test", "no-secret", "good", "x"), provider("test", "empty", "good", "empty"), provider("test", "pager", "pager", ""),
 					&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: "empty"}})
 				s.start(t)
-				s.Send([]siskinv1.CanaryAlert{c.alert}, message("a"))
+				s.Send([]siskinv1.CanaryAlert{c.alert}, message("a"), nil)
 				synctest.Wait()
 				if got := s.told(); len(got) != 1 || !strings.HasSuffix(got[0], c.want) {
 					t.Errorf("told %q\nwant %q", got, c.want)
@@ -310,14 +310,14 @@ func TestTheSecretGoesBeforeTheSpecAndAChangeIsSeen(t *testing.T) {
 		s.start(t)
 		a := siskinv1.CanaryAlert{Name: "x", ProviderRef: siskinv1.NamespacedRef{Namespace: "ops", Name: "p"}}
 		for i := range 2 {
-			s.Send([]siskinv1.CanaryAlert{a}, message(strconv.Itoa(i)))
+			s.Send([]siskinv1.CanaryAlert{a}, message(strconv.Itoa(i)), nil)
 			synctest.Wait()
 		}
 		secret.Data["token"] = []byte("two")
 		if err := c.Update(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
-		s.Send([]siskinv1.CanaryAlert{a}, message("3"))
+		s.Send([]siskinv1.CanaryAlert{a}, message("3"), nil)
 		synctest.Wait()
 		if len(s.configs) != 2 || s.configs[0].Address != "http://secret" || s.configs[1].Token != "two" ||
 			s.configs[0].Channel != "general" || s.configs[0].Username != "siskin" {
@@ -329,9 +329,9 @@ func TestTheSecretGoesBeforeTheSpecAndAChangeIsSeen(t *testing.T) {
 func TestAnOverflowDropsTheOldestOfTheLongestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		s.Send([]siskinv1.CanaryAlert{alert("good")}, message("kept"))
+		s.Send([]siskinv1.CanaryAlert{alert("good")}, message("kept"), nil)
 		for i := range 1100 {
-			s.Send([]siskinv1.CanaryAlert{alert("bad")}, message(strconv.Itoa(i)))
+			s.Send([]siskinv1.CanaryAlert{alert("bad")}, message(strconv.Itoa(i)), nil)
 		}
 		s.start(t)
 		pass(time.Second)

@@ -12,8 +12,10 @@ type Decision struct {
 	Next State
 	// Effects are ordered and idempotent; one that fails keeps only Abandon and Finish from being tried.
 	Effects []Effect
-	// Notices are told after Next is stored and the effects are done.
+	// Notices are those of this decision. They are told after Next, which has them, is stored and the effects are done.
 	Notices []Notice
+	// Dropped counts the notices that Next has no room for: a crash would lose them.
+	Dropped int
 	// Why is one sentence for people.
 	Why string
 	// WaitingFor lists what is waited for.
@@ -40,21 +42,6 @@ const (
 
 // ReasonRoutingMismatch : the share of the requests that reached the canary is not the one wanted.
 const ReasonRoutingMismatch = "RoutingMismatch"
-
-// Notice tells one transition.
-type Notice struct {
-	// Reason in CamelCase; the event's reason.
-	Reason   string
-	Severity Severity
-	// Message in one line: what, why, what next.
-	Message string
-	// Alert tells that it goes to people's channels, not only into an event.
-	Alert bool
-	// Revision that it is about.
-	Revision string
-	// Result that led to it, if one did.
-	Result *Result
-}
 
 // Effect is one idempotent change of the world.
 type Effect interface{ effect() }

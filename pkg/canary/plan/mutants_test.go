@@ -46,7 +46,7 @@ func ready(s *Snapshot) {
 }
 
 func mutants() []mutant {
-	return slices.Concat(mutantsOfRollouts(), mutantsOfStrategies(), mutantsOfPeople(), mutantsOfScalers(), mutantsOfWaits(), mutantsOfFixes(), mutantsOfDoubts(), mutantsOfEnds(), mutantsOfTargets(), mutantsOfParts(), mutantsOfHooks())
+	return slices.Concat(mutantsOfRollouts(), mutantsOfStrategies(), mutantsOfPeople(), mutantsOfScalers(), mutantsOfWaits(), mutantsOfFixes(), mutantsOfDoubts(), mutantsOfEnds(), mutantsOfTargets(), mutantsOfParts(), mutantsOfHooks(), mutantsOfNotices())
 }
 
 func mutantsOfRollouts() []mutant {

@@ -330,6 +330,8 @@ func waitForRollout(s Snapshot, d *Decision) {
 			d.pass(q)
 		case a.Message != "":
 			d.wait("confirm-rollout %s: %s", q.Name, a.Message)
+		case s.Said[q.Name] != "":
+			d.wait("confirm-rollout %s: %s", q.Name, s.Said[q.Name])
 		default:
 			d.wait("confirm-rollout %s", q.Name)
 		}

@@ -8,39 +8,50 @@ import "time"
 // failed are not part of the Snapshot, so that no provider, webhook or route can hold a rollback up.
 func Decide(s Snapshot) Decision {
 	d := Decision{Next: s.State}
-	if s.Spec.Suspend && !s.Deleting {
+	switch {
+	case s.Spec.Suspend && !s.Deleting:
 		d.because("suspended: traffic stays where it is until spec.suspend is false")
-		return d
+	case s.Deleting:
+		begun(s, &d)
+		terminate(s, &d)
+	default:
+		begun(s, &d)
+		decide(s, &d)
 	}
+	remember(s, &d)
+	return d
+}
+
+// begun gives a Canary that is new its first phase.
+func begun(s Snapshot, d *Decision) {
 	if d.Next.Phase == "" {
 		d.Next.Phase, d.Next.Since, d.Next.Split = Initializing, s.Now, AllPrimary()
 	}
-	if s.Deleting {
-		terminate(s, &d)
-		return d
-	}
+}
+
+// decide is Decide for a Canary that is neither suspended nor being deleted.
+func decide(s Snapshot, d *Decision) {
 	d.Next.Replicas = s.replicas()
 	switch {
-	case unwanted(s, &d), asked(s, &d), takenBack(s, &d), unselected(s, &d):
+	case unwanted(s, d), asked(s, d), takenBack(s, d), unselected(s, d):
 	case s.Spec.Invalid != "" && !d.Next.Phase.Idle() && !d.Next.Phase.ending():
-		unusable(s, &d)
+		unusable(s, d)
 	default:
-		forward(s, &d)
+		forward(s, d)
 	}
-	reached(s, &d)
-	settle(s, &d)
-	releaseFloor(s, &d)
-	stand(s, &d)
-	amiss(s, &d)
+	reached(s, d)
+	settle(s, d)
+	releaseFloor(s, d)
+	stand(s, d)
+	amiss(s, d)
 	d.wakeAt(s.Now, s.drainUntil(d.Next))
 	if d.Next.Phase != s.State.Phase {
 		d.wake(time.Millisecond) // a phase that begins may be over already
 	}
-	d.Effects = append(d.Effects, world(s, &d)...)
+	d.Effects = append(d.Effects, world(s, d)...)
 	if s.scaled() && d.Next.Phase == s.State.Phase && !s.switched() { // what an autoscaler makes of it is nobody's wish, and not worth a write
 		d.Next.Replicas = s.State.Replicas
 	}
-	return d
 }
 
 // unselected takes from the canary the requests that an edit has ceased to select: no route could say any more which they are. The clock of

@@ -268,12 +268,12 @@ func TestDeletion(t *testing.T) {
 		"orphan": {
 			reason: "everything stays as it is",
 			in:     gone(Succeeded).but(func(s *Snapshot) { s.Spec.Orphan = true }),
-			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{Abandon{}, Finish{}}},
+			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{Abandon{}}},
 		},
 		"the target is gone": {
 			reason: "there is nothing to give the traffic back to",
 			in:     gone(Succeeded).but(func(s *Snapshot) { s.Target = Target{} }),
-			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}, Finish{}}},
+			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}}},
 		},
 	})
 }

@@ -103,6 +103,8 @@ type Snapshot struct {
 	Services Services
 	// Answers to questions, by key. A missing key means: not answered yet.
 	Answers map[string]Answer
+	// Said is what gates that are asked again and again said last, by name, while they are being asked anew.
+	Said map[string]string
 	// Deleting tells that the Canary is being deleted.
 	Deleting bool
 	// Scaler is the user's autoscaler.
@@ -111,6 +113,8 @@ type Snapshot struct {
 	Request, RequestedBy string
 	// Kept are the revisions of which a snapshot exists.
 	Kept []string
+	// Told are the numbers of the notices of State that this controller has told.
+	Told []int64
 }
 
 // Scaler is the user's autoscaler as observed.
@@ -354,6 +358,10 @@ type State struct {
 	Replicas int32
 	// Results of the last check.
 	Results []Result
+	// Untold are the notices of decisions that were stored, the oldest first, until it is known that they were told. LastNotice is the number
+	// of the last one.
+	Untold     []Notice
+	LastNotice int64
 }
 
 // Reply to a request of a person.

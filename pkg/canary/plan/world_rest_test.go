@@ -57,6 +57,7 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 // checkRest is held against a world where nothing happens any more.
 func (w *simulation) checkRest() {
 	z := w.state
+	w.checkHeard()
 	switch {
 	case w.failure != "" || w.orphan && w.gone:
 		return

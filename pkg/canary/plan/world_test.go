@@ -52,6 +52,7 @@ type simulation struct {
 	forever forever // the fault that stays; empty: none
 
 	ledger  ledger
+	people  people
 	failure string
 	trace   *strings.Builder
 	last    string
@@ -103,7 +104,7 @@ func newWorld(seed uint64, spec Spec, cfg chances) *simulation {
 	w.route.effective = AllPrimary()
 	w.ctl = controller{up: true, since: epoch}
 	w.hooks = newHookState()
-	w.ledger = newLedger()
+	w.ledger, w.people = newLedger(), newPeople()
 	w.parts = newPartsState()
 	w.user.replicas = 2
 	return w
@@ -196,6 +197,7 @@ func (w *simulation) reconcile() {
 	if changed {
 		w.state = d.Next
 		w.stores++
+		w.owe(d)
 	}
 	w.learn(s, d)
 	if d.Wake > 0 {
@@ -206,7 +208,7 @@ func (w *simulation) reconcile() {
 		return
 	}
 	if len(d.Effects) > 0 && w.cfg.passTime > 0 && w.chance(0.2) {
-		w.at(w.upTo(w.cfg.passTime), func() { w.act(d.Effects) })
+		w.at(w.upTo(w.cfg.passTime), func() { w.act(d.Effects); w.tell() })
 		w.ctl.wakeAt, w.ctl.pokeAt = time.Time{}, time.Time{}
 		wake := d.Wake
 		process := w.ctl.process
@@ -223,6 +225,7 @@ func (w *simulation) reconcile() {
 		return
 	}
 	w.act(d.Effects)
+	w.tell()
 }
 
 // act carries effects out. One that fails keeps only Abandon and Finish from being tried; the pass is repeated after a back-off.
@@ -257,6 +260,7 @@ func (w *simulation) restart(when string) {
 	w.ctl.process++
 	w.ctl.pokeAt, w.ctl.wakeAt = time.Time{}, time.Time{}
 	w.hooks.forget()
+	w.people.told = map[int64]bool{}
 	w.ctl.unsettled, w.ctl.settled = time.Time{}, time.Time{}
 	w.parts.forget()
 	down := w.between(500*time.Millisecond, 20*time.Second)
@@ -275,6 +279,7 @@ func (w *simulation) snapshot() Snapshot {
 		Now: w.now, Since: w.ctl.since, Spec: w.doubted(), State: w.state, Primary: w.primary.observe(), Canary: w.canary.observe(),
 		Services: w.services, Counted: w.counts.on, Answers: w.hooks.answers, Deleting: w.user.deleting,
 		Scaler: w.scaler.observe(), Request: w.user.request, RequestedBy: w.user.by, Kept: w.kept(),
+		Told: slices.Sorted(maps.Keys(w.people.told)),
 	}
 	if fresh := w.target.found && w.target.rev != w.state.Stable && w.target.rev != w.state.Rejected; s.Scaler.Found && (fresh || !w.state.Phase.Idle()) {
 		s.Scaler.Least = max(s.Scaler.Least, 1) // as package observe has it: something must be there to be compared with

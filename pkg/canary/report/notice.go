@@ -1,10 +1,14 @@
 package report
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
-	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -34,8 +38,40 @@ func EventText(n plan.Notice, r siskinv1.RevisionStatus) string {
 	return clip(text)
 }
 
-// Message makes the message to people's channels of a notice.
-func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, now time.Time) notifier.Message {
+// EventName is the name of a notice's Kubernetes event: a notice that is told again has one already.
+func EventName(canary *siskinv1.Canary, n plan.Notice) string {
+	const most = 253 - 1 - 2*eventDigest
+	sum := sha256.Sum256([]byte(string(canary.UID) + "/" + n.Key()))
+	return strings.TrimRight(canary.Name[:min(len(canary.Name), most)], "-.") + "." + hex.EncodeToString(sum[:eventDigest])
+}
+
+// eventDigest is the length of the digest in an event's name, in bytes.
+const eventDigest = 8
+
+// EventType is the type of a notice's event, as Kubernetes has them.
+func EventType(n plan.Notice) string {
+	if n.Severity == plan.Info {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
+}
+
+// Event makes the Kubernetes event of a notice; text is its EventText.
+func Event(canary *siskinv1.Canary, n plan.Notice, text, instance string) *eventsv1.Event {
+	return &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: EventName(canary, n), Namespace: canary.Namespace},
+		EventTime:  metav1.NewMicroTime(n.At), ReportingController: siskinv1.FieldManager, ReportingInstance: instance,
+		Action: "Reconcile", Reason: n.Reason, Type: EventType(n), Note: Note(text),
+		Regarding: corev1.ObjectReference{
+			APIVersion: siskinv1.GroupVersion.String(), Kind: "Canary", Namespace: canary.Namespace, Name: canary.Name, UID: canary.UID,
+			ResourceVersion: canary.ResourceVersion,
+		},
+	}
+}
+
+// Message makes the message to people's channels of a notice. again tells that an earlier process may have sent it: no channel can be asked.
+func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, again bool) notifier.Message {
+	now := n.At
 	asked, by := "", ""
 	if z.Request.Accepted { // what people ask for may bring the same about once more: that is news
 		asked = z.Request.Value
@@ -44,7 +80,7 @@ func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.Re
 		by = z.Request.By
 	}
 	m := notifier.Message{
-		Key:      fmt.Sprintf("%s/%d/%d/%s/%s/%s", canary.UID, z.Rollout, z.Step, n.Revision, n.Reason, asked),
+		Key:      fmt.Sprintf("%s/%d/%d/%s/%s/%s", canary.UID, n.Rollout, z.Step, n.Revision, n.Reason, asked),
 		Severity: siskinv1.AlertSeverity(n.Severity),
 		Title:    fmt.Sprintf("%s/%s: %s", canary.Namespace, canary.Spec.TargetRef.Name, title(n.Reason)),
 		Text:     n.Message,
@@ -67,6 +103,9 @@ func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.Re
 	add("Commit", shortCommit(r.Commit), true)
 	add("Author", r.Author, true)
 	add("Change", r.CommitMessage, false)
+	if again {
+		add("Told again", "Siskin was restarted: this may have been sent before", false)
+	}
 	return m
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
@@ -76,6 +77,7 @@ func TestMessage(t *testing.T) {
 	r := siskinv1.RevisionStatus{Image: "web:2", Commit: longCommit, Author: "Ann", CommitMessage: "faster"}
 	n := plan.Notice{
 		Reason: "RollingBack", Severity: plan.Error, Message: "rolling back revision r2: metric error-rate is 17 %", Revision: "r2",
+		Number: 7, Rollout: 3, At: now,
 		Result: &plan.Result{Name: "error-rate", Kind: "metric", Answer: plan.Answer{Verdict: plan.Fail, Value: "17 %", Limit: "<= 1 %"}},
 	}
 	want := notifier.Message{
@@ -92,25 +94,67 @@ func TestMessage(t *testing.T) {
 			{Name: "Change", Value: "faster"},
 		},
 	}
-	if diff := cmp.Diff(want, report.Message(c, plan.State{Rollout: 3, Step: 2}, n, r, now)); diff != "" {
+	if diff := cmp.Diff(want, report.Message(c, plan.State{Rollout: 3, Step: 2}, n, r, false)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 
 	asking := plan.State{Rollout: 3, Step: 2, Request: plan.Reply{Value: "abort@1", By: "bob", Accepted: true, At: now}}
-	if m := report.Message(c, asking, n, r, now); m.Key != "u/3/2/r2/RollingBack/abort@1" || !slices.Contains(m.Fields, notifier.Field{Name: "Asked by", Value: "bob", Short: true}) {
+	if m := report.Message(c, asking, n, r, false); m.Key != "u/3/2/r2/RollingBack/abort@1" || !slices.Contains(m.Fields, notifier.Field{Name: "Asked by", Value: "bob", Short: true}) {
 		t.Errorf("who asked is told: %+v", m)
 	}
-	later := report.Message(c, asking, n, r, now.Add(time.Second))
+	after := n
+	after.At = now.Add(time.Second)
+	later := report.Message(c, asking, after, r, false)
 	asking.Request.Accepted = false
-	for _, m := range []notifier.Message{later, report.Message(c, asking, n, r, now)} {
+	for _, m := range []notifier.Message{later, report.Message(c, asking, n, r, false)} {
 		if slices.ContainsFunc(m.Fields, func(f notifier.Field) bool { return f.Name == "Asked by" }) {
 			t.Errorf("nobody asked for this: %+v", m)
 		}
 	}
 
-	bare := report.Message(c, plan.State{}, plan.Notice{Reason: "Terminating", Severity: plan.Info, Message: "bye"}, siskinv1.RevisionStatus{}, now)
+	bare := report.Message(c, plan.State{}, plan.Notice{Reason: "Terminating", Severity: plan.Info, Message: "bye"}, siskinv1.RevisionStatus{}, false)
 	if len(bare.Fields) != 0 || bare.Severity != siskinv1.SeverityInfo || bare.Title != "shop/web: Terminating" {
 		t.Errorf("what is not known is left out: %+v", bare)
+	}
+}
+
+// A notice that an earlier process may have told says so: nobody can ask a channel what it has.
+func TestAMessageThatMayBeARepetitionSaysSo(t *testing.T) {
+	n := plan.Notice{Reason: "Promoted", Severity: plan.Info, Message: "done", Number: 3, Rollout: 2}
+	first := report.Message(&siskinv1.Canary{}, plan.State{}, n, siskinv1.RevisionStatus{}, false)
+	again := report.Message(&siskinv1.Canary{}, plan.State{}, n, siskinv1.RevisionStatus{}, true)
+	if len(first.Fields) != 0 || len(again.Fields) != 1 || again.Fields[0].Name != "Told again" || again.Key != first.Key {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+}
+
+// The name of a notice's event is the same however often it is told, another for each transition, and one that the API server takes.
+func TestTheEventOfANoticeHasANameOfItsOwn(t *testing.T) {
+	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "u"}}
+	n := plan.Notice{Reason: "CheckFailed", Severity: plan.Warning, Message: "no", Number: 3, Rollout: 2, Revision: "web-2", At: time.UnixMicro(7).UTC()}
+	e := report.Event(c, n, "no (image web:2)", "siskin-0")
+	if e.Name != report.EventName(c, n) || e.Namespace != "shop" || e.Type != "Warning" || e.Reason != "CheckFailed" || e.Note != "no (image web:2)" ||
+		e.Regarding.UID != "u" || e.Regarding.Kind != "Canary" || !e.EventTime.Time.Equal(n.At) || e.ReportingController != "siskin" {
+		t.Errorf("%+v", e)
+	}
+	names := map[string]bool{e.Name: true}
+	other := n
+	for _, edit := range []func(){
+		func() { other.Number = 4 }, func() { other.Rollout = 3 }, func() { other.Reason = "Promoted" }, func() { other.Revision = "web-3" },
+	} {
+		other = n
+		edit()
+		names[report.EventName(c, other)] = true
+	}
+	twin := c.DeepCopy()
+	twin.UID = "v"
+	names[report.EventName(twin, n)] = true
+	if len(names) != 6 {
+		t.Errorf("two transitions have one name: %v", names)
+	}
+	twin.Name = strings.Repeat("a", 235) + "." + strings.Repeat("b", 17)
+	if name := report.EventName(twin, n); len(validation.IsDNS1123Subdomain(name)) > 0 {
+		t.Errorf("the API server refuses %q", name)
 	}
 }
 
@@ -118,7 +162,7 @@ func TestSeveritiesAreThoseOfTheAPI(t *testing.T) {
 	for have, want := range map[plan.Severity]siskinv1.AlertSeverity{
 		plan.Info: siskinv1.SeverityInfo, plan.Warning: siskinv1.SeverityWarn, plan.Error: siskinv1.SeverityError,
 	} {
-		if got := report.Message(&siskinv1.Canary{}, plan.State{}, plan.Notice{Severity: have}, siskinv1.RevisionStatus{}, time.Time{}).Severity; got != want {
+		if got := report.Message(&siskinv1.Canary{}, plan.State{}, plan.Notice{Severity: have}, siskinv1.RevisionStatus{}, false).Severity; got != want {
 			t.Errorf("%s became %s, want %s", have, got, want)
 		}
 	}

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -52,11 +53,60 @@ func State(st *siskinv1.CanaryStatus) plan.State {
 		z.Request = plan.Reply{Value: r.Value, By: r.By, Message: r.Message, Accepted: r.Accepted, At: from(r.At)}
 	}
 	for _, c := range st.Checks {
-		z.Results = append(z.Results, plan.Result{Name: c.Name, Kind: c.Type, Answer: plan.Answer{
-			Verdict: plan.Verdict(c.Verdict), Value: c.Value, Limit: c.Limit, Message: c.Message, Invalid: c.Invalid,
-		}})
+		z.Results = append(z.Results, result(c))
 	}
+	z.Untold, z.LastNotice = untold(st.Notices), st.LastNotice
 	return z
+}
+
+func result(c siskinv1.CheckStatus) plan.Result {
+	return plan.Result{Name: c.Name, Kind: c.Type, Answer: plan.Answer{
+		Verdict: plan.Verdict(c.Verdict), Value: c.Value, Limit: c.Limit, Message: c.Message, Invalid: c.Invalid,
+	}}
+}
+
+func check(r plan.Result) siskinv1.CheckStatus {
+	return siskinv1.CheckStatus{
+		Name: r.Name, Type: r.Kind, Value: r.Value, Limit: r.Limit, Verdict: string(r.Verdict), Message: r.Message, Invalid: r.Invalid,
+	}
+}
+
+// untold reads the notices that are still to be told.
+func untold(stored []siskinv1.NoticeStatus) []plan.Notice {
+	var out []plan.Notice
+	for _, n := range stored {
+		notice := plan.Notice{
+			Number: n.Number, Rollout: n.Rollout, At: n.At.UTC(), Reason: n.Reason, Severity: cmp.Or(plan.Severity(n.Severity), plan.Info),
+			Message: n.Message, Alert: n.Alert, Revision: n.Revision,
+		}
+		if n.Check != nil {
+			r := result(*n.Check)
+			notice.Result = &r
+		}
+		out = append(out, notice)
+	}
+	return out
+}
+
+// toTell writes the notices that are still to be told. What a check measured is kept, what it said is in the message.
+func toTell(notices []plan.Notice) []siskinv1.NoticeStatus {
+	var out []siskinv1.NoticeStatus
+	for _, n := range notices {
+		st := siskinv1.NoticeStatus{
+			Number: n.Number, Rollout: n.Rollout, At: metav1.NewMicroTime(n.At), Reason: n.Reason, Message: clip(n.Message), Alert: n.Alert,
+			Revision: n.Revision,
+		}
+		if n.Severity != plan.Info {
+			st.Severity = siskinv1.AlertSeverity(n.Severity)
+		}
+		if n.Result != nil {
+			c := check(*n.Result)
+			c.Message = ""
+			st.Check = &c
+		}
+		out = append(out, st)
+	}
+	return out
 }
 
 // SetState writes the plan's state into a status; total is the number of steps.
@@ -100,10 +150,9 @@ func SetState(st *siskinv1.CanaryStatus, z plan.State, total int) {
 	}
 	st.Checks = nil
 	for _, r := range z.Results {
-		st.Checks = append(st.Checks, siskinv1.CheckStatus{
-			Name: r.Name, Type: r.Kind, Value: r.Value, Limit: r.Limit, Verdict: string(r.Verdict), Message: r.Message, Invalid: r.Invalid,
-		})
+		st.Checks = append(st.Checks, check(r))
 	}
+	st.Notices, st.LastNotice = toTell(z.Untold), z.LastNotice
 }
 
 // named keeps what is known of a revision while its name is the same.

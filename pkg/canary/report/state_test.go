@@ -60,6 +60,17 @@ func (d dice) state() plan.State {
 		Step: d.IntN(10001), Attempt: d.IntN(1 << 20), StepAt: d.time(), CheckAt: d.time(), Interval: time.Duration(d.IntN(1e9)) * time.Microsecond, EffectiveAt: d.time(), Deadline: d.time(),
 		Late: d.yes(), Halted: d.yes(), Overdue: d.yes(), Paused: d.yes(), PausedUntil: d.time(),
 	}
+	for range d.IntN(3) {
+		z.LastNotice += 1 + d.Int64N(3)
+		n := plan.Notice{
+			Number: z.LastNotice, Rollout: d.Int64N(3), At: time.UnixMicro(d.Int64N(4e15)).UTC(), Reason: "StepAdvanced",
+			Severity: []plan.Severity{plan.Info, plan.Warning, plan.Error}[d.IntN(3)], Message: "step 1 of 2", Alert: d.yes(), Revision: d.text("revision"),
+		}
+		if d.yes() {
+			n.Result = &plan.Result{Name: "errors", Kind: "metric", Answer: plan.Answer{Verdict: plan.Fail, Value: d.text("value")}}
+		}
+		z.Untold = append(z.Untold, n)
+	}
 	if d.yes() {
 		z.Request = plan.Reply{Value: "promote@1", By: d.text("by"), Message: d.text("message"), Accepted: d.yes(), At: d.time()}
 	}

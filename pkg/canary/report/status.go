@@ -228,7 +228,7 @@ type Change int
 const (
 	// Same : nothing worth a write.
 	Same Change = iota
-	// Text : only texts for people differ; that write may wait for company.
+	// Text : only texts for people differ, or that they were told; that write may wait for company.
 	Text
 	// Decision : the decision must be stored.
 	Decision
@@ -241,7 +241,8 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 	}
 	a, b := decisive(*was), decisive(*is)
 	if equality.Semantic.DeepEqual(a, b) {
-		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) && evidence(was) == evidence(is) {
+		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) && evidence(was) == evidence(is) &&
+			len(was.Notices) == len(is.Notices) {
 			return Same
 		}
 		return Text
@@ -254,6 +255,7 @@ func decisive(st siskinv1.CanaryStatus) siskinv1.CanaryStatus {
 	st.Message, st.WaitingFor = "", nil
 	st.Provider = "" // goes along with the next decision, as the cookies do
 	st.SessionAffinityCookie, st.PrimarySessionAffinityCookie, st.PreviousSessionAffinityCookie = "", "", ""
+	st.Notices = nil // a new one has a number of its own: LastNotice
 	if st.Split != nil {
 		split := *st.Split
 		split.Evidence = ""
