@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -151,15 +152,28 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 func (r *Reconciler) meet(c *siskinv1.Canary) {
 	past, known := r.names.Swap(client.ObjectKeyFromObject(c), c.UID)
 	if uid, ok := past.(types.UID); known && ok && uid != c.UID {
-		r.drop(uid)
+		r.lost(client.ObjectKeyFromObject(c), uid)
 	}
+}
+
+// lost forgets a Canary that is gone. One that was at work, and did not end it, left what it held: the API server takes what it owned, and the
+// target is at zero until a Canary, of any name, takes it over as it is marked.
+func (r *Reconciler) lost(who types.NamespacedName, uid types.UID) {
+	r.mu.Lock()
+	_, atWork := r.since[uid]
+	r.mu.Unlock()
+	if atWork {
+		ctrl.Log.Info("a Canary went without its finalizer: its target may be held at zero; create a Canary for it again, or scale it and remove the annotation "+
+			siskinv1.HeldAnnotation, "canary", who.String(), "uid", uid)
+	}
+	r.drop(uid)
 }
 
 // vanished forgets a Canary that is gone, also one that went without its finalizer.
 func (r *Reconciler) vanished(who types.NamespacedName) {
 	if past, known := r.names.LoadAndDelete(who); known {
 		if uid, ok := past.(types.UID); ok {
-			r.drop(uid)
+			r.lost(who, uid)
 		}
 	}
 	r.wakes.Delete(who)

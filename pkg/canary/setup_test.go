@@ -385,6 +385,37 @@ func TestACanaryThatIsGoneIsForgotten(t *testing.T) {
 	}
 }
 
+// TestACanaryThatWentWithoutItsFinalizerIsForgotten : only its name is known then, or another Canary has it.
+func TestACanaryThatWentWithoutItsFinalizerIsForgotten(t *testing.T) {
+	who := types.NamespacedName{Namespace: "shop", Name: "web"}
+	at := func(uid types.UID) *siskinv1.Canary {
+		return &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: uid}}
+	}
+	for name, goes := range map[string]func(*Reconciler){
+		"nobody has the name":      func(r *Reconciler) { r.vanished(who) },
+		"another one has the name": func(r *Reconciler) { r.meet(at("v")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Reconciler{
+				Actor: &act.Actor{Memo: act.NewServiceMemo()}, Observer: &observe.Observer{}, Teller: &Teller{Clock: clock.RealClock{}},
+				Asker: &Asker{Pool: NewPool(1, nil)},
+			}
+			c := at("u")
+			r.meet(c)
+			r.watchedSince(c, time.Unix(1, 0))
+			r.problems.Store(c.UID, errors.New("boom"))
+			r.wakes.Store(who, time.Second)
+			r.Teller.news(c.UID, "ActionFailed", "boom")
+			r.Teller.begin(c, plan.Notice{Number: 1}, false)
+			goes(r)
+			_, problem := r.problems.Load(c.UID)
+			if n := len(r.since) + len(r.Teller.said) + len(r.Teller.tellings); n != 0 || problem {
+				t.Errorf("%d notes are left, a problem %t", n, problem)
+			}
+		})
+	}
+}
+
 func TestGauges(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	g := NewGauges(reg)

@@ -46,7 +46,7 @@ func TestADeletionGivesBackWhatWasPromoted(t *testing.T) {
 		"orphan": {
 			reason: "everything stays as it is",
 			in:     gone(Failed).but(func(s *Snapshot) { s.Spec.Orphan = true }),
-			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{Abandon{}, Finish{}}},
+			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{Abandon{}}},
 			more:   func(d Decision) string { return cmp.Diff(Info, d.Notices[0].Severity) },
 		},
 		"its controller has not seen that": {
