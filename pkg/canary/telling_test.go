@@ -259,13 +259,11 @@ func TestANewCanaryTakesOverWhatOneLeftThatWentWithoutItsFinalizer(t *testing.T)
 			t.Fatal(err)
 		}
 		s.pass()
-		for _, name := range []string{"web-primary", "web-canary"} {
-			s.remove(&appsv1.Deployment{}, name)
-			s.remove(&corev1.Service{}, name)
-		}
-		s.remove(&corev1.Service{}, "web")
-		if err := s.api.DeleteAllOf(t.Context(), &appsv1.ControllerRevision{}, client.InNamespace("shop")); err != nil {
-			t.Fatal(err)
+		s.remove(&appsv1.Deployment{}, "web-primary")
+		for _, owned := range []client.Object{&corev1.Service{}, &appsv1.ControllerRevision{}} {
+			if err := s.api.DeleteAllOf(t.Context(), owned, client.InNamespace("shop")); err != nil {
+				t.Fatal(err)
+			}
 		}
 		next := newCanary()
 		next.UID = "another-uid"
