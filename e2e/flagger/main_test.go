@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,10 +85,6 @@ type tale struct {
 // canary is the manifest: Flagger's fields, with another apiVersion. analysis is the YAML of spec.analysis, indented by four; extra are
 // further lines of spec.
 func (s *tale) canary(analysis string, extra ...string) string {
-	lines := ""
-	for _, l := range extra {
-		lines += "\n  " + l
-	}
 	return fmt.Sprintf(`apiVersion: siskin.dev/v1
 kind: Canary
 metadata: {name: %[1]s}
@@ -103,7 +100,7 @@ spec:
     gatewayRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gateway, namespace: gateway-system}]
   analysis:
 %[5]s
-`, s.App.Name, lines, s.port, s.App.Host, analysis)
+`, s.App.Name, strings.Join(append([]string{""}, extra...), "\n  "), s.port, s.App.Host, analysis)
 }
 
 // gate is a webhook that a test opens and closes; it is open at first.
