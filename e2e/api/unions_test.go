@@ -121,8 +121,8 @@ func TestSyncSwitchesUnions(t *testing.T) {
 	before, after := files(func(u union) string { return u.before }), files(func(u union) string { return u.after })
 	s := syncing(t, "", "", before)
 	s.ready(metav1.ConditionTrue, siskinv1.GitSyncSynced, "")
-	for what, content := range map[string]map[string]string{"forth": after, "back": before, "forth again": after} {
-		hash := s.repo.Commit(what, content)
+	for i, content := range []map[string]string{after, before, after} {
+		hash := s.repo.Commit(fmt.Sprintf("switch %d", i), content)
 		s.ready(metav1.ConditionTrue, siskinv1.GitSyncSynced, hash)
 	}
 }
