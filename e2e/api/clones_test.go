@@ -165,16 +165,20 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 		{"  annotations: {example.org/team: finches}\n  labels: {tier: front}\n", "  minReadySeconds: 1\n", func(d *appsv1.Deployment) bool {
 			return d.Annotations["example.org/team"] == "finches" && d.Labels["tier"] == "front" && d.Spec.MinReadySeconds == 1
 		}},
-		{"  annotations: {example.org/team: finches, example.org/oncall: ann}\n", "  strategy: {type: Recreate}\n  progressDeadlineSeconds: 77\n",
+		{
+			"  annotations: {example.org/team: finches, example.org/oncall: ann}\n", "  strategy: {type: Recreate}\n  progressDeadlineSeconds: 77\n",
 			func(d *appsv1.Deployment) bool {
 				return d.Annotations["example.org/oncall"] == "ann" && d.Labels["tier"] == "" && d.Spec.MinReadySeconds == 0 &&
 					d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && *d.Spec.ProgressDeadlineSeconds == 77
-			}},
-		{"  annotations: {example.org/team: finches}\n", "  strategy: {rollingUpdate: {maxSurge: 2}}\n  revisionHistoryLimit: 3\n",
+			},
+		},
+		{
+			"  annotations: {example.org/team: finches}\n", "  strategy: {rollingUpdate: {maxSurge: 2}}\n  revisionHistoryLimit: 3\n",
 			func(d *appsv1.Deployment) bool {
 				return d.Annotations["example.org/oncall"] == "" && d.Spec.Strategy.RollingUpdate != nil &&
 					d.Spec.Strategy.RollingUpdate.MaxSurge.IntVal == 2 && *d.Spec.RevisionHistoryLimit == 3
-			}},
+			},
+		},
 	} {
 		// kubectl apply cannot take a union field back by itself
 		s.Apply(strings.Replace(manifest(step.metadata, step.spec), "strategy: {type: Recreate}", "strategy: {type: Recreate, rollingUpdate: null}", 1))
