@@ -123,7 +123,8 @@ func (a *Ailing) pods(ctx context.Context, obj client.Object) ([]corev1.Pod, err
 	ctx, cancel := context.WithTimeout(ctx, podsTimeout)
 	defer cancel()
 	var list corev1.PodList
-	err = a.Live.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}, client.Limit(podsLimit), client.DisableReadYourWritesConsistency)
+	err = a.Live.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.MatchingLabelsSelector{Selector: selector},
+		client.Limit(podsLimit), client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return nil, fmt.Errorf("listing pods: %w", err)
 	}
