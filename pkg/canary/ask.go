@@ -217,7 +217,7 @@ func (a *Asker) Event(c *siskinv1.Canary, h siskinv1.CanaryWebhook, kind, messag
 	// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.
 	who := types.NamespacedName{Namespace: c.Namespace, Name: c.Name + "/events"}
 	return a.Pool.Tell(who, h.Name+"/"+key, hookDeadline(h), func(ctx context.Context) plan.Answer {
-		problem := ""
+		var problem string
 		req, err := hook.Resolve(ctx, a.Secrets, c, h, "event/"+h.Name)
 		if err != nil {
 			problem = err.Error()

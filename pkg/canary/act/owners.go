@@ -28,7 +28,7 @@ func inherited(before, after []metav1.ManagedFieldsEntry) ([]metav1.ManagedField
 	if err != nil {
 		return nil, fmt.Errorf("encoding the fields of manager %s: %w", owners[heir].Manager, err)
 	}
-	owners[heir].FieldsV1 = &metav1.FieldsV1{Raw: raw}
+	owners[heir].FieldsV1 = metav1.NewFieldsV1(string(raw))
 	return owners, nil
 }
 

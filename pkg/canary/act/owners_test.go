@@ -10,7 +10,7 @@ import (
 
 func TestWhoOwnsWhatSiskinWrote(t *testing.T) {
 	entry := func(manager string, operation metav1.ManagedFieldsOperationType, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	const template = `{"f:spec":{"f:template":{"f:spec":{"f:dnsPolicy":{}}}}}`
 	git := entry("git", metav1.ManagedFieldsOperationApply, template)

@@ -95,7 +95,7 @@ func (a *Ailing) look(ctx context.Context, obj client.Object) (string, time.Dura
 	if !is.at.IsZero() {
 		due = is.at.Add(podsAgain)
 	}
-	if now.Before(due) && !(st.Stuck && is.at.IsZero()) {
+	if now.Before(due) && (!st.Stuck || !is.at.IsZero()) {
 		return is.why, due.Sub(now)
 	}
 	is.at = now

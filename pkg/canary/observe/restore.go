@@ -46,7 +46,7 @@ func (o *Observer) has(ctx context.Context, w *World, name string) bool {
 	}
 	live := w.Revision.Originals(stored.Config)
 	given := w.Target.GetAnnotations()[siskinv1.RestoredAnnotation] == name
-	if !sameContent(stored, live) && !(given && stored.WithinOf(live)) {
+	if !sameContent(stored, live) && (!given || !stored.WithinOf(live)) {
 		return false
 	}
 	if given || o.Config == nil || stored.Config == nil {

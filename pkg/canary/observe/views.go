@@ -150,17 +150,7 @@ func held(w *World, misfit string) string {
 // onTrial finds the revision that the canary's Service is for, and its view. As long as pods are behind it, it is for those.
 func (g *viewing) onTrial(wanted service.View, known bool) {
 	w := g.w
-	has := runs(w.Trial)
-	switch {
-	case has != "" && w.CanaryEndpoints > 0:
-		g.trial = has
-	case !g.st.Phase.Idle():
-		g.trial = g.st.Candidate
-	case w.RevisionName != g.st.Stable && w.RevisionName != g.st.Rejected:
-		g.trial = w.RevisionName
-	default:
-		g.trial = has
-	}
+	g.trial = g.tried()
 	recorded, found := w.recorded(g.trial)
 	switch {
 	case g.trial == g.st.Stable || g.trial == "":
@@ -178,6 +168,20 @@ func (g *viewing) onTrial(wanted service.View, known bool) {
 	default:
 		g.trialView = g.main
 	}
+}
+
+// tried is the revision that the canary's Service is for.
+func (g *viewing) tried() string {
+	w, has := g.w, runs(g.w.Trial)
+	switch {
+	case has != "" && w.CanaryEndpoints > 0:
+		return has
+	case !g.st.Phase.Idle():
+		return g.st.Candidate
+	case w.RevisionName != g.st.Stable && w.RevisionName != g.st.Rejected:
+		return w.RevisionName
+	}
+	return has
 }
 
 // pods are those of a revision.

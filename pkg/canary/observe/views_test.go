@@ -32,7 +32,7 @@ func TestPortsBelongToARevision(t *testing.T) {
 	stable := func(c *siskinv1.Canary) {
 		c.Status.Phase, c.Status.Stable = siskinv1.PhaseInitialized, &siskinv1.RevisionStatus{Revision: "r1"}
 	}
-	target := func(p *place, t *testing.T) (main, trial int, held string, records int) {
+	target := func(t *testing.T, p *place) (main, trial int, held string, records int) {
 		t.Helper()
 		w := p.world(t)
 		return w.Views.Main.View.Ports[0].TargetPort.IntValue(), w.Views.Trial.View.Ports[0].TargetPort.IntValue(), w.Views.Held, len(w.Views.Records)
@@ -40,13 +40,13 @@ func TestPortsBelongToARevision(t *testing.T) {
 	v1 := deployment(listens(8080))
 	t.Run("alone", func(t *testing.T) {
 		p := newPlace(t, canary(stable), v1, snapshot(t, "r1", v1), clone("primary", "r1", v1), leads("web", 8081), leads("web-primary", 8080))
-		if main, _, held, records := target(p, t); main != 8080 || records != 0 || !strings.Contains(held, "port 80 leads to 8081") {
+		if main, _, held, records := target(t, p); main != 8080 || records != 0 || !strings.Contains(held, "port 80 leads to 8081") {
 			t.Errorf("%d, %d records, held %q", main, records, held)
 		}
 	})
 	t.Run("with its pods", func(t *testing.T) {
 		p := newPlace(t, canary(stable), deployment(listens(8081)), snapshot(t, "r1", v1), clone("primary", "r1", v1), leads("web", 8081), leads("web-primary", 8080))
-		if main, trial, held, records := target(p, t); main != 8080 || trial != 8081 || held != "" || records != 1 {
+		if main, trial, held, records := target(t, p); main != 8080 || trial != 8081 || held != "" || records != 1 {
 			t.Errorf("%d, %d, %d records, held %q", main, trial, records, held)
 		}
 		s := p.snapshot(t).Services
@@ -59,11 +59,11 @@ func TestPortsBelongToARevision(t *testing.T) {
 		p := newPlace(t, canary(stable), plain, snapshot(t, "r1", plain), clone("primary", "r1", plain), leads("web", 8081), leads("web-primary", 8080))
 		clk := testingclock.NewFakePassiveClock(now)
 		p.Clock = clk
-		if main, _, held, _ := target(p, t); main != 8080 || held != "" {
+		if main, _, held, _ := target(t, p); main != 8080 || held != "" {
 			t.Errorf("%d, held %q: its pods may be on their way", main, held)
 		}
 		clk.SetTime(now.Add(2 * time.Second))
-		if main, _, held, records := target(p, t); main != 8081 || held != "" || records != 1 {
+		if main, _, held, records := target(t, p); main != 8081 || held != "" || records != 1 {
 			t.Errorf("%d, held %q, %d records", main, held, records)
 		}
 	})

@@ -235,6 +235,33 @@ func mine(c *siskinv1.Canary, snapshot *appsv1.ControllerRevision) bool {
 
 // traffic reads Services, endpoints and route.
 func (o *Observer) traffic(ctx context.Context, w *World) error {
+	if err := o.services(ctx, w); err != nil {
+		return err
+	}
+	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
+	if svc := w.Live[w.PrimaryService]; svc != nil && w.Canary.Spec.TargetRef.Kind == target.Service {
+		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
+	}
+	if err := o.views(w); err != nil && w.Live[w.PrimaryService] != nil {
+		w.Problem = err
+	}
+	w.Views.Standing = w.standIns > 0 && (!w.Views.Lent || w.standIns == w.PrimaryEndpoints)
+	if w.Views.Standing {
+		w.Views.StandingSince = o.standing.since(w.Canary.UID, "", o.now())
+	} else {
+		o.standing.forget(w.Canary.UID)
+	}
+	w.Intent.PrimaryPorts, w.Intent.CanaryPorts, w.Intent.Lent = w.Views.Main.View.Ports, w.Views.Trial.View.Ports, w.Views.Lent
+	if w.Router == nil || w.Problem != nil {
+		return nil
+	}
+	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
+	o.overlap(w)
+	return nil
+}
+
+// services reads the Services and counts their endpoints.
+func (o *Observer) services(ctx context.Context, w *World) error {
 	for _, name := range []string{w.Apex, w.PrimaryService, w.CanaryService} {
 		var svc corev1.Service
 		err := o.Client.Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: name}, &svc, client.UnsafeDisableDeepCopy)
@@ -258,25 +285,6 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 			return err
 		}
 	}
-	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
-	if svc := w.Live[w.PrimaryService]; svc != nil && w.Canary.Spec.TargetRef.Kind == target.Service {
-		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
-	}
-	if err := o.views(w); err != nil && w.Live[w.PrimaryService] != nil {
-		w.Problem = err
-	}
-	w.Views.Standing = w.standIns > 0 && (!w.Views.Lent || w.standIns == w.PrimaryEndpoints)
-	if w.Views.Standing {
-		w.Views.StandingSince = o.standing.since(w.Canary.UID, "", o.now())
-	} else {
-		o.standing.forget(w.Canary.UID)
-	}
-	w.Intent.PrimaryPorts, w.Intent.CanaryPorts, w.Intent.Lent = w.Views.Main.View.Ports, w.Views.Trial.View.Ports, w.Views.Lent
-	if w.Router == nil || w.Problem != nil {
-		return nil //nolint:nilerr // it is shown, and keeps nothing else from being decided
-	}
-	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
-	o.overlap(w)
 	return nil
 }
 

@@ -108,8 +108,8 @@ func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	switch {
 	case s.standing() || s.crosses(z):
 		return s.standInWanted(z)
-	case onCanary(z) && c.Found && c.Revision != z.Candidate && c.Replicas > 0 && c.Pods > 0 && c.Available == 0:
-		// Pods that never became ready go first: a StatefulSet does not replace them.
+	case onCanary(z) && c.Found && c.Revision != z.Candidate && c.neverReady():
+		// Such pods go first: a StatefulSet does not replace them.
 		return c.Revision, 0, s.canaryFree(z)
 	case onCanary(z), z.Phase == Promoting && c.Found && !z.Direct:
 		n, wanted := s.trialWanted(z)
@@ -119,6 +119,9 @@ func (s Snapshot) canaryWanted(z State) (string, int32, bool) {
 	}
 	return "", 0, false
 }
+
+// neverReady reports whether a workload has pods, and none that is available.
+func (w Workload) neverReady() bool { return w.Replicas > 0 && w.Pods > 0 && w.Available == 0 }
 
 // trialWanted returns the size that the canary should have while the candidate is on trial, and whether it is to be written.
 func (s Snapshot) trialWanted(z State) (int32, bool) {

@@ -102,17 +102,7 @@ func (b *Builder) Build(ctx context.Context, repo tree.Tree, o Options) ([]*unst
 // prepare generates the kustomizations that the repository does not have.
 func (f *readOnlyFS) prepare(dir string, o Options) error {
 	if !f.hasKustomization(dir) {
-		resources, err := f.manifests(dir, "")
-		if err != nil {
-			return err
-		}
-		if err := f.nameable(dir); err != nil {
-			return err
-		}
-		if len(resources) == 0 {
-			return &Error{File: dir, Err: errors.New("the directory has neither a kustomization.yaml nor a .yaml file; to delete what was applied, delete the GitSync")}
-		}
-		if err := f.add(path.Join(repoDir, dir, "kustomization.yaml"), types.Kustomization{Resources: resources}); err != nil {
+		if err := f.kustomize(dir); err != nil {
 			return err
 		}
 	}
@@ -122,6 +112,22 @@ func (f *readOnlyFS) prepare(dir string, o Options) error {
 	return f.add(wrapDir+"/kustomization.yaml", types.Kustomization{
 		Namespace: o.TargetNamespace, Resources: []string{path.Join("..", repoDir, dir)},
 	})
+}
+
+// kustomize generates the kustomization of a directory that has only manifests.
+func (f *readOnlyFS) kustomize(dir string) error {
+	resources, err := f.manifests(dir, "")
+	if err != nil {
+		return err
+	}
+	if err := f.nameable(dir); err != nil {
+		return err
+	}
+	if len(resources) == 0 {
+		return &Error{File: dir, Err: errors.New(
+			"the directory has neither a kustomization.yaml nor a .yaml file; to delete what was applied, delete the GitSync")}
+	}
+	return f.add(path.Join(repoDir, dir, "kustomization.yaml"), types.Kustomization{Resources: resources})
 }
 
 func (f *readOnlyFS) add(name string, k types.Kustomization) error {

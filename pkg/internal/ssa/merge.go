@@ -2,6 +2,7 @@ package ssa
 
 import (
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,9 +39,7 @@ func (m merge) Data(obj client.Object) ([]byte, error) {
 
 func keep(obj client.Object) {
 	a := map[string]string{}
-	for k, v := range obj.GetAnnotations() {
-		a[k] = v
-	}
+	maps.Copy(a, obj.GetAnnotations())
 	a[corev1.LastAppliedConfigAnnotation] = "kept"
 	obj.SetAnnotations(a)
 }

@@ -114,7 +114,7 @@ func (a *Applier) Apply(ctx context.Context, in In) (Result, error) {
 	if user != nil {
 		author = withoutRole(original(user))
 	}
-	if err := in.complete(user); err != nil {
+	if in, err = in.complete(user); err != nil {
 		return res, err
 	}
 	res.Ports, res.Port = in.Main.View.Ports, in.Main.View.Port
@@ -135,21 +135,21 @@ func (a *Applier) Apply(ctx context.Context, in In) (Result, error) {
 	return res, refusal
 }
 
-// complete fills the views in that are not given.
-func (in *In) complete(user *corev1.Service) error {
+// complete returns in with the views that are not given.
+func (in In) complete(user *corev1.Service) (In, error) {
 	if len(in.Main.View.Ports) == 0 {
 		if user != nil {
 			user = Author(user)
 		}
 		var err error
 		if in.Main.View, err = Wanted(in.Canary.Spec.Service, user, in.Template); err != nil {
-			return err
+			return in, err
 		}
 	}
 	if len(in.Trial.View.Ports) == 0 {
 		in.Trial.View = in.Main.View
 	}
-	return nil
+	return in, nil
 }
 
 // ports are what a Service serves that leads to a side.

@@ -46,7 +46,7 @@ func ViewOf(svc *corev1.Service, spec siskinv1.CanaryService) View {
 	port, err := TrafficPort(spec, ports)
 	if err != nil { // the spec was edited since: this is what it led to
 		spec.Port = 0
-		port, _ = TrafficPort(spec, ports) //nolint:errcheck // a Service has a port
+		port, _ = TrafficPort(spec, ports) // a Service has a port
 	}
 	return View{Ports: ports, Port: port}
 }

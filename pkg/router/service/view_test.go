@@ -75,16 +75,20 @@ func TestOneServiceForTwoRevisions(t *testing.T) {
 		"the same": {"", service.Pods{View: view(port("http", 80, 8080))}, service.Pods{View: view(port("http", 80, 8080))}, "http:80->8080/TCP"},
 		"another number": {
 			"one port cannot lead to two",
-			service.Pods{view(port("http", 80, 8080)), declares("http", 8080)}, service.Pods{view(port("http", 80, 8081)), declares("http", 8081)}, "",
+			service.Pods{view(port("http", 80, 8080)), declares("http", 8080)},
+			service.Pods{view(port("http", 80, 8081)), declares("http", 8081)},
+			"",
 		},
 		"another number by the same name": {
 			"each pod has its own",
-			service.Pods{view(port("http", 80, "http")), declares("http", 8080)}, service.Pods{view(port("http", 80, "http")), declares("http", 8081)},
+			service.Pods{view(port("http", 80, "http")), declares("http", 8080)},
+			service.Pods{view(port("http", 80, "http")), declares("http", 8081)},
 			"http:80->http/TCP",
 		},
 		"from a name to a number": {
 			"the pods of both have the name",
-			service.Pods{view(port("http", 80, "http")), declares("http", 8080)}, service.Pods{view(port("http", 80, 8081)), declares("http", 8081)},
+			service.Pods{view(port("http", 80, "http")), declares("http", 8080)},
+			service.Pods{view(port("http", 80, 8081)), declares("http", 8081)},
 			"http:80->http/TCP",
 		},
 		"a port that goes and one that comes": {
@@ -95,7 +99,9 @@ func TestOneServiceForTwoRevisions(t *testing.T) {
 		},
 		"another protocol": {
 			"a gateway would speak the new one to old pods",
-			service.Pods{view(port("http", 80, "http")), declares("http", 8080)}, service.Pods{view(h2c), declares("http", 8080)}, "",
+			service.Pods{view(port("http", 80, "http")), declares("http", 8080)},
+			service.Pods{view(h2c), declares("http", 8080)},
+			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
