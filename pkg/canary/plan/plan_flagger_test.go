@@ -155,9 +155,9 @@ func TestFlaggersDefects(t *testing.T) {
 			want: seen{Phase: Terminating, Step: 1, Told: []string{"Terminating"}, Effects: []Effect{ReleaseTarget{2}, ApplySplit{AllPrimary()}}},
 		},
 		"W11 deletion without a target": {
-			reason: "there is nothing to wait for",
+			reason: "there is nothing to wait for but that the deletion is told",
 			in:     given(Progressing).atStep(1).but(func(s *Snapshot) { s.Deleting, s.Target = true, Target{} }),
-			want:   seen{Phase: Terminating, Step: 1, Canary: 20, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}, Finish{}}},
+			want:   seen{Phase: Terminating, Step: 1, Canary: 20, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}}},
 		},
 		"W12 an edit that cannot be used": {
 			reason: "it is told and nothing of it is used: neither step nor split nor check moves",

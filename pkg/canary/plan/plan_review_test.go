@@ -20,7 +20,7 @@ func TestWhatReviewsFound(t *testing.T) {
 				s.Target = Target{Found: true, Revision: "r1", Replicas: 3, Available: 2, Released: true}
 				s.Services, s.Route = Services{Restored: true}, Route{}
 			}),
-			want: seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}, Finish{}}},
+			want: seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{RestoreServices{}}},
 		},
 		"a route that is changed again and again": {
 			reason: "the cause is named, and not answers that nobody was asked for",

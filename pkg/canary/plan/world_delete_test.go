@@ -54,6 +54,19 @@ func (w *simulation) pauseTarget(lasts time.Duration) {
 	})
 }
 
+// pauseAtFirst has the target paused, with a new revision that its pods do not run, while the Canary begins.
+func (w *simulation) pauseAtFirst(at time.Duration) {
+	if w.nodes > 0 || w.service {
+		return
+	}
+	w.at(at, func() {
+		w.notef("        target is paused before it is rolled out")
+		w.target.pause(true)
+		w.push("r2")
+	})
+	w.at(at+2*time.Minute, func() { w.target.pause(false) })
+}
+
 // restored is the revision that a deletion gives back: the promoted one. What the primary has passed and got counts as promoted.
 func (w *simulation) restored() string {
 	if w.state.Phase == Finalising {

@@ -17,7 +17,7 @@ func randomWorld(seed uint64) *simulation {
 		start: pick(w, 2*time.Second, 10*time.Second), lag: pick(w, 0, 200*time.Millisecond),
 		crash: pick(w, 0, 0.02, 0.1), effectFails: pick(w, 0, 0.02, 0.2), lateRoute: pick(w, 0, 0.1, 0.4),
 		slowAnswer: pick(w, 0, 0.5), progressDeadline: pick(w, 0, time.Minute, 5*time.Minute), surge: pick(w, int32(1), 4),
-		deep: w.rng.IntN(4) == 0,
+		deep: w.rng.IntN(4) == 0, loud: seed%2 == 0,
 	}
 	for i := 2; i <= 5; i++ {
 		w.revisions[fmt.Sprintf("r%d", i)] = w.randomTraits()
@@ -28,6 +28,9 @@ func randomWorld(seed uint64) *simulation {
 	w.deploy("r1", w.randomReplicas())
 	if w.rng.IntN(12) == 0 {
 		w.adopt()
+	}
+	if seed%16 == 5 { // in the middle of a rollout of its own
+		w.pauseAtFirst(time.Duration(seed%7) * time.Second)
 	}
 	end := w.between(3*time.Minute, 40*time.Minute)
 	for range 1 + w.rng.IntN(4) {

@@ -15,6 +15,8 @@ type people struct {
 	excused map[string]bool
 	// told are the numbers of those that this process has told, lost with it.
 	told map[int64]bool
+	// since is when the first was told of those of which it is not stored yet.
+	since time.Time
 }
 
 func newPeople() people {
@@ -61,6 +63,16 @@ func (w *simulation) tell() {
 	}
 }
 
+// toldAside tells that nothing but that notices were told would be stored, which goes along with the decision at the end of the step, or is written
+// by itself a while later.
+func (w *simulation) toldAside(was, is State) bool {
+	if w.cfg.loud || len(is.Untold) >= len(was.Untold) {
+		return false
+	}
+	was.Untold = is.Untold
+	return sameState(was, is) && w.now.Before(latest(is.CheckAt, w.people.since).Add(15*time.Second))
+}
+
 // hear is what people get.
 func (w *simulation) hear(n Notice) {
 	p := &w.people
@@ -69,6 +81,9 @@ func (w *simulation) hear(n Notice) {
 	}
 	p.heard[n.Key()]++
 	p.told[n.Number] = true
+	if p.since.IsZero() {
+		p.since = w.now
+	}
 	w.poke()
 }
 

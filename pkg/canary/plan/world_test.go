@@ -68,6 +68,7 @@ type chances struct {
 	surge                                           int32
 	deep                                            bool // also check what costs time
 	exact                                           bool // every delay is as long as it may be
+	loud                                            bool // that notices were told is stored at once, as when alerts carry them
 }
 
 type userState struct {
@@ -189,7 +190,7 @@ func (w *simulation) reconcile() {
 	if w.failure != "" {
 		return
 	}
-	changed := !sameState(s.State, d.Next)
+	changed := !sameState(s.State, d.Next) && !w.toldAside(s.State, d.Next)
 	if changed && w.chance(w.cfg.crash) {
 		w.restart("before the store")
 		return
@@ -197,6 +198,7 @@ func (w *simulation) reconcile() {
 	if changed {
 		w.state = d.Next
 		w.stores++
+		w.people.since = time.Time{}
 		w.owe(d)
 	}
 	w.learn(s, d)
@@ -260,7 +262,7 @@ func (w *simulation) restart(when string) {
 	w.ctl.process++
 	w.ctl.pokeAt, w.ctl.wakeAt = time.Time{}, time.Time{}
 	w.hooks.forget()
-	w.people.told = map[int64]bool{}
+	w.people.told, w.people.since = map[int64]bool{}, time.Time{}
 	w.ctl.unsettled, w.ctl.settled = time.Time{}, time.Time{}
 	w.parts.forget()
 	down := w.between(500*time.Millisecond, 20*time.Second)

@@ -228,7 +228,9 @@ type Change int
 const (
 	// Same : nothing worth a write.
 	Same Change = iota
-	// Text : only texts for people differ, or that they were told; that write may wait for company.
+	// Told : only that notices were told differs; that write goes along with the next decision.
+	Told
+	// Text : only texts for people differ; that write may wait for company.
 	Text
 	// Decision : the decision must be stored.
 	Decision
@@ -241,11 +243,13 @@ func Compare(was, is *siskinv1.CanaryStatus) Change {
 	}
 	a, b := decisive(*was), decisive(*is)
 	if equality.Semantic.DeepEqual(a, b) {
-		if was.Message == is.Message && slices.Equal(was.WaitingFor, is.WaitingFor) && evidence(was) == evidence(is) &&
-			len(was.Notices) == len(is.Notices) {
-			return Same
+		switch {
+		case was.Message != is.Message || !slices.Equal(was.WaitingFor, is.WaitingFor) || evidence(was) != evidence(is):
+			return Text
+		case len(was.Notices) != len(is.Notices):
+			return Told
 		}
-		return Text
+		return Same
 	}
 	return Decision
 }
