@@ -253,7 +253,7 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	}
 	w.Intent.PrimaryPorts, w.Intent.CanaryPorts, w.Intent.Lent = w.Views.Main.View.Ports, w.Views.Trial.View.Ports, w.Views.Lent
 	if w.Router == nil || w.Problem != nil {
-		return nil
+		return nil //nolint:nilerr // it is shown, and keeps nothing else from being decided
 	}
 	w.Observation, w.Problem = w.Router.Observe(ctx, w.Intent)
 	o.overlap(w)
