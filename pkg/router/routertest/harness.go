@@ -226,8 +226,8 @@ func Kubernetes(t *testing.T, c client.Client, namespace string) Harness {
 		},
 		Revert: func(obj client.Object, _ router.Intent) {
 			if svc, ok := obj.(*corev1.Service); ok {
-				// As kubectl replace does. With its annotations, the admission policy would put the role back.
-				svc.Annotations = map[string]string{"example.org/owner": "aviary"}
+				// As a person does who ends the hold: whatever else a writer leaves out, the admission policy puts back.
+				delete(svc.Annotations, siskinv1.ServingAnnotation)
 				svc.Spec.Selector = map[string]string{"app": "finch", "tier": "web"}
 			}
 		},
