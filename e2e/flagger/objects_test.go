@@ -134,7 +134,6 @@ func (s *tale) service() *corev1.Service {
 // TestAnotherPort : the app has a Service at one port, and the Canary's service has another. Both are served, and the user's Service has its own
 // port alone again when the Canary is deleted.
 func TestAnotherPort(t *testing.T) {
-	t.Skip("does not hold yet: after the deletion the generated route still leads to the port that was taken back from the Service")
 	s := story(t, fixtures.App{})
 	s.port = 9898
 	s.Apply(s.App.Service())

@@ -3,6 +3,7 @@ package act
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // changedAgain is how soon a target is looked at again that changed under Siskin's hands.
@@ -110,14 +112,22 @@ func (a *Actor) restore(ctx context.Context, w *observe.World) error {
 	in := a.serviceInput(w)
 	in.Keep = w.Target != nil && w.Target.GetDeletionTimestamp() == nil
 	w.Intent.Keep = in.Keep
-	if err := a.Services.ReleaseApex(ctx, in); err != nil {
-		return fmt.Errorf("giving Service %s back: %w", w.Apex, err)
+	err := a.leave(ctx, w) // first: it may lead to a port that the Service loses
+	if released := a.Services.ReleaseApex(ctx, in); released != nil {
+		return errors.Join(err, fmt.Errorf("giving Service %s back: %w", w.Apex, released))
 	}
 	a.Memo.forget(w)
+	return err
+}
+
+// leave gives the route back, at a port that the apex keeps.
+func (a *Actor) leave(ctx context.Context, w *observe.World) error {
 	if w.Router == nil {
 		return nil
 	}
-	if err := w.Router.Release(ctx, w.Intent); err != nil {
+	in := w.Intent
+	in.Port = service.PortAfter(w.Canary, w.Live[w.Apex], in.Port)
+	if err := w.Router.Release(ctx, in); err != nil {
 		return fmt.Errorf("giving the route back: %w", err)
 	}
 	return nil

@@ -194,7 +194,7 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 			continue
 		}
 		apex := *primary.DeepCopy()
-		apex.Name, apex.Weight = gatewayv1.ObjectName(in.Apex), new(int32(1))
+		apex.Name, apex.Weight, apex.Port = gatewayv1.ObjectName(in.Apex), new(int32(1)), new(in.Port)
 		rule.BackendRefs = []gatewayv1.HTTPBackendRef{apex}
 	}
 	if equality.Semantic.DeepEqual(live, route) {

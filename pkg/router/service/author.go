@@ -46,6 +46,26 @@ func AuthorOf(canary *siskinv1.Canary, svc *corev1.Service) *corev1.Service {
 	return Author(svc)
 }
 
+// PortAfter is the port by which a route leads to the apex when that is given back to its author: the same, if the author has it, else one that
+// leads to the same port of the pods, else the author's first.
+func PortAfter(canary *siskinv1.Canary, apex *corev1.Service, port int32) int32 {
+	author := AuthorOf(canary, apex)
+	if author == nil || len(author.Spec.Ports) == 0 {
+		return port
+	}
+	number := func(p corev1.ServicePort) bool { return p.Port == port }
+	if slices.ContainsFunc(author.Spec.Ports, number) {
+		return port
+	}
+	if i := slices.IndexFunc(apex.Spec.Ports, number); i >= 0 {
+		same := func(p corev1.ServicePort) bool { return p.TargetPort == apex.Spec.Ports[i].TargetPort }
+		if j := slices.IndexFunc(author.Spec.Ports, same); j >= 0 {
+			return author.Spec.Ports[j].Port
+		}
+	}
+	return author.Spec.Ports[0].Port
+}
+
 // wishOf reads what the author wants. What differs from what Siskin left there was written since, and counts; of the rest the record does.
 func wishOf(svc *corev1.Service) wish {
 	w := wish{selector: original(svc), ports: slices.Clone(svc.Spec.Ports)}
