@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what README.md and docs/design.md say is there, and is not there yet")
 
-// expected are what people who come from other tools look for. What of it is there is read from the code, the rest is not there yet.
+// expected are what people who come from other tools look for. What of it is there is read from the code, the rest is
+// not there yet.
 type expected struct {
 	what  string
 	names []string

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	// heapGrowth is by how many percent the heap grows before garbage is collected (GOGC). Siskin's heap is small and most of what it
-	// allocates is read once, so that with Go's 100 a fifth of its CPU went to the collector.
+	// heapGrowth is by how many percent the heap grows before garbage is collected (GOGC). Siskin's heap is small and most
+	// of what it allocates is read once, so that with Go's 100 a fifth of its CPU went to the collector.
 	heapGrowth = 300
 	// memoryLimitVariable is the environment variable that holds the container's memory limit in bytes.
 	memoryLimitVariable = "SISKIN_MEMORY_LIMIT"
-	// limitShare is the part of the container's limit, in percent, that the heap may take: the rest is for what Go does not count. When the heap
-	// comes near it, garbage is collected as often as that needs.
+	// limitShare is the part of the container's limit, in percent, that the heap may take: the rest is for what Go does
+	// not count. When the heap comes near it, garbage is collected as often as that needs.
 	limitShare = 85
 )
 

@@ -20,8 +20,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
-// TestWhoeverAppliesARestoredTargetMeetsNoConflict : a deletion gives the target the promoted content; the next apply of what git says, without
-// force, gets through, and leaves nothing of the promoted content that git does not have.
+// TestWhoeverAppliesARestoredTargetMeetsNoConflict : a deletion gives the target the promoted content; the next apply
+// of what git says, without force, gets through, and leaves nothing of the promoted content that git does not have.
 func TestWhoeverAppliesARestoredTargetMeetsNoConflict(t *testing.T) {
 	e := given(t)
 	ns := e.Namespace(t)

@@ -12,7 +12,8 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// union is an object that git switches from one of several fields, of which an object may have only one, to another, and back.
+// union is an object that git switches from one of several fields, of which an object may have only one, to another,
+// and back.
 type union struct{ before, after string }
 
 // unions of which each is an object of its own; %s is its name.
@@ -106,8 +107,8 @@ spec:
 	}
 }
 
-// TestSyncSwitchesUnions : what kubectl apply takes, GitSync takes: a switch from one of several fields to another, though the server filled
-// in what git left out.
+// TestSyncSwitchesUnions : what kubectl apply takes, GitSync takes: a switch from one of several fields to another,
+// though the server filled in what git left out.
 func TestSyncSwitchesUnions(t *testing.T) {
 	all := unions()
 	files := func(of func(union) string) map[string]string {

@@ -23,8 +23,8 @@ const (
 type tally struct {
 	Version string
 	Total   int
-	// ServerErrors are what the metric request-success-rate counts too, and requests without a usable answer; ClientErrors are
-	// the answers 4xx, which it does not count.
+	// ServerErrors are what the metric request-success-rate counts too, and requests without a usable answer; ClientErrors
+	// are the answers 4xx, which it does not count.
 	ServerErrors, ClientErrors int
 	// Faults are errors that are not the bad version's own.
 	Faults      int

@@ -1,5 +1,6 @@
-// Package flagger keeps the promise of docs/flagger.md: what Flagger's own end-to-end scenarios do, Siskin does with manifests in Flagger's
-// terms, and no user notices. Each story has users who ask steadily from its beginning to its end.
+// Package flagger keeps the promise of docs/flagger.md: what Flagger's own end-to-end scenarios do, Siskin does with
+// manifests in Flagger's terms, and no user notices. Each story has users who ask steadily from its beginning to its
+// end.
 //
 //   - release_test.go: what moves traffic: weights, skipped analysis, suspension, a template, a GitOps tool that never rests.
 //   - steering_test.go: who gets which version: A/B tests, session affinity.
@@ -82,8 +83,8 @@ type tale struct {
 	port int
 }
 
-// canary is the manifest: Flagger's fields, with another apiVersion. analysis is the YAML of spec.analysis, indented by four; extra are
-// further lines of spec.
+// canary is the manifest: Flagger's fields, with another apiVersion. analysis is the YAML of spec.analysis, indented by
+// four; extra are further lines of spec.
 func (s *tale) canary(analysis string, extra ...string) string {
 	return fmt.Sprintf(`apiVersion: siskin.dev/v1
 kind: Canary
@@ -134,8 +135,8 @@ func (s *tale) inside(port, rate int) *load.Generator {
 	return g
 }
 
-// unharmed ends the load and checks that nobody's request failed, but for what versions that are bad by design answered. It returns how
-// many requests each version answered.
+// unharmed ends the load and checks that nobody's request failed, but for what versions that are bad by design
+// answered. It returns how many requests each version answered.
 func (u *users) unharmed(bad ...string) map[string]int {
 	u.s.Helper()
 	versions := map[string]int{}

@@ -58,8 +58,8 @@ func (s *tale) scaledObject() *unstructured.Unstructured {
 	return u
 }
 
-// TestKEDA : the query that KEDA would scale the primary by finds the load that the app has, before, during and after a rollout; an empty one
-// would shrink a busy primary. The object is given back as it was.
+// TestKEDA : the query that KEDA would scale the primary by finds the load that the app has, before, during and after a
+// rollout; an empty one would shrink a busy primary. The object is given back as it was.
 func TestKEDA(t *testing.T) {
 	s := story(t, fixtures.App{Replicas: 2})
 	s.Apply(s.App.Deployment())
@@ -131,8 +131,8 @@ func (s *tale) service() *corev1.Service {
 	return &svc
 }
 
-// TestAnotherPort : the app has a Service at one port, and the Canary's service has another. Both are served, and the user's Service has its own
-// port alone again when the Canary is deleted.
+// TestAnotherPort : the app has a Service at one port, and the Canary's service has another. Both are served, and the
+// user's Service has its own port alone again when the Canary is deleted.
 func TestAnotherPort(t *testing.T) {
 	s := story(t, fixtures.App{})
 	s.port = 9898
@@ -160,8 +160,8 @@ func TestAnotherPort(t *testing.T) {
 	users.unharmed()
 }
 
-// TestLifecycle : a Canary with revertOnDeletion comes to an app that has users, and goes again: workload and Service are as before, and
-// nobody notices either.
+// TestLifecycle : a Canary with revertOnDeletion comes to an app that has users, and goes again: workload and Service
+// are as before, and nobody notices either.
 func TestLifecycle(t *testing.T) {
 	s := story(t, fixtures.App{Replicas: 2})
 	s.Apply(s.App.Service())
@@ -188,7 +188,8 @@ func TestLifecycle(t *testing.T) {
 	users.unharmed()
 }
 
-// TestDeletion : whatever was not promoted reaches nobody by deleting the Canary: a version that was taken back, or one that is on trial.
+// TestDeletion : whatever was not promoted reaches nobody by deleting the Canary: a version that was taken back, or one
+// that is on trial.
 func TestDeletion(t *testing.T) {
 	for name, midway := range map[string]bool{"a failed Canary": false, "a Canary in a rollout": true} {
 		t.Run(name, func(t *testing.T) {

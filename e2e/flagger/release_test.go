@@ -18,8 +18,8 @@ const brisk = `    interval: 3s
     maxWeight: 50
     stepWeight: 25`
 
-// TestWeighted : a good version goes through its steps on the built-in metrics and is promoted; a bad one is taken back, and only its own
-// answers were bad.
+// TestWeighted : a good version goes through its steps on the built-in metrics and is promoted; a bad one is taken
+// back, and only its own answers were bad.
 func TestWeighted(t *testing.T) {
 	s := story(t, fixtures.App{Replicas: 2})
 	s.Start(s.canary(`    interval: 5s
@@ -58,7 +58,8 @@ func TestSkipAnalysis(t *testing.T) {
 	users.unharmed()
 }
 
-// TestSuspend : a suspended rollout stays where it is for as long as it is suspended, and goes on to its end after that.
+// TestSuspend : a suspended rollout stays where it is for as long as it is suspended, and goes on to its end after
+// that.
 func TestSuspend(t *testing.T) {
 	s := story(t, fixtures.App{})
 	s.Start(s.canary(brisk))
@@ -81,8 +82,8 @@ func TestSuspend(t *testing.T) {
 	users.unharmed()
 }
 
-// TestTemplateByLabel : a template that selects the version by the label of its pods, as Flagger's do, judges the version on trial: the good
-// one passes, the bad one is taken back for what it did, and not because nothing was found.
+// TestTemplateByLabel : a template that selects the version by the label of its pods, as Flagger's do, judges the
+// version on trial: the good one passes, the bad one is taken back for what it did, and not because nothing was found.
 func TestTemplateByLabel(t *testing.T) {
 	s := story(t, fixtures.App{})
 	const requests = `http_request_duration_seconds_count{namespace="{{ namespace }}",app="{{ target }}"`
@@ -112,7 +113,8 @@ spec:
 	users.unharmed("1.2.0")
 }
 
-// TestGitOps : a tool applies everything that is in git again every 5 s, replicas and Service included, and versions are pushed meanwhile.
+// TestGitOps : a tool applies everything that is in git again every 5 s, replicas and Service included, and versions
+// are pushed meanwhile.
 func TestGitOps(t *testing.T) {
 	s := story(t, fixtures.App{Replicas: 2})
 	var mu sync.Mutex
@@ -153,8 +155,8 @@ func TestGitOps(t *testing.T) {
 	users.unharmed()
 }
 
-// TestNewVersionMidway : a version that is pushed while another is on trial is analysed from the first step on; the one before it is never
-// promoted.
+// TestNewVersionMidway : a version that is pushed while another is on trial is analysed from the first step on; the one
+// before it is never promoted.
 func TestNewVersionMidway(t *testing.T) {
 	s := story(t, fixtures.App{})
 	s.set("promotion", fixtures.No)

@@ -62,7 +62,8 @@ func (v *visitor) gets(who, version string) {
 	}
 }
 
-// TestAB : for some iterations those with a header or a cookie get the new version, all others the old one; then everybody gets it.
+// TestAB : for some iterations those with a header or a cookie get the new version, all others the old one; then
+// everybody gets it.
 func TestAB(t *testing.T) {
 	s := story(t, fixtures.App{})
 	s.set("promotion", fixtures.No)
@@ -88,7 +89,8 @@ func TestAB(t *testing.T) {
 	users.unharmed()
 }
 
-// TestSessionAffinity : whom the new version has answered once stays with it until it is promoted, also with the cookie of the step before.
+// TestSessionAffinity : whom the new version has answered once stays with it until it is promoted, also with the cookie
+// of the step before.
 func TestSessionAffinity(t *testing.T) {
 	s := story(t, fixtures.App{})
 	s.set("increase", fixtures.Yes)

@@ -14,8 +14,9 @@ import (
 	"github.com/siskin-dev/siskin/e2e/load"
 )
 
-// TestRoutingMismatch : an old route claims one of the app's two hosts, and with it half of the requests. The step has judged a canary that
-// those users did not see: it is told once, by the name of the route, and the step does not pass until the route is gone.
+// TestRoutingMismatch : an old route claims one of the app's two hosts, and with it half of the requests. The step has
+// judged a canary that those users did not see: it is told once, by the name of the route, and the step does not pass
+// until the route is gone.
 func TestRoutingMismatch(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{})

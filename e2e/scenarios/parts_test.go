@@ -31,8 +31,8 @@ func rolledOut(s *fixtures.Story, n int) *siskinv1.Canary {
 	return c
 }
 
-// TestOneChangeOneRollout : a ConfigMap and the workload that reads it are changed one after the other. However that is done, it is one
-// rollout.
+// TestOneChangeOneRollout : a ConfigMap and the workload that reads it are changed one after the other. However that is
+// done, it is one rollout.
 func TestOneChangeOneRollout(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{EnvFrom: "settings"})
@@ -65,8 +65,8 @@ func TestOneChangeOneRollout(t *testing.T) {
 	}
 }
 
-// TestOneCommitOneRollout : a commit of many objects, the first and the last of which belong to one app, is one rollout. Told are the commit
-// and the author of what changed.
+// TestOneCommitOneRollout : a commit of many objects, the first and the last of which belong to one app, is one
+// rollout. Told are the commit and the author of what changed.
 func TestOneCommitOneRollout(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{EnvFrom: "aa-settings"})
@@ -104,8 +104,8 @@ func TestOneCommitOneRollout(t *testing.T) {
 	}
 }
 
-// TestRecreateFromGit : git switches the strategy of a Canary's target to Recreate and back. Each switch comes with a new version, which is
-// released.
+// TestRecreateFromGit : git switches the strategy of a Canary's target to Recreate and back. Each switch comes with a
+// new version, which is released.
 func TestRecreateFromGit(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{})

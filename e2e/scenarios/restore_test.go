@@ -12,8 +12,9 @@ import (
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 )
 
-// TestDeletionOfAFailedCanary : git has a version whose image does not exist. The canary says so by the container's reason, in status and in the
-// event of the rollback. Deleting the Canary then gives everybody what was promoted, and does not hang; git's version is named in the event.
+// TestDeletionOfAFailedCanary : git has a version whose image does not exist. The canary says so by the container's
+// reason, in status and in the event of the rollback. Deleting the Canary then gives everybody what was promoted, and
+// does not hang; git's version is named in the event.
 func TestDeletionOfAFailedCanary(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Replicas: 2})
@@ -58,8 +59,9 @@ func TestDeletionOfAFailedCanary(t *testing.T) {
 	}
 }
 
-// TestAPausedTarget : kubectl rollout pause holds a new revision, which is told, and kubectl rollout resume lets it go. A Canary that is deleted
-// while its target is paused gives back what was promoted, neither what the target had before nor what waits, and the target stays paused.
+// TestAPausedTarget : kubectl rollout pause holds a new revision, which is told, and kubectl rollout resume lets it go.
+// A Canary that is deleted while its target is paused gives back what was promoted, neither what the target had before
+// nor what waits, and the target stays paused.
 func TestAPausedTarget(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{})

@@ -19,8 +19,8 @@ import (
 	"github.com/siskin-dev/siskin/e2e/load"
 )
 
-// edition is a version of an app as one commit has it: its Service selects the version's pods by a label of theirs, and leads to the number on
-// which they listen. Both change with each version.
+// edition is a version of an app as one commit has it: its Service selects the version's pods by a label of theirs, and
+// leads to the number on which they listen. Both change with each version.
 func edition(a fixtures.App, n int) string {
 	a.Version, a.Env = fmt.Sprintf("1.%d.0", n), map[string]string{"ADDR": fmt.Sprintf(":%d", 8080+n)}
 	label := fmt.Sprintf("labels: {app: %s, edition: v%d}", a.Name, n)
@@ -34,8 +34,8 @@ func edition(a fixtures.App, n int) string {
 	return service + "---\n" + workload
 }
 
-// hardlyAnybodyFailed checks that no more requests failed than in plain Kubernetes: each opens a connection to a Service, and may get to a pod that
-// is being replaced at that moment. Without endpoints nearly all fail.
+// hardlyAnybodyFailed checks that no more requests failed than in plain Kubernetes: each opens a connection to a
+// Service, and may get to a pod that is being replaced at that moment. Without endpoints nearly all fail.
 func hardlyAnybodyFailed(s *fixtures.Story, who string, g *load.Generator) load.Summary {
 	s.Helper()
 	sum := load.Summarize(g.Samples(), time.Time{})
@@ -49,9 +49,10 @@ func hardlyAnybodyFailed(s *fixtures.Story, who string, g *load.Generator) load.
 	return sum
 }
 
-// TestServicesThatChangeWithTheirPods : one commit changes a Service's selector and the number that it leads to together with the pods, which
-// plain Kubernetes rolls out without a failed request. What is promoted is served all the time: by the gateway and by the apex Service, while a
-// gate is closed, when the revision is promoted, and when another one is taken back.
+// TestServicesThatChangeWithTheirPods : one commit changes a Service's selector and the number that it leads to
+// together with the pods, which plain Kubernetes rolls out without a failed request. What is promoted is served all the
+// time: by the gateway and by the apex Service, while a gate is closed, when the revision is promoted, and when another
+// one is taken back.
 func TestServicesThatChangeWithTheirPods(t *testing.T) {
 	t.Parallel()
 	for name, canary := range map[string]func(fixtures.App) string{
@@ -96,8 +97,8 @@ func TestServicesThatChangeWithTheirPods(t *testing.T) {
 	}
 }
 
-// TestAServiceThatComesLater : the user's own Service of the name of the one that Siskin generated becomes the apex as it is. When it is taken
-// out of git, the generated one is back.
+// TestAServiceThatComesLater : the user's own Service of the name of the one that Siskin generated becomes the apex as
+// it is. When it is taken out of git, the generated one is back.
 func TestAServiceThatComesLater(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Name: "later", Replicas: 1, Version: "1.0.0"})
@@ -142,7 +143,8 @@ func TestAServiceThatComesLater(t *testing.T) {
 	})
 }
 
-// TestEditsOfThePort : the port that the route leads by is edited at rest; the old one is served until the route has moved.
+// TestEditsOfThePort : the port that the route leads by is edited at rest; the old one is served until the route has
+// moved.
 func TestEditsOfThePort(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Name: "ports", Replicas: 1, Version: "1.0.0", Gateway: fixtures.TestGateway})

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// docs/alerts.md names every notice that the planner sends to people's channels, with its severity, and none that it does not know.
+// docs/alerts.md names every notice that the planner sends to people's channels, with its severity, and none that it
+// does not know.
 func TestNoticesAreDocumented(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(root, "docs", "alerts.md"))
 	if err != nil {

@@ -1,5 +1,6 @@
-// Command versions compares the modules that the servers of the local cluster (tools/*) share with Siskin: the same version of a
-// module is compiled once for all of them, another one once more. With -fix it raises the tools' versions to Siskin's.
+// Command versions compares the modules that the servers of the local cluster (tools/*) share with Siskin: the same
+// version of a module is compiled once for all of them, another one once more. With -fix it raises the tools' versions
+// to Siskin's.
 package main
 
 import (
@@ -23,7 +24,8 @@ func main() {
 	}
 }
 
-// tools are the folders of modules that share packages with Siskin. Kubernetes fits its own libraries, and is left as it is.
+// tools are the folders of modules that share packages with Siskin. Kubernetes fits its own libraries, and is left as
+// it is.
 func tools() []string { return []string{"podinfo", "servers"} }
 
 // differs tells why a module of a tool has a version of its own, or nothing.

@@ -159,8 +159,8 @@ func (a *Asker) metric(ctx context.Context, in metrics.Input) plan.Answer {
 	return answer
 }
 
-// share tells what the gateway counted. What could not be found out is nothing to hold a rollout up for: the metrics are asked of the same
-// server.
+// share tells what the gateway counted. What could not be found out is nothing to hold a rollout up for: the metrics
+// are asked of the same server.
 func (a *Asker) share(ctx context.Context, r router.Router, intent router.Intent, in metrics.ShareInput) plan.Answer {
 	out := plan.Answer{Verdict: plan.Pass}
 	var names []string
@@ -183,8 +183,8 @@ func (a *Asker) share(ctx context.Context, r router.Router, intent router.Intent
 	return out
 }
 
-// hook calls a webhook. One that could not be called, or gave no answer, said neither yes nor no, as a metric whose provider could not be
-// asked. An answer that is not 2xx is a no, whatever its status.
+// hook calls a webhook. One that could not be called, or gave no answer, said neither yes nor no, as a metric whose
+// provider could not be asked. An answer that is not 2xx is a no, whatever its status.
 func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryWebhook, key string) plan.Answer {
 	req, err := hook.Resolve(ctx, a.Secrets, c, h, key)
 	if err != nil {
@@ -210,8 +210,9 @@ func hookDeadline(h siskinv1.CanaryWebhook) time.Duration {
 	return time.Duration(h.Retries+1)*each + time.Duration(h.Retries)*hookBackoff
 }
 
-// Event tells an event to a webhook of type event; nobody waits for it. key tells it apart from others, and is the same when it is told again.
-// done is called when the webhook has answered or was given up on. Event returns false if too many are under way.
+// Event tells an event to a webhook of type event; nobody waits for it. key tells it apart from others, and is the same
+// when it is told again. done is called when the webhook has answered or was given up on. Event returns false if too
+// many are under way.
 func (a *Asker) Event(c *siskinv1.Canary, h siskinv1.CanaryWebhook, kind, message string, at time.Time, key string, done func()) bool {
 	c = c.DeepCopy()
 	// Events have an owner of their own: a receiver that is down takes no room from gates and metrics.

@@ -52,8 +52,8 @@ func claims(c *siskinv1.Canary) []claim {
 	return append(out, claim{claimedService, apex}, claim{claimedService, apex + "-primary"}, claim{claimedService, apex + "-canary"})
 }
 
-// claimKeys find the Canaries that may claim the same as c: those with a common stem. One look-up in the cache is enough for a Canary whose
-// Services are called like its target.
+// claimKeys find the Canaries that may claim the same as c: those with a common stem. One look-up in the cache is
+// enough for a Canary whose Services are called like its target.
 func claimKeys(c *siskinv1.Canary) []string {
 	out := []string{stem(c.Spec.TargetRef.Name)}
 	if apex := stem(service.ApexName(c)); apex != out[0] {

@@ -120,8 +120,8 @@ func TestASecretThatCannotBeReadIsNoFailedCheck(t *testing.T) {
 	}
 }
 
-// TestAWebhookThatGivesNoAnswerIsNoFailedCheck : the first failed check takes a version back. A receiver that is down says nothing about the
-// version, and a gate that is not open is closed.
+// TestAWebhookThatGivesNoAnswerIsNoFailedCheck : the first failed check takes a version back. A receiver that is down
+// says nothing about the version, and a gate that is not open is closed.
 func TestAWebhookThatGivesNoAnswerIsNoFailedCheck(t *testing.T) {
 	for _, kind := range []siskinv1.HookType{
 		siskinv1.HookConfirmRollout, siskinv1.HookPreRollout, siskinv1.HookRollout, siskinv1.HookConfirmTrafficIncrease,

@@ -15,8 +15,8 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// TestNoPassWaitsForWritesOfOthers : a list that waits until the cache has seen all writes of its kind makes each rollout wait for all. A rollout,
-// a neighbour that is adopted, and a deletion go without.
+// TestNoPassWaitsForWritesOfOthers : a list that waits until the cache has seen all writes of its kind makes each
+// rollout wait for all. A rollout, a neighbour that is adopted, and a deletion go without.
 func TestNoPassWaitsForWritesOfOthers(t *testing.T) {
 	play(t, newCanary(), func(s *stage) {
 		extra := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "metrics", Namespace: "shop"}}

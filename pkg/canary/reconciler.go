@@ -66,7 +66,8 @@ type Reconciler struct {
 	Gauges *Gauges
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
-	// Settle is how long a target and what its pods read must not have changed before a revision is asked about or gets traffic.
+	// Settle is how long a target and what its pods read must not have changed before a revision is asked about or gets
+	// traffic.
 	Settle time.Duration
 	// Selector of the Canaries that this controller looks after; nil: all.
 	Selector labels.Selector
@@ -157,8 +158,8 @@ func (r *Reconciler) meet(c *siskinv1.Canary) {
 	}
 }
 
-// lost forgets a Canary that is gone. One that was at work, and did not end it, left what it held: the API server takes what it owned, and the
-// target is at zero until a Canary, of any name, takes it over as it is marked.
+// lost forgets a Canary that is gone. One that was at work, and did not end it, left what it held: the API server takes
+// what it owned, and the target is at zero until a Canary, of any name, takes it over as it is marked.
 func (r *Reconciler) lost(who types.NamespacedName, uid types.UID) {
 	r.mu.Lock()
 	_, atWork := r.since[uid]
@@ -441,9 +442,9 @@ func invalid(err error) bool {
 	return errors.As(err, &spec) || errors.As(err, &route)
 }
 
-// store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay, or with the next decision
-// if a step ends soon, at the time due; the time left is returned. That notices were told goes along with the decision at the end of the step,
-// however late that is; that people's channels were told is written at once.
+// store writes the status if it changed. A change of texts alone is written when it has lasted for textDelay, or with
+// the next decision if a step ends soon, at the time due; the time left is returned. That notices were told goes along
+// with the decision at the end of the step, however late that is; that people's channels were told is written at once.
 func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskinv1.CanaryStatus, now, due time.Time) (time.Duration, error) {
 	switch report.Compare(&c.Status, next) {
 	case report.Same:
@@ -477,7 +478,8 @@ func (r *Reconciler) store(ctx context.Context, c *siskinv1.Canary, next *siskin
 	return 0, nil
 }
 
-// aside is how long what is no decision waits to be stored; along tells that it goes along with the decision that is due.
+// aside is how long what is no decision waits to be stored; along tells that it goes along with the decision that is
+// due.
 func (r *Reconciler) aside(c *siskinv1.Canary, next *siskinv1.CanaryStatus, now, due time.Time, along bool) time.Duration {
 	since, loud := r.Teller.toldSince(c.UID, c.Status.Notices, next.Notices)
 	switch {
@@ -543,7 +545,8 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 	return later
 }
 
-// untold is how soon it is to be stored that the notices in the status were told, if no decision is due before that with which it goes along.
+// untold is how soon it is to be stored that the notices in the status were told, if no decision is due before that
+// with which it goes along.
 func (r *Reconciler) untold(c *siskinv1.Canary, now time.Time) time.Duration {
 	if len(c.Status.Notices) == 0 || report.State(&c.Status).CheckAt.After(now) {
 		return 0

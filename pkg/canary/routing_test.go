@@ -141,7 +141,8 @@ func TestW8AStrategyThatTheGatewayCannotDoIsRefused(t *testing.T) {
 	}
 }
 
-// Copies of all requests that the data plane cannot make are refused before a rollout, also before one without analysis.
+// Copies of all requests that the data plane cannot make are refused before a rollout, also before one without
+// analysis.
 func TestCopiesThatTheGatewayCannotMakeAreRefused(t *testing.T) {
 	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.SkipAnalysis = true }), func(s *stage) {
 		caps := able()
@@ -170,7 +171,8 @@ func TestCopiesThatTheGatewayCannotMakeAreRefused(t *testing.T) {
 	})
 }
 
-// A cookie is named in the status while users are kept by it, and as the previous one after that; then they are to drop it.
+// A cookie is named in the status while users are kept by it, and as the previous one after that; then they are to drop
+// it.
 func TestCookiesInTheStatus(t *testing.T) {
 	sticky := func(c *siskinv1.Canary) {
 		c.Spec.Analysis.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web", PrimaryCookieName: "web-primary"}

@@ -226,8 +226,8 @@ func targetOf(o client.Object) string {
 	return name
 }
 
-// counted lets changes of a workload pass that a decision may depend on: its spec, its labels and annotations, and what of its status is
-// counted. Its controller writes the status far more often.
+// counted lets changes of a workload pass that a decision may depend on: its spec, its labels and annotations, and what
+// of its status is counted. Its controller writes the status far more often.
 func counted() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, is := e.ObjectOld, e.ObjectNew
@@ -240,7 +240,8 @@ func counted() predicate.Predicate {
 	}}
 }
 
-// serving lets a change of an EndpointSlice pass that changes which endpoints are ready, or their ports. Most changes are of other conditions or of metadata.
+// serving lets a change of an EndpointSlice pass that changes which endpoints are ready, or their ports. Most changes
+// are of other conditions or of metadata.
 func serving() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*discoveryv1.EndpointSlice)
@@ -250,7 +251,8 @@ func serving() predicate.Predicate {
 	}}
 }
 
-// readyPods are the names of the pods behind the ready endpoints of a slice, sorted; "" stands for an endpoint that is no pod.
+// readyPods are the names of the pods behind the ready endpoints of a slice, sorted; "" stands for an endpoint that is
+// no pod.
 func readyPods(slice *discoveryv1.EndpointSlice) []string {
 	var out []string
 	for _, e := range slice.Endpoints {

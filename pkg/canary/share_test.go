@@ -58,7 +58,8 @@ func TestRoutingMismatchIsToldOnceAndHolds(t *testing.T) {
 	})
 }
 
-// Of a rollout whose canary has its share, of a gateway that cannot be asked, and of one whose users are kept at a version, nothing is said.
+// Of a rollout whose canary has its share, of a gateway that cannot be asked, and of one whose users are kept at a
+// version, nothing is said.
 func TestNothingIsSaidOfACleanRollout(t *testing.T) {
 	affinity := func(c *siskinv1.Canary) {
 		longSteps(c)

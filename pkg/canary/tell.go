@@ -20,8 +20,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// Teller tells people: Kubernetes events, notices, event hooks. What is still to be told of a stored decision is in the Canary's status; what it
-// remembers itself only keeps it from repeating itself.
+// Teller tells people: Kubernetes events, notices, event hooks. What is still to be told of a stored decision is in the
+// Canary's status; what it remembers itself only keeps it from repeating itself.
 type Teller struct {
 	// Recorder takes the events that are no notices.
 	Recorder events.EventRecorder
@@ -46,9 +46,11 @@ type Teller struct {
 const foreignSpell = time.Hour
 
 const (
-	// sameAgain is how long something must not have been the case until it is told anew: as long as Kubernetes keeps the event that told it.
+	// sameAgain is how long something must not have been the case until it is told anew: as long as Kubernetes keeps the
+	// event that told it.
 	sameAgain = time.Hour
-	// sameReason is how long another text of the same reason is not told: it may hold a port or an id that is new each time.
+	// sameReason is how long another text of the same reason is not told: it may hold a port or an id that is new each
+	// time.
 	sameReason = time.Minute
 	// sayings bounds what is remembered of one Canary.
 	sayings = 16
@@ -136,7 +138,8 @@ func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt)
 // failure tells an effect that failed, once per text.
 func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", err.Error()) }
 
-// once tells something that may go on, or alternate with something else, and is told anew only after a while in which it was not so.
+// once tells something that may go on, or alternate with something else, and is told anew only after a while in which
+// it was not so.
 func (t *Teller) once(c *siskinv1.Canary, reason, text string) {
 	if t.news(c.UID, reason, text) {
 		t.event(c, corev1.EventTypeWarning, reason, text)
@@ -175,8 +178,8 @@ func (t *Teller) news(uid types.UID, reason, text string) bool {
 	return true
 }
 
-// textDue returns how long a change of texts alone has to wait, which is so since a time, or since now. Only a text that lasts is worth a
-// write: what waits for an answer that comes in a moment is not.
+// textDue returns how long a change of texts alone has to wait, which is so since a time, or since now. Only a text
+// that lasts is worth a write: what waits for an answer that comes in a moment is not.
 func (t *Teller) textDue(uid types.UID, now, from time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -57,8 +57,8 @@ const (
 	hookPart  = "hook/" // and its name
 )
 
-// notices begins to tell what the stored state has still to tell, and returns how soon it wants to be called again. fresh are the notices of
-// the decision of this pass: all others an earlier process may have told.
+// notices begins to tell what the stored state has still to tell, and returns how soon it wants to be called again.
+// fresh are the notices of the decision of this pass: all others an earlier process may have told.
 func (t *Teller) notices(c *siskinv1.Canary, z plan.State, fresh []plan.Notice, describe func(string) siskinv1.RevisionStatus) time.Duration {
 	now := t.Clock.Now()
 	var events []plan.Notice
@@ -164,7 +164,8 @@ func (t *Teller) writeEvents(c *siskinv1.Canary, notices []plan.Notice, describe
 	}
 }
 
-// write creates one event, which may exist since an earlier process wrote it. It returns false if it may be tried again.
+// write creates one event, which may exist since an earlier process wrote it. It returns false if it may be tried
+// again.
 func (t *Teller) write(ctx context.Context, e *eventsv1.Event) bool {
 	err := t.Events.Create(ctx, e)
 	switch {
@@ -178,7 +179,8 @@ func (t *Teller) write(ctx context.Context, e *eventsv1.Event) bool {
 	return false
 }
 
-// done notes that a part was told. What was told to people's channels is stored soon: until then a crash would tell it once more.
+// done notes that a part was told. What was told to people's channels is stored soon: until then a crash would tell it
+// once more.
 func (t *Teller) done(c *siskinv1.Canary, number int64, name string) {
 	if t.settle(c.UID, number, name, t.Clock.Now()) {
 		t.wake(c)
@@ -254,7 +256,8 @@ func (t *Teller) prune(c *siskinv1.Canary, now time.Time) time.Duration {
 	return later
 }
 
-// toldSince tells since when the notices that were and no longer are in a status have been told, and whether one of them is loud; zero: none.
+// toldSince tells since when the notices that were and no longer are in a status have been told, and whether one of
+// them is loud; zero: none.
 func (t *Teller) toldSince(uid types.UID, was, is []siskinv1.NoticeStatus) (since time.Time, loud bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -22,14 +22,16 @@ import (
 	"github.com/siskin-dev/siskin/pkg/notifier"
 )
 
-// restart is a new process on the same cluster: what the old one remembered is lost. Its goroutines tell nothing any more.
+// restart is a new process on the same cluster: what the old one remembered is lost. Its goroutines tell nothing any
+// more.
 func (s *stage) restart() {
 	s.t.Helper()
 	s.Observer.Forget("canary-uid")
 	s.wire(false)
 }
 
-// mute makes a process tell nothing: as one that is killed between store and tell. The function that it returns ends that.
+// mute makes a process tell nothing: as one that is killed between store and tell. The function that it returns ends
+// that.
 func (s *stage) mute() func() {
 	teller := s.Teller
 	teller.Events, s.chat.Do = deaf{}, func(ctx context.Context, _ notifier.Message) error {
@@ -82,7 +84,8 @@ func TestWhatAKilledProcessDidNotTellIsTold(t *testing.T) {
 	})
 }
 
-// TestWhatAKilledProcessToldIsNotSeenTwice : it told, and died before that was stored. The event has a name, so that there is one.
+// TestWhatAKilledProcessToldIsNotSeenTwice : it told, and died before that was stored. The event has a name, so that
+// there is one.
 func TestWhatAKilledProcessToldIsNotSeenTwice(t *testing.T) {
 	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.Analysis.Alerts = nil }), func(s *stage) {
 		t := s.t
@@ -245,7 +248,8 @@ func TestWhatAlternatesIsToldOnce(t *testing.T) {
 	})
 }
 
-// TestANewCanaryTakesOverWhatOneLeftThatWentWithoutItsFinalizer : the API server has taken the clones, and the target is held at zero.
+// TestANewCanaryTakesOverWhatOneLeftThatWentWithoutItsFinalizer : the API server has taken the clones, and the target
+// is held at zero.
 func TestANewCanaryTakesOverWhatOneLeftThatWentWithoutItsFinalizer(t *testing.T) {
 	play(t, newCanary(), func(s *stage) {
 		t := s.t

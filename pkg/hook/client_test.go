@@ -158,7 +158,8 @@ func TestTheStatusIsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestNoAnswerIsToldWithoutTheOwnPort : the texts of two attempts are the same, so that a status which shows them is not written anew.
+// TestNoAnswerIsToldWithoutTheOwnPort : the texts of two attempts are the same, so that a status which shows them is
+// not written anew.
 func TestNoAnswerIsToldWithoutTheOwnPort(t *testing.T) {
 	there := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 80}
 	for want, err := range map[string]error{

@@ -101,7 +101,8 @@ const (
 	EventWarning = "Warning"
 )
 
-// WithEvent returns the request for one event, which key tells apart from others. The three keys of the event go before the user's metadata.
+// WithEvent returns the request for one event, which key tells apart from others. The three keys of the event go before
+// the user's metadata.
 func (r Request) WithEvent(eventType, message string, at time.Time, key string) Request {
 	stamp := strconv.FormatInt(at.UnixMilli(), 10)
 	metadata := maps.Clone(r.Payload.Metadata)

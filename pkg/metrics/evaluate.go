@@ -239,7 +239,8 @@ func render(in Input, src source) (string, error) {
 	return promql.TargetOf(in.Canary.Spec.TargetRef, in.Pods).Narrow(query), nil
 }
 
-// advice says what to write in a query of one's own that found nothing because of how it selects the version, "" if it is not that.
+// advice says what to write in a query of one's own that found nothing because of how it selects the version, "" if it
+// is not that.
 func advice(in Input, query string) string {
 	if in.Metric.TemplateRef == nil && in.Metric.Query == "" {
 		return ""

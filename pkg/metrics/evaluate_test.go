@@ -292,8 +292,8 @@ func TestTheFactoryKeepsAProviderUntilItsConfigurationChanges(t *testing.T) {
 	}
 }
 
-// A query that selects a version by a label which all pods share is asked about that version's pods; where that is not possible, no data
-// says what to write.
+// A query that selects a version by a label which all pods share is asked about that version's pods; where that is not
+// possible, no data says what to write.
 func TestAQueryByASharedLabelIsAboutItsVersion(t *testing.T) {
 	s := newStage(t, nil, template("test", "errors", `e{namespace="{{ namespace }}",app="{{ target }}"}`, nil))
 	m := ref("", "errors")

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// propagation is how long a gateway may take to carry out a route after its controller accepted it: Traefik waits for 2 s.
+	// propagation is how long a gateway may take to carry out a route after its controller accepted it: Traefik waits for
+	// 2 s.
 	propagation = 3 * time.Second
 	// shortestBase is the least time in which a scrape must come before the window, and in which the window must have one.
 	shortestBase = time.Second
@@ -44,16 +45,16 @@ type ShareInput struct {
 	Routed Routed
 	// From is since when the split is carried out, as far as is known.
 	From, Now time.Time
-	// Wanted is the share that is wanted, in percent. One that differs by no more than Tolerance percentage points is not looked into.
-	// Sample is how many requests are needed.
+	// Wanted is the share that is wanted, in percent. One that differs by no more than Tolerance percentage points is not
+	// looked into. Sample is how many requests are needed.
 	Wanted, Tolerance, Sample float64
 }
 
 // Counts tells whether the series of this kind tell which share of the requests to a route reached the canary.
 func Counts(kind string) bool { return kind == KindTraefik }
 
-// Share returns the numbers of requests that reached the canary and that the route, or a rival, got in all. Zeros mean that nothing can be
-// told, or that the share is as wanted: one query is all that it costs then.
+// Share returns the numbers of requests that reached the canary and that the route, or a rival, got in all. Zeros mean
+// that nothing can be told, or that the share is as wanted: one query is all that it costs then.
 func (e *Evaluator) Share(ctx context.Context, in ShareInput) (canary, total float64, err error) {
 	base, window, ok := halves(in.From, in.Now)
 	if !ok || !Counts(in.Kind) {
@@ -82,8 +83,8 @@ func (e *Evaluator) Share(ctx context.Context, in ShareInput) (canary, total flo
 	return all.Value * percent.Value / 100, all.Value, nil
 }
 
-// halves divides the time since the split is carried out: counters are compared with a scrape in the first third of it, and the rest
-// counts. ok is false if it is too short.
+// halves divides the time since the split is carried out: counters are compared with a scrape in the first third of it,
+// and the rest counts. ok is false if it is too short.
 func halves(from, now time.Time) (base, window time.Duration, ok bool) {
 	lasted := now.Sub(from.Add(propagation))
 	base = (lasted / 3).Truncate(time.Second)
@@ -94,8 +95,8 @@ func halves(from, now time.Time) (base, window time.Duration, ok bool) {
 type shareQuery struct {
 	// canary and all are the series of the canary's requests and of all.
 	canary, all string
-	// base and window are those of halves, before is how far back a series is looked for that is not new, whole is base and window
-	// together.
+	// base and window are those of halves, before is how far back a series is looked for that is not new, whole is base
+	// and window together.
 	base, window, before, whole string
 }
 
@@ -124,9 +125,10 @@ func newShareQuery(r Routed, base, window time.Duration) shareQuery {
 // knownFor is known as a duration.
 const knownFor = 5 * time.Minute
 
-// traefikBackend matches the services of one rule of an HTTPRoute: Traefik names them <route>-svc-<namespace>-<service>-<index>, where
-// <route> is the kind, the namespace and the name of the route, those of the Gateway, the entry point and the number of the rule, all
-// joined by single dashes, and a digest of the match. "" is any service.
+// traefikBackend matches the services of one rule of an HTTPRoute: Traefik names them
+// <route>-svc-<namespace>-<service>-<index>, where <route> is the kind, the namespace and the name of the route, those
+// of the Gateway, the entry point and the number of the rule, all joined by single dashes, and a digest of the match.
+// "" is any service.
 func traefikBackend(namespace, route, rule, service string) string {
 	backend := ".+"
 	if service != "" {
@@ -141,8 +143,8 @@ func dashed(name string) string {
 	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }), "-")
 }
 
-// grown is what each counter grew by in the window: since its last scrape before it, which must not be older than the split, or, if it is
-// new, as a whole.
+// grown is what each counter grew by in the window: since its last scrape before it, which must not be older than the
+// split, or, if it is new, as a whole.
 func (q shareQuery) grown(series string) string {
 	return fmt.Sprintf(`(
     last_over_time(%[1]s[%[2]s]) - last_over_time(%[1]s[%[3]s] offset %[2]s) >= 0
@@ -150,8 +152,9 @@ func (q shareQuery) grown(series string) string {
   )`, series, q.window, q.base, q.before)
 }
 
-// percent is the share of the canary, if there are enough requests. It answers nothing where a series that was there before the window was
-// not scraped under the present split, and where a counter was reset: what the split before made of the requests must not count.
+// percent is the share of the canary, if there are enough requests. It answers nothing where a series that was there
+// before the window was not scraped under the present split, and where a counter was reset: what the split before made
+// of the requests must not count.
 func (q shareQuery) percent(sample float64) string {
 	return fmt.Sprintf(`
   100 * (sum(%s) or vector(0)) / (sum(%s) >= %g)

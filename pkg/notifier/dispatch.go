@@ -137,8 +137,8 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	return d
 }
 
-// Send queues the message for every alert that wants its severity. It never blocks. done, which may be nil, is called once, when each place
-// has the message, has refused it or was given up on; not if the process ends before.
+// Send queues the message for every alert that wants its severity. It never blocks. done, which may be nil, is called
+// once, when each place has the message, has refused it or was given up on; not if the process ends before.
 func (d *Dispatcher) Send(alerts []siskinv1.CanaryAlert, m Message, done func()) {
 	r := &receipt{left: 1, done: done}
 	defer r.settle()

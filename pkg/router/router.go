@@ -96,8 +96,8 @@ type Intent struct {
 	Port int32
 	// PrimaryPorts and CanaryPorts are what the apex serves while it leads to that side; nil: what it has.
 	PrimaryPorts, CanaryPorts []corev1.ServicePort
-	// Lent tells that the canary's pods stand in for the primary's, which are being replaced by pods that one Service cannot serve beside
-	// them: what leads to the primary's Service reaches them.
+	// Lent tells that the canary's pods stand in for the primary's, which are being replaced by pods that one Service
+	// cannot serve beside them: what leads to the primary's Service reaches them.
 	Lent bool
 	// Split that is desired.
 	Split Split
@@ -105,8 +105,9 @@ type Intent struct {
 	Audience []siskinv1.RequestMatch
 	// Affinity keeps users at a version by a cookie while both sides get a share; nil: not.
 	Affinity *Affinity
-	// Expired names the cookies of rollouts that are over: a router that can has those who still send one drop it. It moves nobody, and
-	// is left out where it cannot be said. nil: there are none. Meaningful when the primary gets all and no audience is selected.
+	// Expired names the cookies of rollouts that are over: a router that can has those who still send one drop it. It
+	// moves nobody, and is left out where it cannot be said. nil: there are none. Meaningful when the primary gets all and
+	// no audience is selected.
 	Expired *siskinv1.SessionAffinity
 	// Keep tells Release that the target serves on: what was generated for clients stays, leads to the apex and has no owner
 	// any more. Without it, what was generated goes.
@@ -162,8 +163,8 @@ type Observation struct {
 	// MetricsKind names the built-in queries that fit the series of this data plane ("traefik", "istio", …); "" means that
 	// only the app's own series tell the versions apart.
 	MetricsKind string
-	// Counted tells that those series tell of which route a request was, so that the share that reached the canary can be compared with
-	// the split.
+	// Counted tells that those series tell of which route a request was, so that the share that reached the canary can be
+	// compared with the split.
 	Counted bool
 }
 
@@ -175,8 +176,8 @@ type Rival struct {
 	Rules []int
 }
 
-// Contested is a Router that knows which other routes claim the requests of an Intent's route. Rivals reads from caches; it is asked once in a
-// check, and not in every pass.
+// Contested is a Router that knows which other routes claim the requests of an Intent's route. Rivals reads from
+// caches; it is asked once in a check, and not in every pass.
 type Contested interface {
 	Rivals(ctx context.Context, in Intent) ([]Rival, error)
 }

@@ -78,7 +78,8 @@ func (c Capabilities) Unmatched(match []siskinv1.RequestMatch) (what string, ent
 	return "", 0
 }
 
-// Unmirrored returns what of the copies that spec.service.mirror asks for cannot be made, and in which entry; "" if all can.
+// Unmirrored returns what of the copies that spec.service.mirror asks for cannot be made, and in which entry; "" if all
+// can.
 func (c Capabilities) Unmirrored(mirror []gatewayv1.HTTPRequestMirrorFilter) (what string, entry int) {
 	for i, m := range mirror {
 		switch {

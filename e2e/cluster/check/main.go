@@ -1,6 +1,6 @@
-// Command check looks whether this machine can build and run the local cluster, before anything is built. It prints one line
-// for each thing that is missing, with what to do about it, and fails if there is one. SISKIN_CACHE, GOCACHE and GOMODCACHE
-// name the directories that must be writable.
+// Command check looks whether this machine can build and run the local cluster, before anything is built. It prints one
+// line for each thing that is missing, with what to do about it, and fails if there is one. SISKIN_CACHE, GOCACHE and
+// GOMODCACHE name the directories that must be writable.
 package main
 
 import (

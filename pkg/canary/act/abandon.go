@@ -81,7 +81,8 @@ func (a *Actor) routed(ctx context.Context, w *observe.World) ([]client.Object, 
 	return out, nil
 }
 
-// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no owner.
+// untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no
+// owner.
 func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone client.Object) error {
 	if _, ok := clone.GetLabels()[target.Tracking]; !ok || !metav1.IsControlledBy(clone, canary) {
 		return nil

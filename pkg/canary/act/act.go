@@ -67,9 +67,9 @@ type Outcome struct {
 	Recopied []observe.Lost
 }
 
-// Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a rollback;
-// but what cannot be taken back (Abandon, Finish) is done only if all before it succeeded. That nothing can be made in a namespace that is
-// being deleted keeps no Canary that is being deleted: all goes with the namespace.
+// Run carries out effects in order. One that fails does not keep the others from being tried, so that nothing blocks a
+// rollback; but what cannot be taken back (Abandon, Finish) is done only if all before it succeeded. That nothing can
+// be made in a namespace that is being deleted keeps no Canary that is being deleted: all goes with the namespace.
 func (a *Actor) Run(ctx context.Context, w *observe.World, effects []plan.Effect) (Outcome, error) {
 	var out Outcome
 	var errs []error

@@ -11,8 +11,9 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// inherited returns who is to own the fields of an object that Siskin has just changed: those who did before. What Siskin added to the pod
-// template goes to whoever applies that, whose next apply takes away what it does not have. Siskin keeps what it applies itself.
+// inherited returns who is to own the fields of an object that Siskin has just changed: those who did before. What
+// Siskin added to the pod template goes to whoever applies that, whose next apply takes away what it does not have.
+// Siskin keeps what it applies itself.
 func inherited(before, after []metav1.ManagedFieldsEntry) ([]metav1.ManagedFieldsEntry, error) {
 	owners := slices.DeleteFunc(slices.Clone(before), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource != "" || written(e) })
 	added := slices.IndexFunc(after, written)

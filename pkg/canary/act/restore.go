@@ -16,10 +16,12 @@ import (
 	"github.com/siskin-dev/siskin/pkg/internal/restored"
 )
 
-// restoreTarget gives the target the content of a promoted revision, and takes a pause off it, which would keep it from serving that. Its
-// size stays. What its pods read is the original as long as that has the content of the revision, else the revision's copy, which stays.
+// restoreTarget gives the target the content of a promoted revision, and takes a pause off it, which would keep it from
+// serving that. Its size stays. What its pods read is the original as long as that has the content of the revision,
+// else the revision's copy, which stays.
 //
-// It is written as nobody's: those who owned the fields go on owning them, so that whoever applies the target again meets no conflict.
+// It is written as nobody's: those who owned the fields go on owning them, so that whoever applies the target again
+// meets no conflict.
 func (a *Actor) restoreTarget(ctx context.Context, w *observe.World, name string) error {
 	snapshot := w.Snapshots[name]
 	if snapshot == nil {
@@ -85,7 +87,8 @@ func (a *Actor) readable(ctx context.Context, w *observe.World, r target.Revisio
 	return out, errors.Join(errs...)
 }
 
-// unchanged tells whether the original of an item has the content that the item has. If that cannot be found out, it may have another.
+// unchanged tells whether the original of an item has the content that the item has. If that cannot be found out, it
+// may have another.
 func (a *Actor) unchanged(ctx context.Context, w *observe.World, it target.Item) bool {
 	obj := target.NewConfig(it.Kind)
 	err := a.live().Get(ctx, types.NamespacedName{Namespace: w.Canary.Namespace, Name: it.Name}, obj)

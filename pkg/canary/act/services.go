@@ -37,8 +37,8 @@ func ownPods(w *observe.World) service.Own {
 	return out
 }
 
-// Check tells what keeps the Services of a Canary that has begun nothing from ever being written: as long as nothing is made,
-// spec.service.name can be edited. Errors: *router.InvalidError.
+// Check tells what keeps the Services of a Canary that has begun nothing from ever being written: as long as nothing is
+// made, spec.service.name can be edited. Errors: *router.InvalidError.
 func (a *Actor) Check(ctx context.Context, w *observe.World) error {
 	c := w.Canary
 	if c.Status.Stable != nil || c.DeletionTimestamp != nil || c.Spec.TargetRef.Kind == target.Service || w.Target == nil {

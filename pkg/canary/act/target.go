@@ -49,8 +49,8 @@ func (a *Actor) forgetRestore(ctx context.Context, w *observe.World) error {
 	}}})
 }
 
-// release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to one. Pods start of
-// what was observed, and of nothing that somebody has written since: that is looked at first.
+// release gives the target its pods back. Siskin goes on owning a number: a field without an owner would fall back to
+// one. Pods start of what was observed, and of nothing that somebody has written since: that is looked at first.
 func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32, out *Outcome) error {
 	if w.Target == nil {
 		return nil
@@ -175,8 +175,8 @@ func serving(w *observe.World) bool {
 	return svc != nil && svc.Spec.Selector[siskinv1.RoleLabel] != ""
 }
 
-// digest names what the Services depend on: the Canary's spec, the revision, the phase, the labels of the clones' pods, and the Services
-// themselves.
+// digest names what the Services depend on: the Canary's spec, the revision, the phase, the labels of the clones' pods,
+// and the Services themselves.
 func (m *ServiceMemo) digest(w *observe.World, serves bool) string {
 	m.mu.Lock()
 	epoch := m.epochs[w.Canary.Namespace]

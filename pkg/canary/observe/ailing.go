@@ -18,15 +18,16 @@ import (
 )
 
 const (
-	// podsAfter is how long a workload may be short of ready pods before its pods are looked at, podsAgain how soon after that once more.
+	// podsAfter is how long a workload may be short of ready pods before its pods are looked at, podsAgain how soon after
+	// that once more.
 	podsAfter, podsAgain = 10 * time.Second, 30 * time.Second
 	// podsLimit bounds how many pods one look reads, podsTimeout how long it takes.
 	podsLimit, podsTimeout = 50, 2 * time.Second
 )
 
-// Ailing finds out why pods are not ready. No cache holds pods: they are read from the API server, by the labels of one workload and no more
-// than podsLimit, when it has lacked ready pods for podsAfter, or when its controller has given up. What was found is remembered. The zero
-// value never looks.
+// Ailing finds out why pods are not ready. No cache holds pods: they are read from the API server, by the labels of one
+// workload and no more than podsLimit, when it has lacked ready pods for podsAfter, or when its controller has given
+// up. What was found is remembered. The zero value never looks.
 type Ailing struct {
 	// Live reads from the API server; nil: pods are not looked at.
 	Live client.Reader
@@ -80,7 +81,8 @@ func (w *World) message(obj client.Object, controller string) string {
 	return controller
 }
 
-// look tells why the pods of obj are not ready, as far as that is known, and when to look again; 0: they are ready, or nobody needs to.
+// look tells why the pods of obj are not ready, as far as that is known, and when to look again; 0: they are ready, or
+// nobody needs to.
 func (a *Ailing) look(ctx context.Context, obj client.Object) (string, time.Duration) {
 	if a == nil || a.Live == nil || obj == nil || target.Selector(obj) == nil {
 		return "", 0

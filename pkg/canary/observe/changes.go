@@ -12,8 +12,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// changes remembers when the target of each Canary was first seen with its present content. It is lost with the process, which then waits
-// for a quiet time once more. The zero value is ready for use.
+// changes remembers when the target of each Canary was first seen with its present content. It is lost with the
+// process, which then waits for a quiet time once more. The zero value is ready for use.
 type changes struct {
 	mu  sync.Mutex
 	all map[types.UID]change
@@ -61,8 +61,8 @@ func (o *Observer) changed(w *World, s *plan.Snapshot) {
 	s.Target.Apply, s.Target.ApplyUntil = applying(w.Target.GetAnnotations()[siskinv1.GitApplyingAnnotation], s.Now)
 }
 
-// applying reads the mark of an apply that has not ended: what is applied, and until when its end is waited for. A mark of a clock that is far
-// ahead means nothing.
+// applying reads the mark of an apply that has not ended: what is applied, and until when its end is waited for. A mark
+// of a clock that is far ahead means nothing.
 func applying(mark string, now time.Time) (what string, until time.Time) {
 	what, began, ok := strings.Cut(mark, " ")
 	at, err := time.Parse(time.RFC3339, began)
@@ -75,7 +75,8 @@ func applying(mark string, now time.Time) (what string, until time.Time) {
 	return what, at.UTC().Add(siskinv1.GitApplyLimit)
 }
 
-// configOnly tells whether the target's content is new only in what its pods read: its template is that of a revision that is known.
+// configOnly tells whether the target's content is new only in what its pods read: its template is that of a revision
+// that is known.
 func (w *World) configOnly() bool {
 	for _, r := range w.known() {
 		stored := r
@@ -87,7 +88,8 @@ func (w *World) configOnly() bool {
 	return false
 }
 
-// known are the revisions that the target's content can be compared with: the one that was tried last, and the promoted one.
+// known are the revisions that the target's content can be compared with: the one that was tried last, and the promoted
+// one.
 func (w *World) known() []target.Revision {
 	var out []target.Revision
 	for _, r := range []*siskinv1.RevisionStatus{w.Canary.Status.Canary, w.Canary.Status.Stable} {
@@ -102,8 +104,8 @@ func (w *World) known() []target.Revision {
 	return out
 }
 
-// Origin is the commit of the part of the target's content that changed last: of the template, or of what its pods read, if only that has
-// changed. Content that a snapshot has keeps the commit that it came with.
+// Origin is the commit of the part of the target's content that changed last: of the template, or of what its pods
+// read, if only that has changed. Content that a snapshot has keeps the commit that it came with.
 func (w *World) Origin() target.Origin {
 	if snapshot, ok := w.Snapshots[w.RevisionName]; ok {
 		if stored, err := target.Read(snapshot); err == nil && stored.Origin.Commit != "" {

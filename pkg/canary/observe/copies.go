@@ -180,7 +180,8 @@ func (t *ConfigTracker) recent(o object) (digest, bool) {
 	return have, t.Poll == 0 || age < t.Poll-t.Poll/10
 }
 
-// has tells whether an object has the content of a digest, also one whose author keeps it out of revisions. No digest: it does not exist.
+// has tells whether an object has the content of a digest, also one whose author keeps it out of revisions. No digest:
+// it does not exist.
 func (t *ConfigTracker) has(ctx context.Context, o object, hash string) (bool, error) {
 	d, err := t.lookAt(ctx, o, false)
 	if err == nil && d.version != "" && !d.tracked && d.hash == "" {

@@ -30,7 +30,8 @@ func (w *World) IntentOf(z plan.State) router.Intent {
 	return in
 }
 
-// Cookies returns the cookies of the canary's and of the primary's users as status shows them, "name=value"; "" if there are none.
+// Cookies returns the cookies of the canary's and of the primary's users as status shows them, "name=value"; "" if
+// there are none.
 func (w *World) Cookies(z plan.State) (canary, primary string) {
 	a := w.IntentOf(z).Affinity
 	if a == nil {

@@ -34,7 +34,8 @@ func atRest(t *testing.T) *tracked {
 	return p
 }
 
-// What is told of a revision is the commit of the part that changed last, and what waits for a quiet time is a change of configuration alone.
+// What is told of a revision is the commit of the part that changed last, and what waits for a quiet time is a change
+// of configuration alone.
 func TestAChangeIsOfThePartThatChanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		change     func(p *tracked)

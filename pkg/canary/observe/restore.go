@@ -7,8 +7,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// RestoreTo names the revision that a deletion gives the target back: the promoted one. What the primary has passed and got while some traffic
-// is still at the canary counts as promoted.
+// RestoreTo names the revision that a deletion gives the target back: the promoted one. What the primary has passed and
+// got while some traffic is still at the canary counts as promoted.
 func RestoreTo(st *siskinv1.CanaryStatus) string {
 	if st.Phase == siskinv1.PhaseFinalising {
 		return revisionOf(st.Canary)
@@ -16,7 +16,8 @@ func RestoreTo(st *siskinv1.CanaryStatus) string {
 	return revisionOf(st.Stable)
 }
 
-// promoted finds out, of a Canary that is being deleted, whether the target has the promoted content, and names what it has.
+// promoted finds out, of a Canary that is being deleted, whether the target has the promoted content, and names what it
+// has.
 func (o *Observer) promoted(ctx context.Context, w *World) {
 	if w.Target == nil || w.Canary.DeletionTimestamp == nil {
 		return
@@ -37,8 +38,9 @@ func (o *Observer) promoted(ctx context.Context, w *World) {
 	}
 }
 
-// has tells whether the target has the content of a revision, and its pods read what that revision's do. Without the snapshot nothing could
-// be given back. What was restored once may look another way by now: what the API server or a webhook has added to it.
+// has tells whether the target has the content of a revision, and its pods read what that revision's do. Without the
+// snapshot nothing could be given back. What was restored once may look another way by now: what the API server or a
+// webhook has added to it.
 func (o *Observer) has(ctx context.Context, w *World, name string) bool {
 	stored, ok := w.stored(name)
 	if !ok {

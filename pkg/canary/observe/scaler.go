@@ -192,7 +192,8 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 	return nil
 }
 
-// list returns the autoscalers of a kind that have a key. It waits for no other Canary's write; what it finds is read by name.
+// list returns the autoscalers of a kind that have a key. It waits for no other Canary's write; what it finds is read
+// by name.
 func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, namespace, key string) ([]*unstructured.Unstructured, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))

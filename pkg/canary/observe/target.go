@@ -140,7 +140,8 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	return drifted != ""
 }
 
-// tags name the version of an object's metadata and spec, nil or not. A resource version would change with each count of its status.
+// tags name the version of an object's metadata and spec, nil or not. A resource version would change with each count
+// of its status.
 func tags(obj client.Object) string {
 	if obj == nil {
 		return "/-"

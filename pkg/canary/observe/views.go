@@ -21,15 +21,16 @@ import (
 )
 
 const (
-	// viewQuiet is how long what a Service or the Canary asks of ports must stay as it is before pods that run get it, if it takes something
-	// away: the pod template that it belongs to may be on its way, in the same apply.
+	// viewQuiet is how long what a Service or the Canary asks of ports must stay as it is before pods that run get it, if
+	// it takes something away: the pod template that it belongs to may be on its way, in the same apply.
 	viewQuiet = 2 * time.Second
-	// viewOverlap is how long a port is served beside the one that took its place, after the data plane has confirmed the route to that.
+	// viewOverlap is how long a port is served beside the one that took its place, after the data plane has confirmed the
+	// route to that.
 	viewOverlap = 10 * time.Second
 )
 
-// Views are how the Services lead to the pods of each revision. What the author of the apex and the Canary ask for belongs to the revision that
-// the target has: to the promoted one while that is it, and not before its promotion else.
+// Views are how the Services lead to the pods of each revision. What the author of the apex and the Canary ask for
+// belongs to the revision that the target has: to the promoted one while that is it, and not before its promotion else.
 type Views struct {
 	// Wanted is what is asked for now, for the target's present content.
 	Wanted service.View
@@ -43,12 +44,13 @@ type Views struct {
 	Held string
 	// Again is when to look again; 0: when something changes.
 	Again time.Duration
-	// Misfits are the revisions to whose pods the primary's Service does not lead as it is. Clashing are those to which no Service could lead
-	// beside the pods of the revision that the primary runs.
+	// Misfits are the revisions to whose pods the primary's Service does not lead as it is. Clashing are those to which no
+	// Service could lead beside the pods of the revision that the primary runs.
 	Misfits, Clashing []string
 	// Judged are the revisions of which that was found out.
 	Judged []string
-	// Unfit tells that the canary's Service does not lead to the pods of the revision on trial, or of the one that comes next.
+	// Unfit tells that the canary's Service does not lead to the pods of the revision on trial, or of the one that comes
+	// next.
 	Unfit bool
 	// Lent tells that the primary's Service selects the canary's pods, Standing that its endpoints are those.
 	Lent, Standing bool
@@ -76,7 +78,8 @@ type viewing struct {
 	trialView service.View
 }
 
-// views finds out how the Services lead to each revision. Errors: *router.InvalidError, if nobody tells which ports there are.
+// views finds out how the Services lead to each revision. Errors: *router.InvalidError, if nobody tells which ports
+// there are.
 func (o *Observer) views(w *World) error {
 	if w.Canary.Spec.TargetRef.Kind == target.Service {
 		return nil
@@ -147,7 +150,8 @@ func held(w *World, misfit string) string {
 		misfit, w.Canary.Status.Stable.Revision, w.PrimaryService, w.Apex)
 }
 
-// onTrial finds the revision that the canary's Service is for, and its view. As long as pods are behind it, it is for those.
+// onTrial finds the revision that the canary's Service is for, and its view. As long as pods are behind it, it is for
+// those.
 func (g *viewing) onTrial(wanted service.View, known bool) {
 	w := g.w
 	g.trial = g.tried()
@@ -199,7 +203,8 @@ func (g *viewing) pods(revision string) service.Pods {
 	return p
 }
 
-// finish says what the Services serve. The primary's leads to all the pods that the primary has, and to those that it is about to have.
+// finish says what the Services serve. The primary's leads to all the pods that the primary has, and to those that it
+// is about to have.
 func (g *viewing) finish() {
 	w, v := g.w, &g.w.Views
 	from, to := g.primary()
@@ -257,7 +262,8 @@ func runs(clone client.Object) string {
 	return clone.GetAnnotations()[siskinv1.RevisionAnnotation]
 }
 
-// route finds the port that the route leads to: the one that is wanted as soon as it has endpoints, until then the one before.
+// route finds the port that the route leads to: the one that is wanted as soon as it has endpoints, until then the one
+// before.
 func (g *viewing) route() {
 	w := g.w
 	primary := w.Live[w.PrimaryService]
@@ -294,7 +300,8 @@ func has(svc *corev1.Service, port int32) bool {
 	return slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 }
 
-// overlap keeps the port that the route led to before, until the data plane has confirmed the route to the other one for a while.
+// overlap keeps the port that the route led to before, until the data plane has confirmed the route to the other one
+// for a while.
 func (o *Observer) overlap(w *World) {
 	was, primary := w.Views.Main.View.Was, w.Live[w.PrimaryService]
 	if was == 0 || was == w.Views.Main.View.Port || primary == nil || slices.Contains(w.Views.Also, was) || w.Views.Main.View.Has(was) {
@@ -350,8 +357,8 @@ func (w *World) template(revision string) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{}
 }
 
-// since remembers for how long a value has been the same, per Canary. It is lost with the process, which costs one more wait. The zero value is
-// ready for use.
+// since remembers for how long a value has been the same, per Canary. It is lost with the process, which costs one more
+// wait. The zero value is ready for use.
 type since struct {
 	mu  sync.Mutex
 	all map[types.UID]sinceValue

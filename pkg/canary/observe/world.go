@@ -27,8 +27,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
-// World is what was read. Its objects share maps, slices and pointers with the caches, which are not copied in each pass: whoever changes one
-// copies it first.
+// World is what was read. Its objects share maps, slices and pointers with the caches, which are not copied in each
+// pass: whoever changes one copies it first.
 type World struct {
 	Canary *siskinv1.Canary
 	// Names of the three Services.
@@ -70,7 +70,8 @@ type World struct {
 	PrimaryEndpoints, CanaryEndpoints, TargetEndpoints int32
 	// Scalers are the autoscalers.
 	Scalers Scalers
-	// Troubles tell why pods are not ready, by the name of their workload; PodsAgain is when to look at pods again, 0: nobody needs to.
+	// Troubles tell why pods are not ready, by the name of their workload; PodsAgain is when to look at pods again, 0:
+	// nobody needs to.
 	Troubles  map[string]string
 	PodsAgain time.Duration
 	// Views are how the Services lead to each revision.
@@ -118,8 +119,8 @@ type Observer struct {
 	Scalers ScalerSource
 	// Ailing finds out why pods are not ready; nil: nobody does.
 	Ailing *Ailing
-	// Include are prefixes of the labels and annotations of the target that its clones get; none, or "*": all that are not about the
-	// target alone.
+	// Include are prefixes of the labels and annotations of the target that its clones get; none, or "*": all that are not
+	// about the target alone.
 	Include []string
 
 	// Clock tells how long a Service has been as it is; nil: the real one.
@@ -304,9 +305,9 @@ func (o *Observer) object(ctx context.Context, c *siskinv1.Canary, name string) 
 	return obj, nil
 }
 
-// endpoints counts the ready endpoints of a Service that leads to the clone of a role, and notes what ports they have. Pods that are not the
-// clone's do not count: the Service of a clone from before siskin.dev/clone may select them too. Those of the canary count that stand in for
-// the primary's.
+// endpoints counts the ready endpoints of a Service that leads to the clone of a role, and notes what ports they have.
+// Pods that are not the clone's do not count: the Service of a clone from before siskin.dev/clone may select them too.
+// Those of the canary count that stand in for the primary's.
 func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (int32, error) {
 	var list discoveryv1.EndpointSliceList
 	var by client.ListOption = client.MatchingLabels{discoveryv1.LabelServiceName: svc}

@@ -60,8 +60,8 @@ type (
 		Revision string
 		Replicas int32
 	}
-	// ApplyServices makes the Services; Serving tells that the apex leaves the target's pods for the role of Split, Lent that what leads to
-	// the primary leads to the canary's pods.
+	// ApplyServices makes the Services; Serving tells that the apex leaves the target's pods for the role of Split, Lent
+	// that what leads to the primary leads to the canary's pods.
 	ApplyServices struct {
 		Serving bool
 		Split   Split
@@ -71,7 +71,8 @@ type (
 	ApplySplit struct{ Split Split }
 	// HoldTarget marks the target, records Replicas and scales it to zero.
 	HoldTarget struct{ Replicas int32 }
-	// RestoreTarget gives the target the content of Revision, as its snapshot has it, and takes a pause off it. Its size stays.
+	// RestoreTarget gives the target the content of Revision, as its snapshot has it, and takes a pause off it. Its size
+	// stays.
 	RestoreTarget struct{ Revision string }
 	// PauseTarget puts the pause back that RestoreTarget has taken off.
 	PauseTarget struct{}

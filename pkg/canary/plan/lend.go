@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// The pods of two revisions can be told apart by the Services that lead to them: by labels that a selector names, or by the number of the
-// port on which they listen. The primary has one Service. As long as that can lead to the pods of both revisions, it does before the first
-// pod is replaced. When it cannot (one port, another number in each), the canary's pods, which run what the primary is about to run, stand in:
-// the primary's Service and the apex lead to them in one write, the primary is replaced behind that, and they lead back to it when it is ready.
+// The pods of two revisions can be told apart by the Services that lead to them: by labels that a selector names, or by
+// the number of the port on which they listen. The primary has one Service. As long as that can lead to the pods of
+// both revisions, it does before the first pod is replaced. When it cannot (one port, another number in each), the
+// canary's pods, which run what the primary is about to run, stand in: the primary's Service and the apex lead to them
+// in one write, the primary is replaced behind that, and they lead back to it when it is ready.
 
 // goal is the revision that the primary is to run.
 func goal(z State) string {
@@ -18,8 +19,8 @@ func goal(z State) string {
 	return z.Stable
 }
 
-// crosses tells that the primary has to run another revision, to whose pods no Service could lead beside those that it has. Pods that serve
-// nobody are nobody's loss; before the first revision serves, the target's own pods do.
+// crosses tells that the primary has to run another revision, to whose pods no Service could lead beside those that it
+// has. Pods that serve nobody are nobody's loss; before the first revision serves, the target's own pods do.
 func (s Snapshot) crosses(z State) bool {
 	p, rev := s.Primary, goal(z)
 	return z.Phase != Initializing && p.Found && p.Revision != rev && p.Replicas > 0 && slices.Contains(s.Services.Clashing, rev) && (p.Endpoints > 0 || s.standing())
@@ -33,7 +34,8 @@ func (s Snapshot) standInSize(z State) int32 {
 	return max(s.Spec.CanarySize.Of(z.Replicas), z.Replicas)
 }
 
-// standsIn tells that the canary's pods can stand in: they run what the primary is to run, or, while they have traffic, what it runs until then.
+// standsIn tells that the canary's pods can stand in: they run what the primary is to run, or, while they have traffic,
+// what it runs until then.
 func (s Snapshot) standsIn(z State) bool {
 	c := s.Canary
 	return c.Found && (c.Revision == goal(z) || c.Revision == s.Primary.Revision && z.Split.Reaches())
@@ -69,13 +71,14 @@ func (s Snapshot) standInWanted(z State) (string, int32, bool) {
 	return c.Revision, n, c.Replicas < n || c.Drifted
 }
 
-// crossAt is when the pods of the primary, which nothing leads to any more, have drained; false: something leads to them.
+// crossAt is when the pods of the primary, which nothing leads to any more, have drained; false: something leads to
+// them.
 func (s Snapshot) crossAt() (time.Time, bool) {
 	return s.Services.StandingSince.Add(Settle + s.Spec.Drain), s.Services.Lent && s.Services.Standing
 }
 
-// behindServices tells that the primary has to wait before it is made to run another revision: its Service does not lead to the pods of
-// that yet.
+// behindServices tells that the primary has to wait before it is made to run another revision: its Service does not
+// lead to the pods of that yet.
 func (s Snapshot) behindServices(z State) bool {
 	p, rev := s.Primary, goal(z)
 	if z.Phase == Initializing || !p.Found || p.Revision == rev || p.Endpoints == 0 && !s.standing() {

@@ -11,7 +11,8 @@ const UntoldLimit = 12
 
 // Notice tells one transition.
 type Notice struct {
-	// Number counts the notices of a Canary, Rollout is the one that it belongs to, At the time of the decision. Decide fills them in.
+	// Number counts the notices of a Canary, Rollout is the one that it belongs to, At the time of the decision. Decide
+	// fills them in.
 	Number, Rollout int64
 	At              time.Time
 	// Reason in CamelCase; the event's reason.
@@ -32,8 +33,8 @@ func (n Notice) Key() string {
 	return fmt.Sprintf("r%d/%s/%s/n%d", n.Rollout, n.Revision, n.Reason, n.Number)
 }
 
-// remember numbers the notices of a decision and keeps them in its state, next to those of earlier decisions, until they were told: what
-// is stored is told, even if the process ends before it could.
+// remember numbers the notices of a decision and keeps them in its state, next to those of earlier decisions, until
+// they were told: what is stored is told, even if the process ends before it could.
 func remember(s Snapshot, d *Decision) {
 	z := &d.Next
 	var untold []Notice
@@ -57,7 +58,8 @@ func remember(s Snapshot, d *Decision) {
 	tellFirst(s, d)
 }
 
-// tellFirst keeps a Canary that would go for a moment, in which what it still has to tell can be told: with it goes the list.
+// tellFirst keeps a Canary that would go for a moment, in which what it still has to tell can be told: with it goes the
+// list.
 func tellFirst(s Snapshot, d *Decision) {
 	z := d.Next
 	last := slices.Index(d.Effects, Effect(Finish{}))

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// terminate gives everything back before the Canary goes: traffic to the primary, the promoted revision and its full size to the target,
-// Services and routes to what they were. Nothing is taken away before what replaces it serves, and nobody gets what was not promoted.
+// terminate gives everything back before the Canary goes: traffic to the primary, the promoted revision and its full
+// size to the target, Services and routes to what they were. Nothing is taken away before what replaces it serves, and
+// nobody gets what was not promoted.
 func terminate(s Snapshot, d *Decision) {
 	z := &d.Next
 	if z.Phase != Terminating {
@@ -37,18 +38,20 @@ func terminate(s Snapshot, d *Decision) {
 	}
 }
 
-// led tells that the route still leads to the clones, in its objects or, as far as that can be told, in the data plane. One that does not
-// answer before the deadline is waited for no longer.
+// led tells that the route still leads to the clones, in its objects or, as far as that can be told, in the data plane.
+// One that does not answer before the deadline is waited for no longer.
 func (s Snapshot) led(z State) bool {
 	return s.Route.Known || s.Route.Leaving && !s.expired(z)
 }
 
-// clonesUntil is when the clones have drained. Nobody knows since when they had no traffic that left them while nobody watched.
+// clonesUntil is when the clones have drained. Nobody knows since when they had no traffic that left them while nobody
+// watched.
 func (s Snapshot) clonesUntil(z State) time.Time {
 	return latest(z.DrainUntil, s.Since.Add(s.Spec.Drain))
 }
 
-// notDrained puts off when the clones, which have not lost their traffic yet, may go. It is stored less often the longer that lasts.
+// notDrained puts off when the clones, which have not lost their traffic yet, may go. It is stored less often the
+// longer that lasts.
 func (s Snapshot) notDrained(z *State) {
 	if s.Now.Add(Settle + s.Spec.Drain).After(z.DrainUntil) {
 		z.DrainUntil = s.Now.Add(s.Spec.Drain + min(max(2*Settle, s.Now.Sub(z.StepAt)/4), Recheck))
@@ -76,7 +79,8 @@ func (s Snapshot) pauseTarget() []Effect {
 	return nil
 }
 
-// beginEnd begins a deletion. What the primary has passed and got counts as promoted, though some traffic was still at the canary.
+// beginEnd begins a deletion. What the primary has passed and got counts as promoted, though some traffic was still at
+// the canary.
 func beginEnd(s Snapshot, d *Decision) {
 	z := &d.Next
 	if z.Phase == Finalising {
@@ -136,8 +140,9 @@ func (s Snapshot) comfort(z State) string {
 	return "the canary goes on serving"
 }
 
-// restoreTarget brings the target to the promoted revision and its full size, and says what of that is still missing. The content goes
-// first, and its controller must have seen it: what is scaled up before that may start pods of what it had.
+// restoreTarget brings the target to the promoted revision and its full size, and says what of that is still missing.
+// The content goes first, and its controller must have seen it: what is scaled up before that may start pods of what it
+// had.
 func (s Snapshot) restoreTarget(z State, d *Decision) string {
 	t := s.Target
 	full := t.Released && t.Serving >= z.Replicas && t.Old == 0

@@ -200,7 +200,8 @@ func (s Snapshot) spent(z State) string {
 	return fmt.Sprintf("%d failed checks reach the threshold of %d", z.FailedChecks, s.Spec.Threshold)
 }
 
-// superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves, and while the target is paused.
+// superseded tells that a newer revision takes the rollout's place. It waits while the canary is all that serves, and
+// while the target is paused.
 func (s Snapshot) superseded(z State) bool {
 	return s.Target.Found && !s.Target.Paused && s.Target.Revision != z.Candidate && (z.Split == AllPrimary() || s.mayLeaveCanary(z))
 }

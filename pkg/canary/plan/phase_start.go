@@ -69,7 +69,8 @@ func (s Snapshot) initial(z State) string {
 	return s.Target.Revision
 }
 
-// unrolled tells that the target is paused before it has rolled out what it says: its pods run something else, or nothing.
+// unrolled tells that the target is paused before it has rolled out what it says: its pods run something else, or
+// nothing.
 func (s Snapshot) unrolled() bool {
 	t := s.Target
 	return t.Paused && !t.Held && (t.Serving < t.Replicas || t.Old > 0)

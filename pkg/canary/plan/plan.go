@@ -316,8 +316,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// interval of the step, or of giving back, that is under way: the split must be carried out for so long, and checks are repeated so
-// often. It is what the step began with; what an earlier Siskin did not store is looked up in the spec.
+// interval of the step, or of giving back, that is under way: the split must be carried out for so long, and checks are
+// repeated so often. It is what the step began with; what an earlier Siskin did not store is looked up in the spec.
 func (s Snapshot) interval(z State) time.Duration {
 	if z.Interval > 0 {
 		return z.Interval

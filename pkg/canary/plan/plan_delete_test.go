@@ -156,7 +156,8 @@ func TestAPausedTargetWaits(t *testing.T) {
 	})
 }
 
-// TestAnEditDoesNotChangeThePresentStep: a step of a minute is under way when its number becomes that of a step of a second.
+// TestAnEditDoesNotChangeThePresentStep: a step of a minute is under way when its number becomes that of a step of a
+// second.
 func TestAnEditDoesNotChangeThePresentStep(t *testing.T) {
 	step := given(Progressing).atStep(2).but(func(s *Snapshot) {
 		s.State.Interval, s.State.Late = time.Minute, true

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A change often comes in parts: an apply writes a ConfigMap, and then the workload that reads it, or the other way round. A revision that is
-// half of a change must not be judged, and a rollout of it must not be told.
+// A change often comes in parts: an apply writes a ConfigMap, and then the workload that reads it, or the other way
+// round. A revision that is half of a change must not be judged, and a rollout of it must not be told.
 
 // QuietLimit bounds how long a target that changes again and again is waited for: so many times Spec.Quiet.
 const QuietLimit = 10
@@ -27,8 +27,8 @@ func (s Snapshot) applying() bool { return s.Now.Before(s.Target.ApplyUntil) }
 // partsUntil is when the parts of a change are waited for no longer.
 func (s Snapshot) partsUntil() time.Time { return latest(s.quietAt(), s.Target.ApplyUntil) }
 
-// early tells why the rollout of the target's revision does not begin yet; "": it may. A new template begins at once, so that its pods come
-// up while the rest is waited for; what would only be asked or told does not.
+// early tells why the rollout of the target's revision does not begin yet; "": it may. A new template begins at once,
+// so that its pods come up while the rest is waited for; what would only be asked or told does not.
 func (s Snapshot) early(d *Decision) (why string) {
 	switch {
 	case s.applying():
@@ -43,7 +43,8 @@ func (s Snapshot) early(d *Decision) (why string) {
 	return ""
 }
 
-// gathering tells that the parts of the revision on trial are waited for. Nobody has been asked about it, and it has had no traffic.
+// gathering tells that the parts of the revision on trial are waited for. Nobody has been asked about it, and it has
+// had no traffic.
 func (s Snapshot) gathering() bool {
 	z := s.State
 	begun := z.Phase == Progressing && z.Step == 0 && z.Attempt == 1 && z.TrafficAt.IsZero() && !z.Forced
@@ -67,8 +68,8 @@ func gather(s Snapshot, d *Decision) {
 	d.wakeAt(s.Now, s.quietAt())
 }
 
-// complete goes on with the target's revision in the place of one that was a part of the same change. That is the same rollout: it has been
-// told, and begins anew.
+// complete goes on with the target's revision in the place of one that was a part of the same change. That is the same
+// rollout: it has been told, and begins anew.
 func complete(s Snapshot, d *Decision) {
 	z := &d.Next
 	most := z.StartedAt.Add(QuietLimit * s.Spec.Quiet)

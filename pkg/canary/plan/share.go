@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A split is what the route says. That requests follow it is another thing: a second route that claims the same hosts and paths may take
-// some of them, or all, and then a step judges a canary that nobody sees. So each check of a weighted step compares the share that reached
-// the canary, by the gateway's own counts, with the share wanted.
+// A split is what the route says. That requests follow it is another thing: a second route that claims the same hosts
+// and paths may take some of them, or all, and then a step judges a canary that nobody sees. So each check of a
+// weighted step compares the share that reached the canary, by the gateway's own counts, with the share wanted.
 
 const (
 	// ShareTolerance is by how many percentage points the share may differ, whatever the number of requests.
@@ -30,9 +30,10 @@ type Share struct {
 	Rival string
 }
 
-// differs tells whether no chance explains that the share is not wanted; least is the smallest share of the rollout's steps, both as
-// fractions. Without a rival only a canary that gets next to nothing, or next to everything, counts: long requests end under a later split
-// than the one that they began under, and gateways that are told of changes all the time begin their turns anew with the larger side.
+// differs tells whether no chance explains that the share is not wanted; least is the smallest share of the rollout's
+// steps, both as fractions. Without a rival only a canary that gets next to nothing, or next to everything, counts:
+// long requests end under a later split than the one that they began under, and gateways that are told of changes all
+// the time begin their turns anew with the larger side.
 func (h Share) differs(wanted, least float64) bool {
 	if h.Total < ShareSample {
 		return false
@@ -48,8 +49,8 @@ func (h Share) differs(wanted, least float64) bool {
 	return off > min(wanted, 1-wanted)/4
 }
 
-// shareQuestions ask which share of the requests reached the canary: in steps in which nothing but the weights decides that. They go
-// along with metrics: without any there may be no server to ask.
+// shareQuestions ask which share of the requests reached the canary: in steps in which nothing but the weights decides
+// that. They go along with metrics: without any there may be no server to ask.
 func (s Snapshot) shareQuestions() []Question {
 	z := s.State
 	w := z.Split.Canary
@@ -64,7 +65,8 @@ func (s Snapshot) shareQuestions() []Question {
 	}}
 }
 
-// shareAwaited tells whether the share is worth a moment: a check waits for it as long as a failed one does for its other answers.
+// shareAwaited tells whether the share is worth a moment: a check waits for it as long as a failed one does for its
+// other answers.
 func (s Snapshot) shareAwaited() bool {
 	return s.Now.Before(s.checkAt(s.State).Add(Patience)) && slices.ContainsFunc(s.shareQuestions(), func(q Question) bool {
 		_, answered := s.Answers[q.Key]
@@ -72,8 +74,8 @@ func (s Snapshot) shareAwaited() bool {
 	})
 }
 
-// judged is the outcome of the step's checks. A share that is not the one wanted makes it unclear: the canary was not seen by those who
-// were to see it.
+// judged is the outcome of the step's checks. A share that is not the one wanted makes it unclear: the canary was not
+// seen by those who were to see it.
 func (s Snapshot) judged() outcome {
 	o := s.verdict(s.checks())
 	r, odd := s.mismatch()
@@ -137,8 +139,8 @@ func stillAstray(s Snapshot, d *Decision) {
 	}
 }
 
-// warn tells a share that is not the one wanted where the policy lets the step pass all the same. It is stored and told before the step
-// goes on, in a pass of its own.
+// warn tells a share that is not the one wanted where the policy lets the step pass all the same. It is stored and told
+// before the step goes on, in a pass of its own.
 func warn(s Snapshot, d *Decision, o outcome) bool {
 	r, odd := mismatched(o.results)
 	if !odd || toldUnclear(s.State.Results, r) {

@@ -97,7 +97,8 @@ type Snapshot struct {
 	// Unsettled is when this controller last saw that the data plane did not carry the split of the time out, Settled when it first
 	// saw that it did after that; zero: never. They are lost with the process, for which Since makes up.
 	Unsettled, Settled time.Time
-	// Counted tells that the gateway counts the requests to each version, and that nothing but the weights decides which of them get one.
+	// Counted tells that the gateway counts the requests to each version, and that nothing but the weights decides which
+	// of them get one.
 	Counted bool
 	// Services tells what the apex Service selects.
 	Services Services
@@ -151,28 +152,28 @@ type Target struct {
 	Replicas int32
 	// Held tells that it is marked as held and at zero, with Replicas recorded.
 	Held bool
-	// Available is the number of its available pods, whatever they run. Serving counts those of them that are known to run its present content,
-	// Old its pods that do not.
+	// Available is the number of its available pods, whatever they run. Serving counts those of them that are known to run
+	// its present content, Old its pods that do not.
 	Available, Serving, Old int32
 	// Current tells that its controller has seen it as it is.
 	Current bool
-	// Promoted tells that it has the content that a deletion gives back: that of the promoted revision. It is known only when the Canary is
-	// being deleted.
+	// Promoted tells that it has the content that a deletion gives back: that of the promoted revision. It is known only
+	// when the Canary is being deleted.
 	Promoted bool
-	// Paused tells that the user has paused it, so that a new revision waits. Unpaused tells that Siskin has taken the pause off to restore
-	// it, and is to put it back.
+	// Paused tells that the user has paused it, so that a new revision waits. Unpaused tells that Siskin has taken the
+	// pause off to restore it, and is to put it back.
 	Paused, Unpaused bool
 	// Message explains why its pods are not available.
 	Message string
 	// Stored tells that a snapshot of Revision exists.
 	Stored bool
-	// ChangedAt is when this controller first saw Revision, RestlessAt when the first of a row of changes, none of which was followed by a
-	// quiet time.
+	// ChangedAt is when this controller first saw Revision, RestlessAt when the first of a row of changes, none of which
+	// was followed by a quiet time.
 	ChangedAt, RestlessAt time.Time
 	// ConfigOnly tells that Revision differs from one that is known only in what its pods read.
 	ConfigOnly bool
-	// Apply names what somebody applies to the target and to what it reads, and has not ended to; "": nothing. It is waited for until
-	// ApplyUntil.
+	// Apply names what somebody applies to the target and to what it reads, and has not ended to; "": nothing. It is
+	// waited for until ApplyUntil.
 	Apply      string
 	ApplyUntil time.Time
 	// Released tells that it is unmarked and has the user's number of replicas.
@@ -221,7 +222,8 @@ func (w Workload) Ready(revision string, percent int32) bool {
 	return w.Available >= need && w.Endpoints > 0
 }
 
-// serving is the number of available pods that are known to be of the present revision: all others may be the available ones.
+// serving is the number of available pods that are known to be of the present revision: all others may be the available
+// ones.
 func (w Workload) serving() int32 { return max(w.Available-max(w.Pods-w.Updated, 0), 0) }
 
 // size is the number of pods that it should have.
@@ -258,15 +260,16 @@ type Services struct {
 	Serving bool
 	// Restored tells that the apex selects the target's pods again.
 	Restored bool
-	// Misfits are revisions to whose pods the primary's Service, as it is, does not lead; Clashing are those to which none could lead that
-	// leads to the pods of the revision that the primary runs.
+	// Misfits are revisions to whose pods the primary's Service, as it is, does not lead; Clashing are those to which none
+	// could lead that leads to the pods of the revision that the primary runs.
 	Misfits, Clashing []string
-	// Judged are the revisions of which that was looked at, if any was: of a revision that a person has just asked for, the next look tells.
+	// Judged are the revisions of which that was looked at, if any was: of a revision that a person has just asked for,
+	// the next look tells.
 	Judged []string
 	// Unfit tells that the canary's Service does not lead to the pods of the revision on trial yet.
 	Unfit bool
-	// Lent tells that the primary's Service selects the canary's pods, Standing that these are its endpoints; StandingSince is when this
-	// controller first saw that.
+	// Lent tells that the primary's Service selects the canary's pods, Standing that these are its endpoints;
+	// StandingSince is when this controller first saw that.
 	Lent, Standing bool
 	StandingSince  time.Time
 }
@@ -358,8 +361,8 @@ type State struct {
 	Replicas int32
 	// Results of the last check.
 	Results []Result
-	// Untold are the notices of decisions that were stored, the oldest first, until it is known that they were told. LastNotice is the number
-	// of the last one.
+	// Untold are the notices of decisions that were stored, the oldest first, until it is known that they were told.
+	// LastNotice is the number of the last one.
 	Untold     []Notice
 	LastNotice int64
 }

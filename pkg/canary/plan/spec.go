@@ -118,7 +118,8 @@ type Spec struct {
 	PrimaryReady, CanaryReady int32
 	// Drain is how long a side that lost its traffic keeps running.
 	Drain time.Duration
-	// Quiet is how long the target, and what its pods read, must not have changed before a revision is asked about or gets traffic.
+	// Quiet is how long the target, and what its pods read, must not have changed before a revision is asked about or gets
+	// traffic.
 	Quiet time.Duration
 	// CanaryScaled tells that an autoscaler sizes the canary; CanarySize is what it begins with.
 	CanaryScaled bool

@@ -79,7 +79,8 @@ func (k *workload) remove() {
 	k.w.poke()
 }
 
-// sync is the workload's own controller that sees the change. One that is paused starts pods of nothing but what it had.
+// sync is the workload's own controller that sees the change. One that is paused starts pods of nothing but what it
+// had.
 func (k *workload) sync() {
 	if !k.found || (k.seen == k.wanted() && k.obsRev == k.rev && k.obsReplicas == k.replicas && len(k.pods) > 0) {
 		return

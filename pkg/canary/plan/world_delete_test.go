@@ -67,7 +67,8 @@ func (w *simulation) pauseAtFirst(at time.Duration) {
 	w.at(at+2*time.Minute, func() { w.target.pause(false) })
 }
 
-// restored is the revision that a deletion gives back: the promoted one. What the primary has passed and got counts as promoted.
+// restored is the revision that a deletion gives back: the promoted one. What the primary has passed and got counts as
+// promoted.
 func (w *simulation) restored() string {
 	if w.state.Phase == Finalising {
 		return w.state.Candidate

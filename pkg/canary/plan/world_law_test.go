@@ -12,7 +12,8 @@ import (
 type ledger struct {
 	// primaryMay run these revisions: deployed first, passed every step, or asked for by a person.
 	primaryMay map[string]bool
-	// instance of a step: when it was stored, the interval and the pause after it that it began with. No edit changes the interval.
+	// instance of a step: when it was stored, the interval and the pause after it that it began with. No edit changes the
+	// interval.
 	stepStored time.Time
 	interval   time.Duration
 	pause      time.Duration
@@ -90,7 +91,8 @@ func (w *simulation) learn(s Snapshot, d Decision) {
 	l.allowed = max(l.allowed, longest(s.Spec))
 }
 
-// learnStep notes what a step, or a wait in it, begins with. What is frozen, resumed or forced goes on in the step that it is in.
+// learnStep notes what a step, or a wait in it, begins with. What is frozen, resumed or forced goes on in the step that
+// it is in.
 func (w *simulation) learnStep(s Snapshot, d Decision) {
 	l, a, b := &w.ledger, s.State, d.Next
 	l.stepStored, l.pause = w.now, 0

@@ -55,7 +55,8 @@ func (w *simulation) seeParts(t *Target) {
 // applyLimit is how long an apply that does not end is waited for.
 const applyLimit = 2 * time.Minute
 
-// applyInParts is an apply of two objects: rev is what it leads to. A marked one may take long. After applyLimit nobody takes its mark away.
+// applyInParts is an apply of two objects: rev is what it leads to. A marked one may take long. After applyLimit nobody
+// takes its mark away.
 func (w *simulation) applyInParts(rev string, configFirst, marked bool, gap time.Duration) {
 	if !w.target.found {
 		return

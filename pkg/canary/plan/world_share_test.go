@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// counts are what the gateway counts. Its chances have a source of their own, so that the worlds of earlier seeds stay as they are.
+// counts are what the gateway counts. Its chances have a source of their own, so that the worlds of earlier seeds stay
+// as they are.
 type counts struct {
 	on bool
 	// taken is the part of the requests that goes elsewhere, and rival who takes it; "": nobody knows.
@@ -56,8 +57,8 @@ func (w *simulation) goneAstray(s Snapshot) bool {
 	return false
 }
 
-// checkShare: a step of which the canary has not seen its share is told once, and does not pass unless the policy lets it; of one that has, nothing is
-// said.
+// checkShare: a step of which the canary has not seen its share is told once, and does not pass unless the policy lets
+// it; of one that has, nothing is said.
 func (w *simulation) checkShare(s Snapshot, d Decision) {
 	for _, n := range d.Notices {
 		if n.Reason != ReasonRoutingMismatch {

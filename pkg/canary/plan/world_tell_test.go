@@ -10,7 +10,8 @@ type people struct {
 	// owed are the notices of stored decisions, by key, heard is how often each was told.
 	owed  map[string]Notice
 	heard map[string]int
-	// dropped counts notices for which the state had no room, excused the keys of those that a deletion did not wait for any longer.
+	// dropped counts notices for which the state had no room, excused the keys of those that a deletion did not wait for
+	// any longer.
 	dropped int
 	excused map[string]bool
 	// told are the numbers of those that this process has told, lost with it.
@@ -35,8 +36,8 @@ func (w *simulation) owe(d Decision) {
 	}
 }
 
-// tell tells people what the stored state says that they were not told. As the real one it does so after the effects, may fail and tries again
-// later, and has its success stored with the next decision, or a while later.
+// tell tells people what the stored state says that they were not told. As the real one it does so after the effects,
+// may fail and tries again later, and has its success stored with the next decision, or a while later.
 func (w *simulation) tell() {
 	for _, n := range w.state.Untold {
 		switch {
@@ -63,8 +64,8 @@ func (w *simulation) tell() {
 	}
 }
 
-// toldAside tells that nothing but that notices were told would be stored, which goes along with the decision at the end of the step, or is written
-// by itself a while later.
+// toldAside tells that nothing but that notices were told would be stored, which goes along with the decision at the
+// end of the step, or is written by itself a while later.
 func (w *simulation) toldAside(was, is State) bool {
 	if w.cfg.loud || len(is.Untold) >= len(was.Untold) {
 		return false

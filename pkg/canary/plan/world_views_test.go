@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// viewState are the Services of worlds in which pods of different revisions listen on different numbers: the primary's Service, as it was
-// written and as the data plane has it, leads to one number, of the primary's pods or, lent, of the canary's.
+// viewState are the Services of worlds in which pods of different revisions listen on different numbers: the primary's
+// Service, as it was written and as the data plane has it, leads to one number, of the primary's pods or, lent, of the
+// canary's.
 type viewState struct {
 	on              bool
 	written, served led
@@ -99,8 +100,8 @@ func (w *simulation) observeViews(s *Snapshot) {
 	x.StandingSince = v.standing
 }
 
-// checkCrossing: pods behind the primary's Service are not replaced by pods that listen elsewhere. Each request that reaches that Service or
-// the apex finds a pod of the revision whose number they lead to.
+// checkCrossing: pods behind the primary's Service are not replaced by pods that listen elsewhere. Each request that
+// reaches that Service or the apex finds a pod of the revision whose number they lead to.
 func (w *simulation) checkCrossing(s Snapshot, e ApplyPrimary) {
 	v := w.views
 	if !v.on || v.writes == 0 || s.State.Phase == Initializing || w.class(e.Revision) == w.class(w.primary.rev) || w.primary.replicas == 0 || s.Primary.Endpoints == 0 {

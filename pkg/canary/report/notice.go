@@ -69,7 +69,8 @@ func Event(canary *siskinv1.Canary, n plan.Notice, text, instance string) *event
 	}
 }
 
-// Message makes the message to people's channels of a notice. again tells that an earlier process may have sent it: no channel can be asked.
+// Message makes the message to people's channels of a notice. again tells that an earlier process may have sent it: no
+// channel can be asked.
 func Message(canary *siskinv1.Canary, z plan.State, n plan.Notice, r siskinv1.RevisionStatus, again bool) notifier.Message {
 	now := n.At
 	asked, by := "", ""

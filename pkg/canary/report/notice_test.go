@@ -128,7 +128,8 @@ func TestAMessageThatMayBeARepetitionSaysSo(t *testing.T) {
 	}
 }
 
-// The name of a notice's event is the same however often it is told, another for each transition, and one that the API server takes.
+// The name of a notice's event is the same however often it is told, another for each transition, and one that the API
+// server takes.
 func TestTheEventOfANoticeHasANameOfItsOwn(t *testing.T) {
 	c := &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "u"}}
 	n := plan.Notice{Reason: "CheckFailed", Severity: plan.Warning, Message: "no", Number: 3, Rollout: 2, Revision: "web-2", At: time.UnixMicro(7).UTC()}

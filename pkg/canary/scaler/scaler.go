@@ -70,7 +70,8 @@ type Scaler struct {
 	pods   promql.Target
 }
 
-// Of returns the autoscaler obj of a target, whose pods are made of a template; nil: they are not known. obj is not changed.
+// Of returns the autoscaler obj of a target, whose pods are made of a template; nil: they are not known. obj is not
+// changed.
 func Of(obj *unstructured.Unstructured, ref siskinv1.TargetRef, pods *corev1.PodTemplateSpec) *Scaler {
 	return &Scaler{obj: obj, target: ref, pods: promql.TargetOf(ref, pods)}
 }

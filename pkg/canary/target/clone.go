@@ -15,9 +15,10 @@ import (
 // CloneName is the name of the workload of a role.
 func CloneName(target, role string) string { return target + "-" + role }
 
-// Clone makes the object of a role that runs the revision named name, of the kind of the Canary's target. Its pods keep all labels
-// of the template and get the role and a label that only this Canary's clones have; terms that spread or separate the app's own pods get it too, so that canary pods do not push
-// primary pods away. What they read is the revision's copy of it.
+// Clone makes the object of a role that runs the revision named name, of the kind of the Canary's target. Its pods keep
+// all labels of the template and get the role and a label that only this Canary's clones have; terms that spread or
+// separate the app's own pods get it too, so that canary pods do not push primary pods away. What they read is the
+// revision's copy of it.
 func Clone(canary *siskinv1.Canary, role, name string, r Revision, replicas int32) (client.Object, error) {
 	obj, err := New(canary.Spec.TargetRef.Kind)
 	if err != nil {

@@ -25,8 +25,9 @@ func Selector(obj client.Object) *metav1.LabelSelector {
 	return *w.parts().selector
 }
 
-// Trouble tells in one sentence why the pods of a workload's present template are not ready, by the one that is worst off; "": none is, or
-// it is not known. Pods of what it ran before say nothing about that. What a container wrote at its end is not told: it may be secret.
+// Trouble tells in one sentence why the pods of a workload's present template are not ready, by the one that is worst
+// off; "": none is, or it is not known. Pods of what it ran before say nothing about that. What a container wrote at
+// its end is not told: it may be secret.
 func Trouble(obj client.Object, pods []corev1.Pod) string {
 	worst, text, more := 0, "", 0
 	for _, p := range present(obj, pods) {
@@ -45,8 +46,8 @@ func Trouble(obj client.Object, pods []corev1.Pod) string {
 	return text
 }
 
-// present returns the pods that run a workload's present template: those whose containers have its images and, as only its controller knows
-// the rest of the template, of these the ones that were made of one template with the newest.
+// present returns the pods that run a workload's present template: those whose containers have its images and, as only
+// its controller knows the rest of the template, of these the ones that were made of one template with the newest.
 func present(obj client.Object, pods []corev1.Pod) []corev1.Pod {
 	w := workloadOf(obj)
 	if w == nil || w.state().Updated == 0 {

@@ -7,7 +7,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Paused tells whether the user has paused a target: then its controller starts no pods of what it says, only of what it had before.
+// Paused tells whether the user has paused a target: then its controller starts no pods of what it says, only of what
+// it had before.
 func Paused(obj client.Object) bool {
 	d, ok := obj.(*appsv1.Deployment)
 	return ok && d.Spec.Paused
@@ -29,7 +30,8 @@ func Template(obj client.Object) (corev1.PodTemplateSpec, bool) {
 	return *w.parts().template.DeepCopy(), true
 }
 
-// Restore writes the content that makes r a revision into obj, which must be of r's kind, and leaves its size and all else of obj as it is.
+// Restore writes the content that makes r a revision into obj, which must be of r's kind, and leaves its size and all
+// else of obj as it is.
 func (r Revision) Restore(obj client.Object) {
 	off := KindOf(obj) != Service && !Numbered(obj) && Observe(obj).Replicas == 0
 	r.Into(obj)

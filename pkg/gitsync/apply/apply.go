@@ -46,7 +46,8 @@ const (
 type Change struct {
 	Ref    inventory.Ref
 	Action Action
-	// Kept tells that git's pod template was not applied: the deletion of the Canary has just put the promoted one in its place.
+	// Kept tells that git's pod template was not applied: the deletion of the Canary has just put the promoted one in its
+	// place.
 	Kept bool
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/siskin-dev/siskin/pkg/internal/restored"
 )
 
-// keepRestored leaves a target the promoted pod template that the deletion of its Canary gave it, for as long as git says what it said then:
-// that was not promoted, and nobody has committed it for a workload without a Canary. merged is what an apply would make of live. It returns
-// true if desired was changed.
+// keepRestored leaves a target the promoted pod template that the deletion of its Canary gave it, for as long as git
+// says what it said then: that was not promoted, and nobody has committed it for a workload without a Canary. merged is
+// what an apply would make of live. It returns true if desired was changed.
 func keepRestored(desired, live, merged *unstructured.Unstructured) (bool, error) {
 	note := live.GetAnnotations()[siskinv1.RestoredFromAnnotation]
 	if note == "" {

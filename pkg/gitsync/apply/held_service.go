@@ -10,8 +10,8 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// respectService leaves selector and ports of an adopted Service as Siskin keeps them for the promoted pods, and tells the Canary controller
-// in annotations what git asks for: it belongs to a revision that is not promoted yet.
+// respectService leaves selector and ports of an adopted Service as Siskin keeps them for the promoted pods, and tells
+// the Canary controller in annotations what git asks for: it belongs to a revision that is not promoted yet.
 func respectService(desired, live *unstructured.Unstructured) error {
 	text, kept := live.GetAnnotations()[siskinv1.LeftAnnotation]
 	if !kept || desired.GetKind() != "Service" || desired.GroupVersionKind().Group != "" {

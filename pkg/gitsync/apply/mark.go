@@ -15,11 +15,13 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// A commit is written object by object, and a Canary must not take half of it for a revision. So a workload that a Canary holds is marked
-// before the first of the ConfigMaps and Secrets beside it is written, and the mark is taken away when the workload itself has been: all
-// that it reads comes before it. A mark that nobody takes away, because GitSync went or a write failed, ends by itself (GitApplyLimit).
+// A commit is written object by object, and a Canary must not take half of it for a revision. So a workload that a
+// Canary holds is marked before the first of the ConfigMaps and Secrets beside it is written, and the mark is taken
+// away when the workload itself has been: all that it reads comes before it. A mark that nobody takes away, because
+// GitSync went or a write failed, ends by itself (GitApplyLimit).
 
-// announce marks the workloads that Canaries hold and of which, with what they may read, more than one object is about to be written.
+// announce marks the workloads that Canaries hold and of which, with what they may read, more than one object is about
+// to be written.
 func (j *job) announce(ctx context.Context, all []*prepared) {
 	parts := map[string]int{}
 	for _, p := range all {
@@ -56,8 +58,8 @@ func isConfig(o *unstructured.Unstructured) bool {
 	return gvk.Group == "" && (gvk.Kind == "ConfigMap" || gvk.Kind == "Secret")
 }
 
-// mark notes on a workload that an apply is under way. A mark of the same commit stays as it is, so that a commit that fails again and again
-// holds nothing up for longer than once.
+// mark notes on a workload that an apply is under way. A mark of the same commit stays as it is, so that a commit that
+// fails again and again holds nothing up for longer than once.
 func (j *job) mark(ctx context.Context, p *prepared) error {
 	for try := 1; ; try++ {
 		if what, _, _ := strings.Cut(p.live.GetAnnotations()[siskinv1.GitApplyingAnnotation], " "); what == j.stamp.Revision {

@@ -67,7 +67,8 @@ func TestAnApplyInPartsIsMarked(t *testing.T) {
 	}
 }
 
-// A commit of which a write fails leaves its mark, which is as old as its first attempt; the one that succeeds takes it away.
+// A commit of which a write fails leaves its mark, which is as old as its first attempt; the one that succeeds takes it
+// away.
 func TestTheMarkOfAnApplyThatFails(t *testing.T) {
 	c := holding(t)
 	clk := testingclock.NewFakeClock(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC))

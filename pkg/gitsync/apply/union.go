@@ -24,10 +24,11 @@ import (
 // tries bounds the dry runs of one object: one refusal may hide another.
 const tries = 4
 
-// Of some fields an object may have only one, such as strategy.rollingUpdate with type RollingUpdate, or one source of a volume. The API
-// server fills in what git leaves out, and nobody owns that: a server-side apply that switches to another of these fields leaves it, and
-// the server refuses the two together. What nobody owns, and git does not have, is claimed for GitSync first. That changes nothing but
-// managedFields. The apply, which does not name it, then takes it away in one write with the switch.
+// Of some fields an object may have only one, such as strategy.rollingUpdate with type RollingUpdate, or one source of
+// a volume. The API server fills in what git leaves out, and nobody owns that: a server-side apply that switches to
+// another of these fields leaves it, and the server refuses the two together. What nobody owns, and git does not have,
+// is claimed for GitSync first. That changes nothing but managedFields. The apply, which does not name it, then takes
+// it away in one write with the switch.
 
 // try sends a dry run. It returns live as it was read last, and what the server would make of it.
 func (j *job) try(ctx context.Context, desired, live *unstructured.Unstructured) (now, merged *unstructured.Unstructured, err error) {
@@ -65,8 +66,9 @@ func (j *job) claim(ctx context.Context, live *unstructured.Unstructured, marked
 	return now, nil
 }
 
-// claims finds in a refused apply the fields to claim, and marks them in the managed fields of live, which are returned; nil: there are
-// none. Git's nulls for such fields, which an apply does not heed, are taken out of desired. held are fields in the way that others own.
+// claims finds in a refused apply the fields to claim, and marks them in the managed fields of live, which are
+// returned; nil: there are none. Git's nulls for such fields, which an apply does not heed, are taken out of desired.
+// held are fields in the way that others own.
 func claims(desired, live *unstructured.Unstructured, refusal error) (marked []metav1.ManagedFieldsEntry, held []string) {
 	status, ok := errors.AsType[*apierrors.StatusError](refusal)
 	if !ok || status.Status().Details == nil {
@@ -113,8 +115,8 @@ type place struct {
 	path      []string
 }
 
-// candidates are the field that a cause names and, if near, its neighbours and children. Of what lies directly in spec only the field
-// itself is taken: the server allocates some of the others.
+// candidates are the field that a cause names and, if near, its neighbours and children. Of what lies directly in spec
+// only the field itself is taken: the server allocates some of the others.
 func candidates(o *owners, desired, live *unstructured.Unstructured, named string, near bool) []candidate {
 	steps := strings.FieldsFunc(named, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 	if len(steps) < 2 || steps[0] != "spec" {
@@ -162,8 +164,8 @@ func (p place) lacks(wanted func(string) bool) []candidate {
 	return out
 }
 
-// descend goes one step of a path down. The number of an element is that of the refused object, which nobody has: all elements are looked
-// at that git has too.
+// descend goes one step of a path down. The number of an element is that of the refused object, which nobody has: all
+// elements are looked at that git has too.
 func (o *owners) descend(at []place, step string) []place {
 	var out []place
 	for _, p := range at {
@@ -251,7 +253,8 @@ func isMine(e metav1.ManagedFieldsEntry) bool {
 	return e.Manager == siskinv1.GitSyncFieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
 }
 
-// of tells who owns a field, something in it, or the whole that it is a part of: GitSync, and one other; "": no other does.
+// of tells who owns a field, something in it, or the whole that it is a part of: GitSync, and one other; "": no other
+// does.
 func (o *owners) of(path []string) (mine bool, other string) {
 	for i, at := range o.all {
 		switch {

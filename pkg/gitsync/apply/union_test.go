@@ -12,8 +12,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/gitsync/apply/applytest"
 )
 
-// switching is a Deployment as the API server has it: strategy and the source of a volume were filled in, and nobody owns them. others are
-// the managed fields of somebody else.
+// switching is a Deployment as the API server has it: strategy and the source of a volume were filled in, and nobody
+// owns them. others are the managed fields of somebody else.
 func switching(others string) string {
 	return `
 apiVersion: apps/v1

@@ -148,9 +148,9 @@ func (f *readOnlyFS) hasKustomization(dir string) bool {
 	return slices.ContainsFunc(names, isKustomization)
 }
 
-// manifests lists the manifests below dir; a directory with a kustomization stands for all that is in it. Symbolic links
-// to directories are not followed, hidden files are left out. Errors: *Error, of a manifest that is a symbolic link to nowhere: to leave
-// it out would prune what it declared.
+// manifests lists the manifests below dir; a directory with a kustomization stands for all that is in it. Symbolic
+// links to directories are not followed, hidden files are left out. Errors: *Error, of a manifest that is a symbolic
+// link to nowhere: to leave it out would prune what it declared.
 func (f *readOnlyFS) manifests(dir, prefix string) ([]string, error) {
 	names, err := f.repo.ReadDir(path.Join(dir, prefix))
 	if err != nil {
@@ -183,7 +183,8 @@ func (f *readOnlyFS) manifests(dir, prefix string) ([]string, error) {
 	return out, nil
 }
 
-// nameable refuses a directory in which a manifest has a name that nothing can name: to leave it out would prune what it declared.
+// nameable refuses a directory in which a manifest has a name that nothing can name: to leave it out would prune what
+// it declared.
 func (f *readOnlyFS) nameable(dir string) error {
 	for _, name := range f.repo.Unusable() {
 		below, ok := strings.CutPrefix(name, dir+"/")
@@ -202,8 +203,8 @@ func (f *readOnlyFS) nameable(dir string) error {
 	return nil
 }
 
-// taken tells whether a file below dir is one of those that are taken without being named: none of its directories is hidden or has a
-// kustomization of its own.
+// taken tells whether a file below dir is one of those that are taken without being named: none of its directories is
+// hidden or has a kustomization of its own.
 func (f *readOnlyFS) taken(dir, below string) bool {
 	parts := strings.Split(below, "/")
 	for i, part := range parts {

@@ -60,8 +60,8 @@ func New(entries map[string]Entry) Tree {
 	return t
 }
 
-// Unusable lists the files that are not in the Tree because nothing could name them, sorted: names that are not UTF-8, as an old Windows
-// writes them, and those that a hostile repository may hold and no file system would check out.
+// Unusable lists the files that are not in the Tree because nothing could name them, sorted: names that are not UTF-8,
+// as an old Windows writes them, and those that a hostile repository may hold and no file system would check out.
 func (t Tree) Unusable() []string { return slices.Clone(t.unusable) }
 
 // FromFiles makes a Tree of files by path and content, as tests like it.

@@ -1,4 +1,5 @@
-// Package restored knows again what the deletion of a Canary wrote over in a target: the pod template of a version that was not promoted.
+// Package restored knows again what the deletion of a Canary wrote over in a target: the pod template of a version that
+// was not promoted.
 package restored
 
 import (

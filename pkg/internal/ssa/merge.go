@@ -8,9 +8,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// MergeFrom is a merge patch from base that fails if the object has another version by now, for objects that may come from a cache that does
-// not keep all annotations. A patch that is made of what the cache keeps says "no annotations" when the last one that it knows goes, and
-// would take away those that it does not know too.
+// MergeFrom is a merge patch from base that fails if the object has another version by now, for objects that may come
+// from a cache that does not keep all annotations. A patch that is made of what the cache keeps says "no annotations"
+// when the last one that it knows goes, and would take away those that it does not know too.
 func MergeFrom(base client.Object) client.Patch {
 	b, ok := base.DeepCopyObject().(client.Object)
 	if !ok {

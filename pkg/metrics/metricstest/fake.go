@@ -33,7 +33,8 @@ func (f *Fake) Answer(value float64) { f.set("", answer{value: value}) }
 // AnswerTo sets the value for one query.
 func (f *Fake) AnswerTo(query string, value float64) { f.set(query, answer{value: value}) }
 
-// AnswerPart sets what queries are answered that contain part, until the next call for that part; err goes before value.
+// AnswerPart sets what queries are answered that contain part, until the next call for that part; err goes before
+// value.
 func (f *Fake) AnswerPart(part string, value float64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

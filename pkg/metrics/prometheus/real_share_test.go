@@ -38,8 +38,8 @@ type share struct {
 	canary, total float64
 }
 
-// The split of 10 % is carried out for a minute, of which 3 s are left out: the counters begin with the scrape at -50 and end with that
-// at -5, 45 s later.
+// The split of 10 % is carried out for a minute, of which 3 s are left out: the counters begin with the scrape at -50
+// and end with that at -5, 45 s later.
 var shares = map[string]share{
 	"as wanted": {tallies: []tally{steady("APP", "APP-primary", 90), steady("APP", "APP-canary", 10)}},
 	"a rival takes half": {

@@ -12,9 +12,9 @@ import (
 // expiry is the attribute that has a client drop a cookie.
 const expiry = "; Max-Age=0"
 
-// expiring adds rules for users who still send a cookie of a rollout that is over: they are served like all others, and the answer has
-// them drop it, so that each of them meets such a rule once. It is a courtesy: what cannot be said in this route, or has no room in it, is
-// left out.
+// expiring adds rules for users who still send a cookie of a rollout that is over: they are served like all others, and
+// the answer has them drop it, so that each of them meets such a rule once. It is a courtesy: what cannot be said in
+// this route, or has no room in it, is left out.
 func (r *ruler) expiring() []gatewayv1.HTTPRouteRule {
 	if !r.in.Expires() {
 		return r.out

@@ -37,8 +37,8 @@ func dropped(d dialect, spec gatewayv1.HTTPRouteSpec, a ask) (cookies, where str
 	return strings.Join(all, " "), strings.Join(to, " ")
 }
 
-// Whoever still sends a cookie of a rollout that is over, of whatever value, is served by the primary and drops it; nobody else notices
-// anything.
+// Whoever still sends a cookie of a rollout that is over, of whatever value, is served by the primary and drops it;
+// nobody else notices anything.
 func TestCookiesAreDroppedAfterTheRollout(t *testing.T) {
 	in := intent(func(s *siskinv1.CanaryService) {
 		s.Match = []siskinv1.RequestMatch{{URI: new(prefix("/api"))}, one("header", "X-A", exact("yes"))}
@@ -67,7 +67,8 @@ func TestCookiesAreDroppedAfterTheRollout(t *testing.T) {
 	}
 }
 
-// It is a courtesy: it takes no room that the route needs, refuses nothing, and is left out where the gateway cannot do it.
+// It is a courtesy: it takes no room that the route needs, refuses nothing, and is left out where the gateway cannot do
+// it.
 func TestDroppingCookiesIsNoCondition(t *testing.T) {
 	full := func(in *router.Intent) {
 		for range 8 {
@@ -113,7 +114,8 @@ func TestDroppingCookiesIsNoCondition(t *testing.T) {
 	}
 }
 
-// Such rules lead nobody to the canary when the next rollout begins under a spec that cannot be written, and go with the Canary.
+// Such rules lead nobody to the canary when the next rollout begins under a spec that cannot be written, and go with
+// the Canary.
 func TestDroppingCookiesEnds(t *testing.T) {
 	h, c := capable(t)
 	r, in := h.New(c, c), intent(nil)

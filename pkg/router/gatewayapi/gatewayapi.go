@@ -207,7 +207,8 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 	return nil
 }
 
-// get returns the route, or nil if there is none. It shares its maps, slices and pointers with the cache: whoever changes it copies it first.
+// get returns the route, or nil if there is none. It shares its maps, slices and pointers with the cache: whoever
+// changes it copies it first.
 func (r *Router) get(ctx context.Context, in router.Intent) (*gatewayv1.HTTPRoute, error) {
 	var route gatewayv1.HTTPRoute
 	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}, &route, client.UnsafeDisableDeepCopy)

@@ -88,7 +88,8 @@ func read(field string, m siskinv1.RequestMatch) (request, error) {
 	return out, err
 }
 
-// unsayable refuses what other routers select requests by and an HTTPRoute cannot. To leave it out would select more requests.
+// unsayable refuses what other routers select requests by and an HTTPRoute cannot. To leave it out would select more
+// requests.
 func unsayable(field string, m siskinv1.RequestMatch) error {
 	for _, part := range []struct {
 		name, instead string

@@ -11,8 +11,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// mirrored are filters with the copy to the canary that the split asks for, and without any other. All requests are written without a
-// percentage, which older gateways do not know.
+// mirrored are filters with the copy to the canary that the split asks for, and without any other. All requests are
+// written without a percentage, which older gateways do not know.
 func mirrored(filters []gatewayv1.HTTPRouteFilter, in router.Intent) []gatewayv1.HTTPRouteFilter {
 	out := slices.DeleteFunc(slices.Clone(filters), func(f gatewayv1.HTTPRouteFilter) bool { return mirrorsTo(f, in) })
 	if len(out) == 0 {
@@ -72,9 +72,10 @@ func fillMirror(m *gatewayv1.HTTPRequestMirrorFilter) {
 	}
 }
 
-// feasible is the intent without what nothing else of the route is to wait for: the copies of spec.service.mirror that the data plane is not
-// known to make, because it may accept them and answer 500 to all requests, and the dropping of cookies where it cannot do that. The
-// error tells that it cannot copy requests; for as long as nobody knows, there is none.
+// feasible is the intent without what nothing else of the route is to wait for: the copies of spec.service.mirror that
+// the data plane is not known to make, because it may accept them and answer 500 to all requests, and the dropping of
+// cookies where it cannot do that. The error tells that it cannot copy requests; for as long as nobody knows, there is
+// none.
 func (r *Router) feasible(ctx context.Context, in router.Intent) (router.Intent, error) {
 	mirror := in.Owner.Spec.Service.Mirror
 	if len(mirror) == 0 && !in.Expires() {

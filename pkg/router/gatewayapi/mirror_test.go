@@ -24,7 +24,8 @@ func copies(route *gatewayv1.HTTPRoute) int {
 	return n
 }
 
-// A gateway that is not known to copy requests is not asked to, and neither the split nor a rollback waits for it: it may answer 500 to all.
+// A gateway that is not known to copy requests is not asked to, and neither the split nor a rollback waits for it: it
+// may answer 500 to all.
 func TestCopiesThatTheGatewayCannotMake(t *testing.T) {
 	audit := gatewayv1.HTTPRequestMirrorFilter{BackendRef: gatewayv1.BackendObjectReference{Name: "audit", Port: new(gatewayv1.PortNumber(80))}}
 	part := audit

@@ -15,9 +15,10 @@ import (
 
 var _ router.Contested = (*Router)(nil)
 
-// Rivals are the other HTTPRoutes of the namespace that claim requests of the intent's route: on the same listener, for hosts that are
-// all its own, by rules all of whose matches are its own too. Which of two such routes a gateway follows is not the route's to say.
-// Rules that say more, such as a header, are meant to take these requests away and are no rivals.
+// Rivals are the other HTTPRoutes of the namespace that claim requests of the intent's route: on the same listener, for
+// hosts that are all its own, by rules all of whose matches are its own too. Which of two such routes a gateway follows
+// is not the route's to say. Rules that say more, such as a header, are meant to take these requests away and are no
+// rivals.
 func (r *Router) Rivals(ctx context.Context, in router.Intent) ([]router.Rival, error) {
 	live, err := r.get(ctx, in)
 	if err != nil || live == nil {
@@ -79,7 +80,8 @@ func attached(x, y *gatewayv1.HTTPRoute) bool {
 	})
 }
 
-// among tells whether hosts are all among those of a route. None are all hosts, and whoever names some goes before that.
+// among tells whether hosts are all among those of a route. None are all hosts, and whoever names some goes before
+// that.
 func among(own, hosts []gatewayv1.Hostname) bool {
 	if len(hosts) == 0 || len(own) == 0 {
 		return len(hosts) == len(own)

@@ -12,7 +12,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
 )
 
-// Only a route that claims the same requests is a rival: not one for others, and not one that says more and so is meant to go first.
+// Only a route that claims the same requests is a rival: not one for others, and not one that says more and so is meant
+// to go first.
 func TestRivals(t *testing.T) {
 	path := func(p string) gatewayv1.HTTPRouteMatch {
 		return gatewayv1.HTTPRouteMatch{Path: &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: &p}}

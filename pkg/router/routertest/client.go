@@ -160,7 +160,8 @@ type Counter struct {
 	waiting []string
 }
 
-// Waiting returns the kinds of lists that waited for writes of everybody, those of other Canaries too, since the last call.
+// Waiting returns the kinds of lists that waited for writes of everybody, those of other Canaries too, since the last
+// call.
 func (c *Counter) Waiting() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -101,7 +101,8 @@ func (f *Fake) AcceptPartly(message string) {
 	f.partly = &router.Observation{Reason: "NotReconciled", Message: message}
 }
 
-// Count makes the data plane count requests by route, as Traefik does, beside routes of others that claim the same requests.
+// Count makes the data plane count requests by route, as Traefik does, beside routes of others that claim the same
+// requests.
 func (f *Fake) Count(rivals ...router.Rival) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,8 +24,8 @@ import (
 // took it, also when the target's labels are others by then, and two Canaries never pull at one Service.
 const HolderAnnotation = siskinv1.CanaryLabel
 
-// Serve makes the apex lead to the pods of a role; it is how a router without weights moves traffic. It tells whether it wrote.
-// It never refuses what Apply would have refused at first: the way back must not be closed by an edit.
+// Serve makes the apex lead to the pods of a role; it is how a router without weights moves traffic. It tells whether
+// it wrote. It never refuses what Apply would have refused at first: the way back must not be closed by an edit.
 func (a *Applier) Serve(ctx context.Context, in router.Intent, role string) (bool, error) {
 	canary := in.Owner
 	svc, err := a.get(ctx, canary.Namespace, in.Apex)
@@ -67,8 +67,8 @@ func lead(s *corev1.Service, ports []corev1.ServicePort) {
 	}
 }
 
-// mark makes an adopted Service lead to a role, by a selector and by ports (nil: those that it has), and records whose it is and what
-// its author wants of both, also when that was written only since.
+// mark makes an adopted Service lead to a role, by a selector and by ports (nil: those that it has), and records whose
+// it is and what its author wants of both, also when that was written only since.
 func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service, role string, base map[string]string,
 	ports []corev1.ServicePort,
 ) (bool, error) {
@@ -101,8 +101,8 @@ func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1
 	return changed, err
 }
 
-// restore gives a Service back: the selector and the ports that its author wants and no trace of Siskin, in one write, because the
-// admission policy adds the role to every Service that has the annotation.
+// restore gives a Service back: the selector and the ports that its author wants and no trace of Siskin, in one write,
+// because the admission policy adds the role to every Service that has the annotation.
 func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error) {
 	if !marked(svc) {
 		return false, nil

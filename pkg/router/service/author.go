@@ -15,12 +15,13 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
-// left is what Siskin wrote into an adopted Service in the place of what its author wants, so that later edits of the author can be told
-// from it.
+// left is what Siskin wrote into an adopted Service in the place of what its author wants, so that later edits of the
+// author can be told from it.
 type left struct {
 	Selector map[string]string    `json:"selector,omitempty"`
 	Ports    []corev1.ServicePort `json:"ports,omitempty"`
-	// Applied is a digest of what kubectl apply had applied last: a client-side apply of what is live already changes nothing else.
+	// Applied is a digest of what kubectl apply had applied last: a client-side apply of what is live already changes
+	// nothing else.
 	Applied string `json:"applied,omitempty"`
 }
 
@@ -30,7 +31,8 @@ type wish struct {
 	ports    []corev1.ServicePort
 }
 
-// Author returns the Service as its author wants it: an adopted one without what Siskin made of its selector and its ports.
+// Author returns the Service as its author wants it: an adopted one without what Siskin made of its selector and its
+// ports.
 func Author(svc *corev1.Service) *corev1.Service {
 	out := svc.DeepCopy()
 	w := wishOf(svc)
@@ -46,8 +48,8 @@ func AuthorOf(canary *siskinv1.Canary, svc *corev1.Service) *corev1.Service {
 	return Author(svc)
 }
 
-// PortAfter is the port by which a route leads to the apex when that is given back to its author: the same, if the author has it, else one that
-// leads to the same port of the pods, else the author's first.
+// PortAfter is the port by which a route leads to the apex when that is given back to its author: the same, if the
+// author has it, else one that leads to the same port of the pods, else the author's first.
 func PortAfter(canary *siskinv1.Canary, apex *corev1.Service, port int32) int32 {
 	author := AuthorOf(canary, apex)
 	if author == nil || len(author.Spec.Ports) == 0 {
@@ -66,7 +68,8 @@ func PortAfter(canary *siskinv1.Canary, apex *corev1.Service, port int32) int32 
 	return author.Spec.Ports[0].Port
 }
 
-// wishOf reads what the author wants. What differs from what Siskin left there was written since, and counts; of the rest the record does.
+// wishOf reads what the author wants. What differs from what Siskin left there was written since, and counts; of the
+// rest the record does.
 func wishOf(svc *corev1.Service) wish {
 	w := wish{selector: original(svc), ports: slices.Clone(svc.Spec.Ports)}
 	had, replaced := leftIn(svc)
@@ -101,8 +104,8 @@ func leftIn(svc *corev1.Service) (left, bool) {
 	return l, ok && marked(svc) && json.Unmarshal([]byte(text), &l) == nil
 }
 
-// told is wishOf of a Service that was read from the API server, with what only that knows: a client-side apply that wrote no field, since
-// all of it was live already, and who owns what Siskin left there.
+// told is wishOf of a Service that was read from the API server, with what only that knows: a client-side apply that
+// wrote no field, since all of it was live already, and who owns what Siskin left there.
 func told(svc *corev1.Service) wish {
 	w := wishOf(svc)
 	had, replaced := leftIn(svc)
@@ -163,7 +166,8 @@ func digestOf(svc *corev1.Service) string {
 	return digest
 }
 
-// owns tells whether somebody applied the field at path, in the notation of managedFields, as it is live. GitSync sends what Siskin left.
+// owns tells whether somebody applied the field at path, in the notation of managedFields, as it is live. GitSync sends
+// what Siskin left.
 func owns(svc *corev1.Service, path ...string) bool {
 	return slices.ContainsFunc(svc.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
 		foreign := e.Manager != siskinv1.FieldManager && e.Manager != siskinv1.GitSyncFieldManager && e.Subresource == ""

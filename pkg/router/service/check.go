@@ -10,8 +10,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
-// Check tells, before anything is made, what Apply would refuse: an apex that cannot be adopted, a port that is not there, a name that is
-// taken. Errors: *router.InvalidError, or a read that failed.
+// Check tells, before anything is made, what Apply would refuse: an apex that cannot be adopted, a port that is not
+// there, a name that is taken. Errors: *router.InvalidError, or a read that failed.
 func (a *Applier) Check(ctx context.Context, in In) error {
 	live, err := a.get(ctx, in.Canary.Namespace, in.Apex)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
-// Claimant names who has applied an object that Siskin generated: it is somebody else's from then on. "": nobody has. What was only edited
-// is put right, as ever. The cache tells it by an annotation, since it does not keep who owns what: see Show.
+// Claimant names who has applied an object that Siskin generated: it is somebody else's from then on. "": nobody has.
+// What was only edited is put right, as ever. The cache tells it by an annotation, since it does not keep who owns
+// what: see Show.
 func Claimant(obj metav1.Object) string {
 	a := obj.GetAnnotations()
 	if by := a[siskinv1.ClaimedAnnotation]; by != "" {
@@ -48,8 +49,8 @@ func Show(obj metav1.Object) {
 	obj.SetAnnotations(a)
 }
 
-// yield gives a generated apex up that somebody else has applied, in one write: it loses its owner and all that says it is generated. What
-// it serves stays until the view of its new author counts; svc is what was written.
+// yield gives a generated apex up that somebody else has applied, in one write: it loses its owner and all that says it
+// is generated. What it serves stays until the view of its new author counts; svc is what was written.
 func (a *Applier) yield(ctx context.Context, in In, svc *corev1.Service, res *Result) error {
 	whole, err := a.whole(ctx, svc)
 	if err != nil {

@@ -78,8 +78,8 @@ type neighbours struct {
 // list returns the namespace's Services by name, and the other Canaries.
 func (a *Applier) list(ctx context.Context, in In) ([]*corev1.Service, neighbours, error) {
 	var all corev1.ServiceList
-	// Most are generated: only those that are not are copied. The list waits for nobody's write; a Service that is older in it than in the API
-	// server is written under its version, which is refused.
+	// Most are generated: only those that are not are copied. The list waits for nobody's write; a Service that is older
+	// in it than in the API server is written under its version, which is refused.
 	err := a.c.List(ctx, &all, client.InNamespace(in.Canary.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
 	if err != nil {
 		return nil, neighbours{}, fmt.Errorf("listing Services: %w", err)

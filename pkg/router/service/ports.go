@@ -17,9 +17,10 @@ import (
 // defaultPortName is the name of a port that the user did not name.
 const defaultPortName = "http"
 
-// Ports returns the ports that all Services of a Canary serve. The ports of the user's own apex Service (existing) win, all of
-// them, and spec.service.port is served beside them; without one (nil) they come from spec and, with portDiscovery, from the containers of
-// template. They are sorted in no way: the first is the one that the user gave first.
+// Ports returns the ports that all Services of a Canary serve. The ports of the user's own apex Service (existing) win,
+// all of them, and spec.service.port is served beside them; without one (nil) they come from spec and, with
+// portDiscovery, from the containers of template. They are sorted in no way: the first is the one that the user gave
+// first.
 func Ports(spec siskinv1.CanaryService, existing *corev1.Service, template corev1.PodTemplateSpec) ([]corev1.ServicePort, error) {
 	if existing != nil && len(existing.Spec.Ports) > 0 {
 		return beside(copied(existing.Spec.Ports), spec), nil

@@ -3,11 +3,12 @@
 // of Services: the router "kubernetes" moves traffic through it.
 //
 // An adopted Service keeps all that its author wrote. Its selector gets one more label, the role, and three annotations
-// tell which role (siskin.dev/serving), what the selector was (siskin.dev/selector) and for which Canary (siskin.dev/canary).
-// What its author writes of selector and ports for a revision that is not promoted is recorded (siskin.dev/ports, siskin.dev/left)
-// until that is; until then the Service goes on leading to the pods that serve.
+// tell which role (siskin.dev/serving), what the selector was (siskin.dev/selector) and for which Canary
+// (siskin.dev/canary). What its author writes of selector and ports for a revision that is not promoted is recorded
+// (siskin.dev/ports, siskin.dev/left) until that is; until then the Service goes on leading to the pods that serve.
 // They are written by a merge patch that fails when the Service changed since it was read, not by server-side apply: an
-// apply would create a Service that was deleted meanwhile, and the selector, an atomic map, would go with Siskin's ownership.
+// apply would create a Service that was deleted meanwhile, and the selector, an atomic map, would go with Siskin's
+// ownership.
 package service
 
 import (
@@ -77,8 +78,9 @@ type Applier struct {
 	live client.Reader
 }
 
-// New returns an Applier. Reads (Services, Canaries, workloads, metadata of Pods) come from c's cache; live reads from the API server what
-// caches do not keep of a Service whose author wants something else than it serves now; nil: nobody does.
+// New returns an Applier. Reads (Services, Canaries, workloads, metadata of Pods) come from c's cache; live reads from
+// the API server what caches do not keep of a Service whose author wants something else than it serves now; nil: nobody
+// does.
 func New(c client.Client, live client.Reader) *Applier { return &Applier{c: c, live: live} }
 
 // ServingRole is the role that the apex selects for a split: the primary, but for a router without weights, which moves
@@ -189,8 +191,9 @@ func (a *Applier) sides(ctx context.Context, in In, user *corev1.Service, author
 	return nil
 }
 
-// own returns the apex if it is the user's own, nil if Siskin generates it. What forbids to adopt it stops everything at
-// first; once it is adopted, it is only told (refusal), because a rollback must not wait for an edit. Without a result nothing is written.
+// own returns the apex if it is the user's own, nil if Siskin generates it. What forbids to adopt it stops everything
+// at first; once it is adopted, it is only told (refusal), because a rollback must not wait for an edit. Without a
+// result nothing is written.
 func (a *Applier) own(ctx context.Context, in In, live *corev1.Service, res *Result) (user *corev1.Service, refusal, err error) {
 	if live == nil {
 		return nil, nil, nil

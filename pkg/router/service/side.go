@@ -15,9 +15,10 @@ type Side struct {
 	Labels []map[string]string
 }
 
-// base is the selector, without the role, of a Service that leads to the pods with all of these labels, where it does not select by the label
-// that only clones have. What its author wants comes first, if that selects them all: else it belongs to a revision that is not promoted yet,
-// or no more. Then the Service stays as it is, if that selects them; the labels by which the target itself selects its pods always do.
+// base is the selector, without the role, of a Service that leads to the pods with all of these labels, where it does
+// not select by the label that only clones have. What its author wants comes first, if that selects them all: else it
+// belongs to a revision that is not promoted yet, or no more. Then the Service stays as it is, if that selects them;
+// the labels by which the target itself selects its pods always do.
 func (in In) base(all []map[string]string, author map[string]string, live *corev1.Service) map[string]string {
 	fits := func(selector map[string]string) bool {
 		for _, l := range all {
@@ -39,8 +40,8 @@ func (in In) base(all []map[string]string, author map[string]string, live *corev
 	return in.Selector
 }
 
-// lead is whose pods a Service for a role leads to: while the primary's are being replaced by pods that one Service cannot serve beside
-// them, the canary's stand in.
+// lead is whose pods a Service for a role leads to: while the primary's are being replaced by pods that one Service
+// cannot serve beside them, the canary's stand in.
 func (in In) lead(role string) (string, Side) {
 	if role == siskinv1.RoleCanary || role == siskinv1.RolePrimary && in.Lent {
 		return siskinv1.RoleCanary, in.Trial

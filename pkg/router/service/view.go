@@ -18,19 +18,20 @@ import (
 // ViewLimit is how large a view may be that is kept in an annotation, in bytes: about 500 ports.
 const ViewLimit = 64 << 10
 
-// View is what the Services that lead to the pods of a revision have to say of their ports. It belongs to the revision: what its author
-// writes of ports beside a new pod template holds for that template's pods, and for no others.
+// View is what the Services that lead to the pods of a revision have to say of their ports. It belongs to the revision:
+// what its author writes of ports beside a new pod template holds for that template's pods, and for no others.
 type View struct {
 	// Ports that are served.
 	Ports []corev1.ServicePort `json:"ports"`
 	// Port is the one whose traffic is split.
 	Port int32 `json:"port,omitempty"`
-	// Was is the one whose traffic was split before an edit; 0: there was none. It is served until no route leads to it any more.
+	// Was is the one whose traffic was split before an edit; 0: there was none. It is served until no route leads to it
+	// any more.
 	Was int32 `json:"was,omitempty"`
 }
 
-// Wanted is the view that a Canary and the author of its apex ask for, for pods of a template. author is nil if the apex is generated.
-// Errors: *router.InvalidError.
+// Wanted is the view that a Canary and the author of its apex ask for, for pods of a template. author is nil if the
+// apex is generated. Errors: *router.InvalidError.
 func Wanted(spec siskinv1.CanaryService, author *corev1.Service, template corev1.PodTemplateSpec) (View, error) {
 	ports, err := Ports(spec, author, template)
 	if err != nil {
@@ -117,8 +118,9 @@ func targetOf(p corev1.ServicePort) intstr.IntOrString {
 	return p.TargetPort
 }
 
-// Misfit tells why pods of template, which are served by before, cannot be served by v; "": they can, as far as the template says what they
-// listen on. A number that no container declares is believed unless it takes the place of one that is declared.
+// Misfit tells why pods of template, which are served by before, cannot be served by v; "": they can, as far as the
+// template says what they listen on. A number that no container declares is believed unless it takes the place of one
+// that is declared.
 func (v View) Misfit(before View, template corev1.PodTemplateSpec) string {
 	var out []string
 	for _, p := range v.Ports {
@@ -168,8 +170,8 @@ func (p Pods) served(port corev1.ServicePort) bool {
 	return targetOf(own) == targetOf(port) || listens(p.Template, port)
 }
 
-// Both is a view that serves the pods of two revisions at a time, as while one takes the other's place; false: there is none, since one
-// port leads to another number in each. What only one of them has is served too.
+// Both is a view that serves the pods of two revisions at a time, as while one takes the other's place; false: there is
+// none, since one port leads to another number in each. What only one of them has is served too.
 func Both(from, to Pods) (View, bool) {
 	out := View{Port: from.View.Port, Was: from.View.Was}
 	for _, p := range to.View.Ports {
@@ -192,7 +194,8 @@ func Both(from, to Pods) (View, bool) {
 	return out, true
 }
 
-// ServedBy tells whether svc, as it is, leads to these pods, whatever their role: it selects them, and its ports lead to where they listen.
+// ServedBy tells whether svc, as it is, leads to these pods, whatever their role: it selects them, and its ports lead
+// to where they listen.
 func (p Pods) ServedBy(svc *corev1.Service) bool {
 	if svc == nil {
 		return false
@@ -221,8 +224,8 @@ func unique(ports []corev1.ServicePort, p corev1.ServicePort) string {
 	return freeName(ports, corev1.ContainerPort{Name: p.Name, ContainerPort: p.Port}, protocolOf(p))
 }
 
-// keepNames gives ports of the same number the names that they have in a Service that carries traffic: the data plane finds the endpoints
-// of a port by its name, and has none of the new name for a moment.
+// keepNames gives ports of the same number the names that they have in a Service that carries traffic: the data plane
+// finds the endpoints of a port by its name, and has none of the new name for a moment.
 func keepNames(ports, live []corev1.ServicePort) []corev1.ServicePort {
 	out := slices.Clone(ports)
 	kept := make([]bool, len(out))

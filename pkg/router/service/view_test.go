@@ -143,7 +143,8 @@ func side(v service.View, labels ...map[string]string) service.Side {
 	return service.Side{View: v, Labels: labels}
 }
 
-// The author writes the next revision's selector and ports; the promoted pods go on being served, and the author gets it all back.
+// The author writes the next revision's selector and ports; the promoted pods go on being served, and the author gets
+// it all back.
 func TestWhatBelongsToTheNextRevisionIsKept(t *testing.T) {
 	v1, v2 := map[string]string{"app": "finch", "v": "1"}, map[string]string{"app": "finch", "v": "2"}
 	mine := user("finch", v1)

@@ -13,8 +13,8 @@ import (
 	"github.com/siskin-dev/siskin/e2e/cluster/internal/wire"
 )
 
-// placePrograms makes the directory of every program visible in wire.ImagesDir, where no volume of a pod hides it, and has
-// containers start it there: a program finds the files beside it. A link to each program in wire.ProgramsDir makes
+// placePrograms makes the directory of every program visible in wire.ImagesDir, where no volume of a pod hides it, and
+// has containers start it there: a program finds the files beside it. A link to each program in wire.ProgramsDir makes
 // "./podinfo" and "podcli check" work as they do in the image.
 func (s *Supervisor) placePrograms() error {
 	if err := os.MkdirAll(wire.ProgramsDir, 0o755); err != nil {

@@ -36,8 +36,8 @@ const (
 	TestGatewayControl = GatewayIP + ":8081"
 )
 
-// What only the cluster has in the root file system of containers. Volumes of pods hide host paths, those of programs too
-// (a checkout below /tmp, say); they cannot hide these, unless a pod mounts something right there.
+// What only the cluster has in the root file system of containers. Volumes of pods hide host paths, those of programs
+// too (a checkout below /tmp, say); they cannot hide these, unless a pod mounts something right there.
 const (
 	// ProgramsDir has a link to each program. It is the working directory and in the PATH of containers.
 	ProgramsDir = "/.siskin/programs"
