@@ -48,7 +48,7 @@ test: ## Run everything that must pass: fmt, vet, lint, verify, unit, worlds, e2
 unit: servers ## Run unit tests.
 	@$(if $(RACE),,echo "WARNING: no gcc: WITHOUT the race detector")
 	@CGO_ENABLED=$(if $(RACE),1,0) WORLDS=1000 KUBEBUILDER_ASSETS="$(CACHE)/bin" SISKIN_PROMETHEUS="$(CACHE)/bin/prometheus" \
-		$(SUITE) unit -- go test -json $(RACE) -timeout 20m ./api/... ./cmd/... ./pkg/... ./hack/...
+		$(SUITE) unit -- go test -json $(RACE) -timeout 40m ./api/... ./cmd/... ./pkg/... ./hack/...
 
 .PHONY: worlds
 worlds: ## Run the planner in WORLDS random worlds, on all processors.
