@@ -44,7 +44,7 @@ func Ask(s Snapshot) []Question {
 	}
 	switch s.State.Phase {
 	case Waiting:
-		if !s.State.secret() {
+		if !s.State.approvalUntold() {
 			qs = append(qs, s.gates(ConfirmRollout)...)
 		}
 	case Progressing:

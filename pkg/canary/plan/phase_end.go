@@ -176,7 +176,7 @@ func supersede(s Snapshot, d *Decision) {
 	}
 	begin(s, d, s.Target.Revision)
 	if d.Next.Phase == Waiting && s.Now.Before(s.partsUntil()) {
-		hush(s, d)
+		postponeTelling(s, d)
 	}
 }
 

@@ -30,7 +30,7 @@ func progress(s Snapshot, d *Decision) {
 	case s.State.Forced:
 		promote(s, d, "the promotion was asked for")
 	case s.paused(d):
-	case s.gathering() && s.ripe(): // an apply ended sooner than it might have
+	case s.gathering() && s.partsThere(): // an apply ended sooner than it might have
 		z.CheckAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
 		d.because("revision %s is complete", z.Candidate)
 		d.wake(time.Millisecond)

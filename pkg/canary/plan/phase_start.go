@@ -316,10 +316,10 @@ func withdraw(s Snapshot, d *Decision) {
 func waitForRollout(s Snapshot, d *Decision) {
 	z := &d.Next
 	switch {
-	case s.gathering() && !s.ripe():
+	case s.gathering() && !s.partsThere():
 		gather(s, d)
 		return
-	case s.State.secret():
+	case s.State.approvalUntold():
 		z.StepAt, z.CheckAt, z.Deadline = s.Now, s.Now, s.Now.Add(s.Spec.GateDeadline)
 		awaitApproval(s, d, s.unfinished())
 		return

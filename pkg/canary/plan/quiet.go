@@ -48,11 +48,11 @@ func (s Snapshot) early(d *Decision) (why string) {
 func (s Snapshot) gathering() bool {
 	z := s.State
 	begun := z.Phase == Progressing && z.Step == 0 && z.Attempt == 1 && z.TrafficAt.IsZero() && !z.Forced
-	return begun && s.Now.Before(z.CheckAt) || z.secret()
+	return begun && s.Now.Before(z.CheckAt) || z.approvalUntold()
 }
 
-// ripe tells that no more parts are waited for.
-func (s Snapshot) ripe() bool {
+// partsThere reports whether no more parts are waited for.
+func (s Snapshot) partsThere() bool {
 	here := s.Target.Found && s.Target.Revision == s.State.Candidate
 	return !s.Now.Before(s.State.CheckAt) || here && !s.applying() && !s.Now.Before(s.quietAt())
 }
@@ -89,8 +89,9 @@ func complete(s Snapshot, d *Decision) {
 	d.wake(time.Millisecond)
 }
 
-// hush puts off telling that a revision waits for approval until it is complete; the one before it gives way at once.
-func hush(s Snapshot, d *Decision) {
+// postponeTelling puts off telling that a revision waits for approval until it is complete. The one before it gives way
+// at once.
+func postponeTelling(s Snapshot, d *Decision) {
 	d.Notices = slices.DeleteFunc(d.Notices, func(n Notice) bool { return n.Reason == "WaitingForApproval" })
 	d.WaitingFor, d.Next.CheckAt = nil, s.partsUntil()
 	d.Next.Deadline = d.Next.CheckAt.Add(s.Spec.GateDeadline)
@@ -99,8 +100,8 @@ func hush(s Snapshot, d *Decision) {
 	d.wakeAt(s.Now, d.Next.CheckAt)
 }
 
-// secret tells that a revision that waits for approval has not been told yet.
-func (z State) secret() bool { return z.Phase == Waiting && z.CheckAt.After(z.StepAt) }
+// approvalUntold reports whether a revision waits for approval that nobody has been told of yet.
+func (z State) approvalUntold() bool { return z.Phase == Waiting && z.CheckAt.After(z.StepAt) }
 
 // unfinished says so in a notice if an apply did not end in time.
 func (s Snapshot) unfinished() string {

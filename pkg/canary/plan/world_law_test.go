@@ -196,8 +196,8 @@ func (w *simulation) checkNotices(s Snapshot, d Decision) {
 	answered := b.Request != a.Request
 	switch {
 	case answered && b.Request.Accepted: // one for the request and what it led to
-	case b.secret(): // told when all of its change is there
-	case a.secret() && b.Phase == Waiting:
+	case b.approvalUntold(): // told when all of its change is there
+	case a.approvalUntold() && b.Phase == Waiting:
 		want = 1
 	case a.Phase == Progressing && b.Phase == Promoting: // with the last step's check passed: told when it is done
 	case a.Phase != b.Phase && b.Phase != Initializing,

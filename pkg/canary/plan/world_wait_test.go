@@ -112,7 +112,7 @@ func (w *simulation) checkWaits(s Snapshot, d Decision) {
 	}
 	waits := a.Phase == Waiting || a.Phase == Frozen || a.Paused || a.Halted
 	still := b.Phase == a.Phase && b.Paused == a.Paused && b.Halted == a.Halted && b.StepAt.Equal(a.StepAt)
-	if waits && still && !a.secret() && !b.Deadline.Equal(a.Deadline) {
+	if waits && still && !a.approvalUntold() && !b.Deadline.Equal(a.Deadline) {
 		w.violated("8: the deadline of what waits in %s moves from %s to %s", a.Phase, clock(a.Deadline), clock(b.Deadline))
 	}
 	began := b.Phase == Frozen && a.Phase != Frozen || b.Paused && !a.Paused || b.Halted && !a.Halted
