@@ -7,6 +7,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/cookie"
 )
 
 // expiry is the attribute that has a client drop a cookie.
@@ -25,7 +26,7 @@ func (r *ruler) expiring() []gatewayv1.HTTPRouteRule {
 		if name == "" {
 			continue
 		}
-		users, err := r.narrowed(request{cookies: map[string]condition{name: {kind: kindRegex, value: cookieAny}}}, "")
+		users, err := r.narrowed(request{cookies: map[string]condition{name: {kind: kindRegex, value: cookie.Any}}}, "")
 		more := ruler{in: r.in, service: r.service, base: r.base}
 		to := []gatewayv1.HTTPBackendRef{backend(r.in, r.in.Primary, 100), backend(r.in, r.in.Canary, 0)}
 		for i := range to {
@@ -43,9 +44,7 @@ func (r *ruler) expiring() []gatewayv1.HTTPRouteRule {
 
 // dropFilter has the client drop a cookie: the same name, domain and path, and no time left.
 func dropFilter(in router.Intent, name string) []gatewayv1.HTTPRouteFilter {
-	a := router.Affinity{SessionAffinity: *in.Expired}
-	a.MaxAge = new(int32(0))
-	return cookieFilter(&a, name, "")
+	return cookieFilter(cookie.Drop(*in.Expired, name))
 }
 
 // drops tells whether a rule has clients drop a cookie.

@@ -1,6 +1,7 @@
 package gatewayapi
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/cookie"
 )
 
 // What a rule is, is told by its backends alone: what somebody else wrote has no other sign. A rule with both backends is a split; one
@@ -83,15 +85,15 @@ func cookies(in router.Intent) siskinv1.SessionAffinity {
 
 // keeps tells whether each match of a rule asks for a cookie, with this value or ("") with any. The cookie's name is looked for where one
 // begins: an audience may be selected by a cookie whose name, or whose value, ends in the same way.
-func keeps(rule *gatewayv1.HTTPRouteRule, cookie, value string) bool {
-	if cookie == "" || len(rule.Matches) == 0 {
+func keeps(rule *gatewayv1.HTTPRouteRule, name, value string) bool {
+	if name == "" || len(rule.Matches) == 0 {
 		return false
 	}
-	asked := cookiePattern(cookie, condition{kind: kindExact, value: value})
+	asked := cookie.Pattern(name, regexp.QuoteMeta(value))
 	return !slices.ContainsFunc(rule.Matches, func(m gatewayv1.HTTPRouteMatch) bool {
 		return !slices.ContainsFunc(m.Headers, func(h gatewayv1.HTTPHeaderMatch) bool {
 			return strings.EqualFold(string(h.Name), "Cookie") &&
-				(strings.Contains(h.Value, cookieBefore+asked) || strings.Contains(h.Value, cookieBetween+asked))
+				(strings.Contains(h.Value, cookie.Before+asked) || strings.Contains(h.Value, cookie.Between+asked))
 		})
 	})
 }

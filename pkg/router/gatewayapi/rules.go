@@ -7,6 +7,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/cookie"
 )
 
 // ruler makes the rules of one route. They are, each only if it is wanted:
@@ -112,8 +113,8 @@ func (r *ruler) withPrimary(selected, s request) (out request, outdone bool) {
 	if err != nil || selected.size() >= kept.size() {
 		return out, false // an error is told where the rule for the cookie is made
 	}
-	cookie := request{cookies: map[string]condition{r.in.Affinity.PrimaryCookieName: {kind: kindRegex, value: cookieAny}}} // of any step
-	out, possible, err := both(selected, cookie, "")
+	kept = request{cookies: map[string]condition{r.in.Affinity.PrimaryCookieName: {kind: kindRegex, value: cookie.Any}}} // of any step
+	out, possible, err := both(selected, kept, "")
 	return out, possible && err == nil
 }
 
@@ -249,9 +250,9 @@ func size(rules []gatewayv1.HTTPRouteRule) int {
 func split(in router.Intent, toPrimary, toCanary int32) []gatewayv1.HTTPBackendRef {
 	primary, canary := backend(in, in.Primary, toPrimary), backend(in, in.Canary, toCanary)
 	if in.Sticky() {
-		canary.Filters = cookieFilter(in.Affinity, in.Affinity.CookieName, in.Affinity.Token)
+		canary.Filters = cookieFilter(cookie.Set(in.Affinity.SessionAffinity, in.Affinity.CookieName, in.Affinity.Token))
 		if in.Affinity.PrimaryCookieName != "" {
-			primary.Filters = cookieFilter(in.Affinity, in.Affinity.PrimaryCookieName, in.Affinity.PrimaryToken)
+			primary.Filters = cookieFilter(cookie.Set(in.Affinity.SessionAffinity, in.Affinity.PrimaryCookieName, in.Affinity.PrimaryToken))
 		}
 	}
 	return []gatewayv1.HTTPBackendRef{primary, canary}
@@ -275,12 +276,12 @@ func object(in router.Intent, service string) gatewayv1.BackendObjectReference {
 	}
 }
 
-// cookieFilter adds a cookie to the answers; those that the app sets stay.
-func cookieFilter(a *router.Affinity, name, value string) []gatewayv1.HTTPRouteFilter {
+// cookieFilter adds a header Set-Cookie to the answers; those that the app sets stay.
+func cookieFilter(setCookie string) []gatewayv1.HTTPRouteFilter {
 	return []gatewayv1.HTTPRouteFilter{{
 		Type: gatewayv1.HTTPRouteFilterResponseHeaderModifier,
 		ResponseHeaderModifier: &gatewayv1.HTTPHeaderFilter{
-			Add: []gatewayv1.HTTPHeader{{Name: "Set-Cookie", Value: setCookie(a, name, value)}},
+			Add: []gatewayv1.HTTPHeader{{Name: "Set-Cookie", Value: setCookie}},
 		},
 	}}
 }
