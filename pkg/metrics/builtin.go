@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/siskin-dev/siskin/pkg/internal/promql"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // The built-in metrics.
@@ -17,16 +18,6 @@ const (
 	RequestSuccessRate = "request-success-rate"
 	// RequestDuration is the 99th percentile of the duration in milliseconds.
 	RequestDuration = "request-duration"
-)
-
-// Kinds of series that the built-in metrics are made of.
-const (
-	// KindApp : what the app itself exports. The default.
-	KindApp = "app"
-	// KindTraefik : Traefik as a Gateway API implementation.
-	KindTraefik = "traefik"
-	// KindIstio : Istio's sidecars or waypoints.
-	KindIstio = "istio"
 )
 
 // Subject is what a built-in query is about: one version of one app.
@@ -55,7 +46,7 @@ type series struct {
 func IsBuiltin(name string) bool { return name == RequestSuccessRate || name == RequestDuration }
 
 // Builtin renders a built-in metric as PromQL. Errors are *TemplateError.
-func Builtin(name, kind string, s Subject, window time.Duration) (string, error) {
+func Builtin(name string, kind meter.Kind, s Subject, window time.Duration) (string, error) {
 	if !IsBuiltin(name) {
 		return "", &TemplateError{Message: fmt.Sprintf(
 			"%q is not a built-in metric: use %s or %s, or give the metric a templateRef", name, RequestSuccessRate, RequestDuration)}
@@ -73,21 +64,21 @@ func Builtin(name, kind string, s Subject, window time.Duration) (string, error)
 	return strings.Join(queries, "\nor\n"), nil
 }
 
-func seriesOf(kind string, s Subject) ([]series, error) {
+func seriesOf(kind meter.Kind, s Subject) ([]series, error) {
 	switch kind {
-	case KindApp, "":
+	case meter.App, "":
 		if s.Kind == targetService {
 			return nil, &TemplateError{Message: "a target of kind Service has pods that only the user knows, so that what the app exports cannot be " +
 				"told apart: give the metric a templateRef, or use a gateway whose own metrics are known"}
 		}
 		return appSeries(s), nil
-	case KindTraefik:
+	case meter.Traefik:
 		return []series{traefikSeries(s)}, nil
-	case KindIstio:
+	case meter.Istio:
 		return []series{istioSeries(s)}, nil
 	}
 	return nil, &TemplateError{Message: fmt.Sprintf("no built-in metrics for kind %q: use one of %v, or give the metric a templateRef",
-		kind, []string{KindApp, KindTraefik, KindIstio})}
+		kind, meter.Kinds())}
 }
 
 // query answers nothing, rather than NaN, when there is no traffic, so that the next way of recording gets its turn.

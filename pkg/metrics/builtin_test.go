@@ -13,20 +13,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestBuiltinQueriesAreAsReviewed(t *testing.T) {
 	subject := metrics.Subject{Namespace: "test", Service: "web-canary", Workload: "podinfo-canary"}
-	for _, kind := range []string{metrics.KindApp, metrics.KindTraefik, metrics.KindIstio} {
+	for _, kind := range meter.Kinds() {
 		for _, name := range []string{metrics.RequestSuccessRate, metrics.RequestDuration} {
-			t.Run(kind+"/"+name, func(t *testing.T) {
+			t.Run(string(kind)+"/"+name, func(t *testing.T) {
 				got, err := metrics.Builtin(name, kind, subject, 90*time.Second)
 				if err != nil {
 					t.Fatal(err)
 				}
-				file := filepath.Join("testdata", kind+"-"+name+".promql")
+				file := filepath.Join("testdata", string(kind)+"-"+name+".promql")
 				if *update {
 					if err := os.WriteFile(file, []byte(got+"\n"), 0o600); err != nil {
 						t.Fatal(err)
@@ -49,7 +50,7 @@ func TestBuiltinQueriesAreAsReviewed(t *testing.T) {
 
 func TestAnUnknownBuiltinIsATemplateError(t *testing.T) {
 	for _, c := range [][2]string{{"error-rate", ""}, {metrics.RequestDuration, "nginx"}} {
-		if _, err := metrics.Builtin(c[0], c[1], metrics.Subject{}, time.Minute); err == nil {
+		if _, err := metrics.Builtin(c[0], meter.Kind(c[1]), metrics.Subject{}, time.Minute); err == nil {
 			t.Errorf("%v: no error", c)
 		} else if _, ok := errors.AsType[*metrics.TemplateError](err); !ok {
 			t.Errorf("%v: %v", c, err)
@@ -60,7 +61,7 @@ func TestAnUnknownBuiltinIsATemplateError(t *testing.T) {
 // podRegex takes the pattern of the pods out of a query.
 func podRegex(t *testing.T, kind, workload string) *regexp.Regexp {
 	t.Helper()
-	q, err := metrics.Builtin(metrics.RequestDuration, metrics.KindApp, metrics.Subject{Namespace: "test", Kind: kind, Workload: workload}, time.Minute)
+	q, err := metrics.Builtin(metrics.RequestDuration, meter.App, metrics.Subject{Namespace: "test", Kind: kind, Workload: workload}, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,11 +120,11 @@ func TestPodsOfOtherKindsAreToldApart(t *testing.T) {
 
 func TestPodsOfAServiceAreNotGuessed(t *testing.T) {
 	subject := metrics.Subject{Namespace: "test", Kind: "Service", Service: "web-canary", Workload: "web-canary"}
-	if _, err := metrics.Builtin(metrics.RequestDuration, metrics.KindApp, subject, time.Minute); err == nil || !strings.Contains(err.Error(), "templateRef") {
+	if _, err := metrics.Builtin(metrics.RequestDuration, meter.App, subject, time.Minute); err == nil || !strings.Contains(err.Error(), "templateRef") {
 		t.Errorf("error %v", err)
 	}
-	for kind, want := range map[string]string{
-		metrics.KindTraefik: "test-web-canary-[0-9]+", metrics.KindIstio: `destination_service_name="web-canary"`,
+	for kind, want := range map[meter.Kind]string{
+		meter.Traefik: "test-web-canary-[0-9]+", meter.Istio: `destination_service_name="web-canary"`,
 	} {
 		if q, err := metrics.Builtin(metrics.RequestSuccessRate, kind, subject, time.Minute); err != nil || !strings.Contains(q, want) || strings.Contains(q, "workload") {
 			t.Errorf("%s: %v, %s", kind, err, q)
@@ -134,7 +135,7 @@ func TestPodsOfAServiceAreNotGuessed(t *testing.T) {
 // The names are built as Traefik 3.7.9 builds them (pkg/provider/kubernetes/gateway/httproute.go, loadHTTPRoutes and
 // loadHTTPService).
 func TestTraefiksServicesAreToldApart(t *testing.T) {
-	q, err := metrics.Builtin(metrics.RequestSuccessRate, metrics.KindTraefik, metrics.Subject{Namespace: "test", Service: "web-canary"}, time.Minute)
+	q, err := metrics.Builtin(metrics.RequestSuccessRate, meter.Traefik, metrics.Subject{Namespace: "test", Service: "web-canary"}, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/internal/promql"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // Names are the names that queries are rendered with; all of them live in the Canary's namespace.
@@ -69,8 +70,8 @@ const (
 type Input struct {
 	Canary *siskinv1.Canary
 	Metric siskinv1.CanaryMetric
-	// Kind of the built-in queries: KindApp (also ""), KindTraefik, KindIstio.
-	Kind  string
+	// Kind of the built-in queries: "" is meter.App.
+	Kind  meter.Kind
 	Names Names
 	// Pods is the template of the pods that the query is about; nil: not known.
 	Pods *corev1.PodTemplateSpec

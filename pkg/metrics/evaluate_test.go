@@ -22,6 +22,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/metrics/metricstest"
 )
 
@@ -88,7 +89,7 @@ func (s *stage) evaluate(t *testing.T, m siskinv1.CanaryMetric) metrics.Result {
 	c := canary(m)
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	return s.Evaluate(t.Context(), metrics.Input{
-		Canary: c, Metric: m, Names: metrics.NamesOf(c), Kind: metrics.KindTraefik, TrafficAt: now.Add(-30 * time.Second), Now: now,
+		Canary: c, Metric: m, Names: metrics.NamesOf(c), Kind: meter.Traefik, TrafficAt: now.Add(-30 * time.Second), Now: now,
 	})
 }
 
@@ -126,7 +127,7 @@ func TestW29EachCheckAsksAnewAndForItsOwnTime(t *testing.T) {
 	for i, value := range []float64{100, 50} {
 		now := began.Add(time.Duration(i+1) * time.Minute)
 		s.fake.Answer(value)
-		got := s.Evaluate(t.Context(), metrics.Input{Canary: c, Metric: m, Names: metrics.NamesOf(c), Kind: metrics.KindTraefik, TrafficAt: began, Now: now})
+		got := s.Evaluate(t.Context(), metrics.Input{Canary: c, Metric: m, Names: metrics.NamesOf(c), Kind: meter.Traefik, TrafficAt: began, Now: now})
 		qs := s.fake.Queries()
 		if got.Raw != value || len(qs) != i+1 || !qs[i].At.Equal(now) {
 			t.Errorf("check %d at %s: value %v of %v, queries %+v", i+1, now, got.Raw, value, qs)

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 const (
@@ -40,8 +41,8 @@ type Rival struct {
 // ShareInput asks which share of the requests to a route reached the canary.
 type ShareInput struct {
 	Canary *siskinv1.Canary
-	// Kind of the series: only KindTraefik tells of which route a request was.
-	Kind   string
+	// Kind of the series: see meter.Kind.Counted.
+	Kind   meter.Kind
 	Routed Routed
 	// From is since when the split is carried out, as far as is known.
 	From, Now time.Time
@@ -50,14 +51,11 @@ type ShareInput struct {
 	Wanted, Tolerance, Sample float64
 }
 
-// Counts tells whether the series of this kind tell which share of the requests to a route reached the canary.
-func Counts(kind string) bool { return kind == KindTraefik }
-
 // Share returns the numbers of requests that reached the canary and that the route, or a rival, got in all. Zeros mean
 // that nothing can be told, or that the share is as wanted: one query is all that it costs then.
 func (e *Evaluator) Share(ctx context.Context, in ShareInput) (canary, total float64, err error) {
 	base, window, ok := halves(in.From, in.Now)
-	if !ok || !Counts(in.Kind) {
+	if !ok || !in.Kind.Counted() {
 		return 0, 0, nil
 	}
 	src, err := e.resolve(ctx, in.Canary, siskinv1.CanaryMetric{Name: RequestSuccessRate})

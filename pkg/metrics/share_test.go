@@ -11,13 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // A share as wanted costs one query, and what cannot be told none.
 func TestShareAsksNoMoreThanItNeeds(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
-		kind          string
+		kind          meter.Kind
 		lasted        time.Duration
 		percent       float64
 		err           error
@@ -25,17 +26,17 @@ func TestShareAsksNoMoreThanItNeeds(t *testing.T) {
 		queries       int
 		fails         bool
 	}{
-		"as wanted":                     {metrics.KindTraefik, time.Minute, 10, nil, 0, 0, 1, false},
-		"almost as wanted":              {metrics.KindTraefik, time.Minute, 8.01, nil, 0, 0, 1, false},
-		"less":                          {metrics.KindTraefik, time.Minute, 5, nil, 50, 1000, 2, false},
-		"more":                          {metrics.KindTraefik, time.Minute, 50, nil, 500, 1000, 2, false},
-		"too few requests, or a reset":  {metrics.KindTraefik, time.Minute, 0, metrics.ErrNoData, 0, 0, 1, false},
-		"no answer":                     {metrics.KindTraefik, time.Minute, 0, metrics.ErrUnavailable, 0, 0, 1, true},
-		"some seconds":                  {metrics.KindTraefik, 5 * time.Second, 5, nil, 0, 0, 0, false},
-		"series that tell of no route":  {metrics.KindIstio, time.Minute, 5, nil, 0, 0, 0, false},
-		"series of the app":             {metrics.KindApp, time.Minute, 5, nil, 0, 0, 0, false},
-		"a time that has not come":      {metrics.KindTraefik, -time.Minute, 5, nil, 0, 0, 0, false},
-		"the shortest that can be told": {metrics.KindTraefik, 6 * time.Second, 5, nil, 50, 1000, 2, false},
+		"as wanted":                     {meter.Traefik, time.Minute, 10, nil, 0, 0, 1, false},
+		"almost as wanted":              {meter.Traefik, time.Minute, 8.01, nil, 0, 0, 1, false},
+		"less":                          {meter.Traefik, time.Minute, 5, nil, 50, 1000, 2, false},
+		"more":                          {meter.Traefik, time.Minute, 50, nil, 500, 1000, 2, false},
+		"too few requests, or a reset":  {meter.Traefik, time.Minute, 0, metrics.ErrNoData, 0, 0, 1, false},
+		"no answer":                     {meter.Traefik, time.Minute, 0, metrics.ErrUnavailable, 0, 0, 1, true},
+		"some seconds":                  {meter.Traefik, 5 * time.Second, 5, nil, 0, 0, 0, false},
+		"series that tell of no route":  {meter.Istio, time.Minute, 5, nil, 0, 0, 0, false},
+		"series of the app":             {meter.App, time.Minute, 5, nil, 0, 0, 0, false},
+		"a time that has not come":      {meter.Traefik, -time.Minute, 5, nil, 0, 0, 0, false},
+		"the shortest that can be told": {meter.Traefik, 6 * time.Second, 5, nil, 50, 1000, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, nil)
@@ -61,7 +62,7 @@ func TestShareQueriesAreAsReviewed(t *testing.T) {
 	s.fake.Answer(0)
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	if _, _, err := s.Share(t.Context(), metrics.ShareInput{
-		Canary: canary(), Kind: metrics.KindTraefik, From: now.Add(-63 * time.Second), Now: now, Wanted: 10, Sample: 100,
+		Canary: canary(), Kind: meter.Traefik, From: now.Add(-63 * time.Second), Now: now, Wanted: 10, Sample: 100,
 		Routed: metrics.Routed{
 			Namespace: "team--a", Route: "web", Primary: "web-primary", Canary: "web-canary", Rivals: []metrics.Rival{{Route: "web.old", Rules: []int{0, 12}}},
 		},

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // Evidence is how far a split is confirmed; a higher level includes the lower ones.
@@ -160,9 +161,9 @@ type Observation struct {
 	Reason, Message string
 	// Rejected tells that the data plane refused the objects: waiting will not help, a person must act.
 	Rejected bool
-	// MetricsKind names the built-in queries that fit the series of this data plane ("traefik", "istio", …); "" means that
-	// only the app's own series tell the versions apart.
-	MetricsKind string
+	// MetricsKind tells which built-in queries fit the series of this data plane; meter.App, or "", that only the app's own series tell
+	// the versions apart.
+	MetricsKind meter.Kind
 	// Counted tells that those series tell of which route a request was, so that the share that reached the canary can be
 	// compared with the split.
 	Counted bool

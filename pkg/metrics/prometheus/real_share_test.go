@@ -16,6 +16,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // tally is what one Traefik counted for one service of a route.
@@ -169,7 +170,7 @@ func TestSharesAgainstARealPrometheus(t *testing.T) {
 			}
 			app := apps[name]
 			canary, total, err := e.Share(t.Context(), metrics.ShareInput{
-				Canary: &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: app}}, Kind: metrics.KindTraefik,
+				Canary: &siskinv1.Canary{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: app}}, Kind: meter.Traefik,
 				Routed: metrics.Routed{
 					Namespace: "test", Route: app, Primary: app + "-primary", Canary: app + "-canary",
 					Rivals: []metrics.Rival{{Route: "old." + app, Rules: []int{0, 2}}},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/metrics/prometheus"
 )
 
@@ -201,9 +202,9 @@ func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
 	}))
 	defer app.Close()
 	p := startPrometheus(t, binary, app.Listener.Addr().String())
-	for _, kind := range []string{metrics.KindApp, metrics.KindTraefik, metrics.KindIstio} {
+	for _, kind := range meter.Kinds() {
 		for name, s := range stories {
-			t.Run(kind+"/"+name, func(t *testing.T) {
+			t.Run(string(kind)+"/"+name, func(t *testing.T) {
 				ask := func(metric string, want float64) {
 					t.Helper()
 					subject := metrics.Subject{Namespace: "test", Service: apps[name] + "-canary", Workload: apps[name] + "-canary"}
@@ -220,7 +221,7 @@ func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
 					}
 				}
 				success := s.success
-				if s.grpc && kind == metrics.KindApp {
+				if s.grpc && kind == meter.App {
 					success = noData
 				}
 				ask(metrics.RequestSuccessRate, success)

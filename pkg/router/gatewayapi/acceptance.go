@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 // Reasons of an Observation that are Siskin's own; others are the gateway controller's.
@@ -114,23 +116,23 @@ func sameParent(namespace string, x, y gatewayv1.ParentReference) bool {
 }
 
 // metricsKind is the data plane whose series tell of the split. When several carry the traffic, no one's do.
-func metricsKind(route *gatewayv1.HTTPRoute) string {
-	kind := ""
+func metricsKind(route *gatewayv1.HTTPRoute) meter.Kind {
+	var kind meter.Kind
 	for _, parent := range route.Status.Parents {
-		k := "app"
+		k := meter.App
 		switch {
 		case strings.HasPrefix(string(parent.ControllerName), "traefik.io/"):
-			k = "traefik"
+			k = meter.Traefik
 		case strings.HasPrefix(string(parent.ControllerName), "istio.io/"):
-			k = "istio"
+			k = meter.Istio
 		}
 		if kind != "" && kind != k {
-			return "app"
+			return meter.App
 		}
 		kind = k
 	}
 	if kind == "" {
-		return "app"
+		return meter.App
 	}
 	return kind
 }

@@ -7,6 +7,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
@@ -80,7 +81,7 @@ func TestAcceptance(t *testing.T) {
 		evidence router.Evidence
 		reason   string
 		rejected bool
-		metrics  string
+		metrics  meter.Kind
 	}{
 		"no status":                     {nil, nil, written, "NotReconciled", false, "app"},
 		"taken":                         {nil, list(from(traefik)), taken, "", false, "traefik"},

@@ -15,6 +15,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/internal/ssa"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
@@ -122,7 +123,7 @@ func desired(in router.Intent, live *gatewayv1.HTTPRoute) (*gatewayv1.HTTPRoute,
 
 // Observe reads how far the split got: written, and accepted by every parent at this generation.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
-	obs := router.Observation{MetricsKind: "app"}
+	obs := router.Observation{MetricsKind: meter.App}
 	live, err := r.get(ctx, in)
 	if err != nil {
 		return obs, err
@@ -136,7 +137,7 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		return obs, nil
 	}
 	obs.MetricsKind = metricsKind(live)
-	obs.Counted = obs.MetricsKind == "traefik"
+	obs.Counted = obs.MetricsKind.Counted()
 	in, _ = r.feasible(ctx, in)
 	want, _ := desired(in, live) // What is invalid is Validate's to tell.
 	if want == nil || !same(live.Spec, want.Spec) {

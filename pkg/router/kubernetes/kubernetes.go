@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 	"github.com/siskin-dev/siskin/pkg/router/service"
@@ -102,7 +103,7 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 	if err := capabilities.Check(Name, in); err != nil {
 		return router.Observation{}, err
 	}
-	obs := router.Observation{MetricsKind: "app"}
+	obs := router.Observation{MetricsKind: meter.App}
 	var apex corev1.Service
 	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}, &apex)
 	switch {

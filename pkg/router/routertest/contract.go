@@ -112,6 +112,9 @@ func (s *suite) observe(split router.Split) router.Observation {
 	if err != nil {
 		s.Fatalf("Observe(%v): %v", split, err)
 	}
+	if !obs.MetricsKind.Known() || obs.Counted && !obs.MetricsKind.Counted() {
+		s.Fatalf("no built-in metrics are known for %q (counted: %t)", obs.MetricsKind, obs.Counted)
+	}
 	if obs.Evidence > s.caps().Ceiling {
 		s.Fatalf("evidence %v is above the ceiling", obs.Evidence)
 	}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
@@ -264,9 +265,9 @@ func (f *Fake) Observe(_ context.Context, in router.Intent) (router.Observation,
 	if !ok {
 		return router.Observation{Reason: "RouteMissing", Message: "Nothing was written."}, nil
 	}
-	obs := router.Observation{Current: r.split, Known: true, MetricsKind: "app", Counted: f.counted}
+	obs := router.Observation{Current: r.split, Known: true, MetricsKind: meter.App, Counted: f.counted}
 	if f.counted {
-		obs.MetricsKind = "traefik"
+		obs.MetricsKind = meter.Traefik
 	}
 	switch {
 	case r.split != in.Split || r.rest != rest(in):
