@@ -146,7 +146,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config, Clock: clk,
-			Ailing:  &observe.Ailing{Live: live, Clock: clk},
+			Ailing:  &observe.Ailing{Live: live, Clock: clk, Run: asker.Looks(wake)},
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
 		Actor: &act.Actor{

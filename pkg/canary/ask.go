@@ -210,6 +210,19 @@ func hookDeadline(h siskinv1.CanaryWebhook) time.Duration {
 	return time.Duration(h.Retries+1)*each + time.Duration(h.Retries)*hookBackoff
 }
 
+// Looks has looks at pods made outside of the reconcile, for observe.Ailing, which wake the Canary when they have ended.
+func (a *Asker) Looks(wake Wake) func(who types.NamespacedName, key string, within time.Duration, look func(context.Context)) bool {
+	return func(who types.NamespacedName, key string, within time.Duration, look func(context.Context)) bool {
+		// Looks have an owner of their own: they are no questions of the plan, which would be forgotten with those.
+		owner := types.NamespacedName{Namespace: who.Namespace, Name: who.Name + "/pods"}
+		return a.Pool.Tell(owner, key, within, func(ctx context.Context) plan.Answer {
+			defer wake(who)
+			look(ctx)
+			return plan.Answer{}
+		})
+	}
+}
+
 // Event tells an event to a webhook of type event; nobody waits for it. key tells it apart from others, and is the same
 // when it is told again. done is called when the webhook has answered or was given up on. Event returns false if too
 // many are under way.

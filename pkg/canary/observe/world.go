@@ -187,7 +187,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	}
 	o.promoted(ctx, w)
 	o.copies(ctx, w)
-	o.troubles(ctx, w)
+	o.troubles(w)
 	if err := o.scalers(ctx, w); err != nil {
 		return nil, err
 	}
