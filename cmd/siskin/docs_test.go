@@ -6,7 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -159,4 +161,36 @@ func enum(s *apiextensionsv1.JSONSchemaProps) []string {
 		out = append(out, strings.Trim(string(v.Raw), `"`))
 	}
 	return out
+}
+
+// TestInvariantsAreNumbered : comments and worlds name the invariants of docs/design.md by their numbers.
+func TestInvariantsAreNumbered(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(raw), "\n## Invariants\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	items := regexp.MustCompile(`(?m)^(\d+)\. `).FindAllStringSubmatch(text, -1)
+	for i, item := range items {
+		if item[1] != strconv.Itoa(i+1) {
+			t.Errorf("invariant %d has the number %s", i+1, item[1])
+		}
+	}
+	worlds, err := filepath.Glob("../../pkg/canary/plan/world_*_test.go")
+	if err != nil || len(worlds) == 0 || len(items) == 0 {
+		t.Fatalf("%d invariants, %d files of worlds, %v", len(items), len(worlds), err)
+	}
+	for _, file := range worlds {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`violated\("([^"]*)"`).FindAllStringSubmatch(string(raw), -1) {
+			number, _, _ := strings.Cut(m[1], ":")
+			if n, err := strconv.Atoi(number); err == nil && (n < 1 || n > len(items)) {
+				t.Errorf("%s: there is no invariant %d", file, n)
+			}
+		}
+	}
 }

@@ -86,6 +86,15 @@ func TestKilledController(t *testing.T) {
 	users.Stop()
 	sum := s.NobodyFailed("users while Siskin was killed", users, time.Time{})
 	t.Logf("%v", sum)
+	// What was decided just before a kill was told by the next process, under the same name.
+	c, err := s.Canary(t.Context(), s.NS, s.App.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := int(c.Status.Rollout.ID)
+	for reason, want := range map[string]int{"NewRevision": n, "Promoted": (n + 1) / 2, "RolledBack": n / 2} {
+		s.EventsWhen(reason, want)
+	}
 }
 
 // death is what happens to the controller.

@@ -2,6 +2,7 @@ package canary_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,6 +134,7 @@ type stage struct {
 	stored  int                 // writes of status
 	failing error               // of the next write of status
 	before  func()              // what happens just before the next write of status
+	dies    bool                // each write of status is the last thing that the process does
 	clock   *testingclock.FakePassiveClock
 	router  *routertest.Fake
 	metrics *metricstest.Fake
@@ -227,8 +229,14 @@ func (s *stage) status(ctx context.Context, c client.Client, sub string, obj cli
 		before()
 	}
 	s.stored++
-	return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+	if err := c.SubResource(sub).Patch(ctx, obj, p, opts...); err != nil || !s.dies {
+		return err
+	}
+	return errKilled
 }
+
+// errKilled is what a pass of stage.dies ends with.
+var errKilled = errors.New("the process was killed")
 
 // once makes one pass and waits until what it asked is answered.
 func (s *stage) once() (reconcile.Result, error) {

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -22,6 +23,8 @@ const (
 	eventTimeout = 10 * time.Second
 	// tellAgain is how soon what could not be told is tried again.
 	tellAgain = 5 * time.Second
+	// mostRoomless bounds the notices of a Canary that its status has no room for and this process remembers.
+	mostRoomless = 4 * plan.UntoldLimit
 )
 
 // EventWriter creates Kubernetes events: a client without a cache.
@@ -31,7 +34,8 @@ type EventWriter interface {
 
 // telling is a notice on its way. It goes to Kubernetes' events, to each webhook of type event, and to alerts.
 type telling struct {
-	parts map[string]*part
+	notice plan.Notice
+	parts  map[string]*part
 	// again tells that it was decided in an earlier process, which may have told it.
 	again bool
 	// loud tells that it goes to alerts, which cannot be told twice unnoticed.
@@ -57,12 +61,13 @@ const (
 	hookPart  = "hook/" // and its name
 )
 
-// notices begins to tell what the stored state has still to tell, and returns how soon it wants to be called again.
-// fresh are the notices of the decision of this pass: all others an earlier process may have told.
+// notices begins to tell what the stored state has still to tell, and what it has no room for. It returns how soon it
+// wants to be called again. fresh are the notices of the decision of this pass: all others an earlier process may have
+// told.
 func (t *Teller) notices(c *siskinv1.Canary, z plan.State, fresh []plan.Notice, describe func(string) siskinv1.RevisionStatus) time.Duration {
 	now := t.Clock.Now()
 	var events []plan.Notice
-	for _, n := range z.Untold {
+	for _, n := range t.owed(c.UID, z.Untold, fresh) {
 		tl := t.begin(c, n, !slices.ContainsFunc(fresh, func(f plan.Notice) bool { return f.Number == n.Number }))
 		text := report.EventText(n, known(c, n.Revision, describe))
 		if t.take(tl, eventPart, now) {
@@ -83,6 +88,28 @@ func (t *Teller) notices(c *siskinv1.Canary, z plan.State, fresh []plan.Notice, 
 	}
 	t.writeEvents(c, events, describe, now)
 	return t.prune(c, now)
+}
+
+// owed are the notices that are to be told, the oldest first: those of the status, and those that it has no room for.
+func (t *Teller) owed(uid types.UID, stored, fresh []plan.Notice) []plan.Notice {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := slices.Clone(stored)
+	add := func(n plan.Notice) {
+		if !slices.ContainsFunc(out, func(m plan.Notice) bool { return m.Number == n.Number }) {
+			out = append(out, n)
+		}
+	}
+	for _, tl := range t.tellings[uid] {
+		if tl.doneAt.IsZero() {
+			add(tl.notice)
+		}
+	}
+	for _, n := range fresh {
+		add(n)
+	}
+	slices.SortFunc(out, func(a, b plan.Notice) int { return cmp.Compare(a.Number, b.Number) })
+	return out[max(len(out)-len(stored)-mostRoomless, 0):]
 }
 
 // known is what is known of a revision whose snapshot may be gone by now.
@@ -110,7 +137,7 @@ func (t *Teller) begin(c *siskinv1.Canary, n plan.Notice, old bool) *telling {
 	if tl != nil {
 		return tl
 	}
-	tl = &telling{again: old, parts: map[string]*part{eventPart: {}}}
+	tl = &telling{notice: n, again: old, parts: map[string]*part{eventPart: {}}}
 	for _, h := range c.Spec.Analysis.Webhooks {
 		if h.Type == siskinv1.HookEvent {
 			tl.parts[hookPart+h.Name] = &part{}
@@ -234,13 +261,14 @@ func (t *Teller) told(uid types.UID) []int64 {
 	return out
 }
 
-// prune forgets what the stored status no longer has. It returns how soon a part is to be tried again; zero: none is.
+// prune forgets what was told and the stored status no longer has; what that has no room for stays. It returns how soon a part is to be tried again; zero: none is.
 func (t *Teller) prune(c *siskinv1.Canary, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var later time.Duration
 	for number, tl := range t.tellings[c.UID] {
-		if !slices.ContainsFunc(c.Status.Notices, func(n siskinv1.NoticeStatus) bool { return n.Number == number }) {
+		stored := slices.ContainsFunc(c.Status.Notices, func(n siskinv1.NoticeStatus) bool { return n.Number == number })
+		if !stored && (!tl.doneAt.IsZero() || number+plan.UntoldLimit+mostRoomless < c.Status.LastNotice) {
 			delete(t.tellings[c.UID], number)
 			continue
 		}

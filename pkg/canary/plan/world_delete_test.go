@@ -83,12 +83,12 @@ func (w *simulation) checkPausedTarget(s Snapshot, d Decision) {
 	switch {
 	case !s.Target.Paused:
 	case b.Rollout != a.Rollout && !asked:
-		w.violated("16: the rollout of %s begins while the target is paused", b.Candidate)
+		w.violated("17: the rollout of %s begins while the target is paused", b.Candidate)
 	case b.Phase.Idle() && !a.Split.Reaches() && s.Target.Revision != b.Stable && s.Target.Revision != b.Rejected && b.Replicas > 0 &&
 		s.Spec.Invalid == "" && b.Phase == a.Phase && d.Held == "" && d.Stalled == "":
-		w.violated("16: revision %s waits while the target is paused, and nobody is told", s.Target.Revision)
+		w.violated("17: revision %s waits while the target is paused, and nobody is told", s.Target.Revision)
 	case a.Stable == "" && b.Stable != "" && !w.target.only(b.Stable) && w.target.replicas > 0:
-		w.violated("16: the primary begins with %s, which the paused target has not rolled out", b.Stable)
+		w.violated("17: the primary begins with %s, which the paused target has not rolled out", b.Stable)
 	}
 }
 
@@ -104,11 +104,11 @@ func (w *simulation) checkGivenBack(s Snapshot, d Decision) {
 		switch e := e.(type) {
 		case RestoreTarget:
 			if e.Revision != want {
-				w.violated("17: at a deletion the target is given %s instead of %s", e.Revision, want)
+				w.violated("18: at a deletion the target is given %s instead of %s", e.Revision, want)
 			}
 		case ReleaseTarget:
 			if t.rev != want || t.obsRev != want {
-				w.violated("17: at a deletion the target gets pods of %s (seen %s) instead of %s", t.rev, t.obsRev, want)
+				w.violated("18: at a deletion the target gets pods of %s (seen %s) instead of %s", t.rev, t.obsRev, want)
 			}
 		case RestoreServices:
 			if untouched || given {
@@ -119,11 +119,11 @@ func (w *simulation) checkGivenBack(s Snapshot, d Decision) {
 				size = w.nodes
 			}
 			if size > 0 && !t.only(want) || int32(len(t.pods)) < size && !w.service {
-				w.violated("17: at a deletion the traffic goes to a target of which not all pods run %s", want)
+				w.violated("18: at a deletion the traffic goes to a target of which not all pods run %s", want)
 			}
 		case Finish:
 			if t.unpaused && !slices.Contains(d.Effects[:i], Effect(PauseTarget{})) {
-				w.violated("17: after a deletion the target is not paused any more")
+				w.violated("18: after a deletion the target is not paused any more")
 			}
 		}
 	}
