@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -31,7 +33,7 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	for _, s := range w.Snapshots {
 		objs = append(objs, s)
 	}
-	for _, s := range append(w.Scalers.Leftover, w.Scalers.Copy) {
+	for _, s := range slices.Concat(w.Scalers.Leftover, w.Scalers.Claimed, []*unstructured.Unstructured{w.Scalers.Copy}) {
 		if s != nil {
 			objs = append(objs, s.DeepCopy())
 		}

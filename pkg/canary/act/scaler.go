@@ -39,7 +39,7 @@ func (a *Actor) live() client.Reader {
 // applyScaler makes the autoscalers as the spec says. The canary's own comes and goes before the floor is noted on the user's, so that
 // what a crash has left out is seen.
 func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyScaler) error {
-	errs := []error{a.strays(ctx, w), a.dropLeftover(ctx, w)}
+	errs := []error{a.strays(ctx, w), a.dropLeftover(ctx, w), a.yieldScalers(ctx, w)}
 	ref, main := w.Autoscaler(), w.Scalers.Main
 	if main == nil {
 		errs = append(errs, a.dropCopy(ctx, w))
@@ -56,7 +56,7 @@ func (a *Actor) applyScaler(ctx context.Context, w *observe.World, e plan.ApplyS
 
 // restoreScaler gives the user's autoscaler back to the target.
 func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
-	errs := []error{a.dropCopy(ctx, w), a.dropLeftover(ctx, w)}
+	errs := []error{a.dropCopy(ctx, w), a.dropLeftover(ctx, w), a.yieldScalers(ctx, w)}
 	for _, s := range append(w.Scalers.Strays, w.Scalers.Main) {
 		if s != nil && s.Marked() {
 			errs = append(errs, a.rewrite(ctx, w, s, (*scaler.Scaler).Restored))
@@ -120,8 +120,11 @@ func (a *Actor) applyCopy(ctx context.Context, w *observe.World) error {
 	if w.Scalers.Copy == nil { // one of that name that is not the Canary's is another's
 		err := a.live().Get(ctx, client.ObjectKeyFromObject(want), live)
 		if err == nil && !metav1.IsControlledBy(live, w.Canary) {
-			return &observe.InvalidSpecError{Field: "spec.autoscalerRef.canary", Message: fmt.Sprintf(
-				"%s %s exists and is not Siskin's: rename or delete it", live.GetKind(), live.GetName())}
+			if why := scaler.Unfit(live, w.Canary.Spec.TargetRef); why != "" {
+				return &observe.InvalidSpecError{Field: "spec.autoscalerRef.canary", Message: fmt.Sprintf(
+					"%s %s exists and is not Siskin's, and %s: correct, rename or delete it", live.GetKind(), live.GetName(), why)}
+			}
+			return nil // the user's, which is not in the cache yet
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("reading the canary's autoscaler: %w", err)
@@ -136,6 +139,24 @@ func (a *Actor) dropCopy(ctx context.Context, w *observe.World) error {
 		return nil
 	}
 	return a.drop(ctx, w.Scalers.Copy)
+}
+
+// yieldScalers gives those up that somebody else has applied since Siskin made them: they lose their owner and all that
+// says that they are generated, and have what was applied.
+func (a *Actor) yieldScalers(ctx context.Context, w *observe.World) error {
+	var errs []error
+	for _, obj := range w.Scalers.Claimed {
+		live := scaler.New(obj.GroupVersionKind(), obj.GetNamespace(), obj.GetName())
+		err := a.live().Get(ctx, client.ObjectKeyFromObject(obj), live)
+		if err == nil {
+			patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+			err = a.scalers().Patch(ctx, scaler.Yielded(live, w.Canary), patch, client.FieldOwner(siskinv1.FieldManager))
+		}
+		if client.IgnoreNotFound(err) != nil {
+			errs = append(errs, fmt.Errorf("giving %s %s up to whoever applied it: %w", obj.GetKind(), obj.GetName(), err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // dropLeftover takes away what the canary had of an autoscaler that the spec named before.
@@ -157,7 +178,7 @@ func (a *Actor) drop(ctx context.Context, obj *unstructured.Unstructured) error 
 // scaled tells whether an autoscaler writes the number of pods of a clone.
 func scaled(w *observe.World, role string) bool {
 	if role == siskinv1.RoleCanary {
-		return w.Scalers.Copy != nil
+		return w.Scalers.Copy != nil || w.Scalers.User != nil && w.Autoscaler().Canary != nil
 	}
 	return w.Scalers.Main != nil && w.Scalers.Main.OnPrimary()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/scaler"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // ScalerSource is where autoscalers are read. They are read without their Go types: one code for both kinds, and a copy for the canary
@@ -42,6 +43,10 @@ type Scalers struct {
 	// Copy is the canary's own; Leftover are those of autoscalers that the spec named before.
 	Copy     *unstructured.Unstructured
 	Leftover []*unstructured.Unstructured
+	// User is the user's, which takes the place of Copy. Claimed are those that Siskin made and that somebody else has
+	// applied since: they are to be given up.
+	User    *unstructured.Unstructured
+	Claimed []*unstructured.Unstructured
 	// Strays are marked to scale the primary and are not in the spec any more.
 	Strays []*scaler.Scaler
 }
@@ -72,12 +77,11 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	if err != nil {
 		return err
 	}
-	if w.Scalers.Copy, err = src.get(ctx, gvk, w.Canary.Namespace, scaler.CopyName(ref.Name)); err != nil {
+	trial, err := src.get(ctx, gvk, w.Canary.Namespace, scaler.CopyName(ref.Name))
+	if err != nil {
 		return err
 	}
-	if w.Scalers.Copy != nil && !metav1.IsControlledBy(w.Scalers.Copy, w.Canary) {
-		w.Scalers.Copy = nil
-	}
+	w.Scalers.tell(trial, w.Canary)
 	if obj == nil {
 		w.Scalers.Problem = src.missing(gvk, ref.Name)
 		return nil
@@ -92,6 +96,29 @@ func (o *Observer) scalers(ctx context.Context, w *World) error {
 	return nil
 }
 
+// tell tells whose the autoscaler is that has the name of the canary's own; nil: there is none. The user's takes its
+// place if it scales the canary and lets it rest.
+func (s *Scalers) tell(obj *unstructured.Unstructured, canary *siskinv1.Canary) {
+	switch {
+	case obj == nil:
+		return
+	case made(obj, canary) && service.Claimant(obj) == "":
+		s.Copy = obj
+		return
+	case made(obj, canary):
+		s.Claimed = append(s.Claimed, obj)
+	}
+	if scaler.Unfit(obj, canary.Spec.TargetRef) == "" {
+		s.User = obj
+	}
+}
+
+// made tells whether a Canary made an autoscaler: it is its controller, or left it behind.
+func made(obj *unstructured.Unstructured, canary *siskinv1.Canary) bool {
+	ref := metav1.GetControllerOf(obj)
+	return metav1.IsControlledBy(obj, canary) || ref == nil && slices.Contains(scaler.Keys(obj), scaler.CopyKey(canary.Name))
+}
+
 // stay makes the first of those that must not go back to the target Main.
 func (s *Scalers) stay() {
 	slices.SortFunc(s.Strays, func(a, b *scaler.Scaler) int { return cmp.Compare(a.String(), b.String()) })
@@ -103,7 +130,7 @@ func (s *Scalers) stay() {
 
 // drifted tells that a stray is not as it should be, or that a copy has been left over.
 func (s *Scalers) drifted() bool {
-	return len(s.Leftover) > 0 || slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
+	return len(s.Leftover)+len(s.Claimed) > 0 || slices.ContainsFunc(s.Strays, func(s *scaler.Scaler) bool { return !scaler.Same(s.Object(), s.Left()) })
 }
 
 // Autoscaler is what the spec says of the primary's autoscaler; nothing is said of one that it does not name.
@@ -184,7 +211,11 @@ func (src ScalerSource) strays(ctx context.Context, w *World) error {
 			return err
 		}
 		for _, obj := range copies {
-			if (ref.Kind != gvk.Kind || scaler.CopyName(ref.Name) != obj.GetName()) && metav1.IsControlledBy(obj, w.Canary) {
+			switch another := ref.Kind != gvk.Kind || scaler.CopyName(ref.Name) != obj.GetName(); {
+			case !another || !metav1.IsControlledBy(obj, w.Canary):
+			case service.Claimant(obj) != "":
+				w.Scalers.Claimed = append(w.Scalers.Claimed, obj)
+			default:
 				w.Scalers.Leftover = append(w.Scalers.Leftover, obj)
 			}
 		}
@@ -225,16 +256,17 @@ func (src ScalerSource) list(ctx context.Context, gvk schema.GroupVersionKind, n
 func scalerOf(w *World, z plan.State) plan.Scaler {
 	ref, main := w.Canary.Spec.AutoscalerRef, w.Scalers.Main
 	if main == nil {
-		stray := len(w.Scalers.Strays)+len(w.Scalers.Leftover) > 0
+		stray := len(w.Scalers.Strays)+len(w.Scalers.Leftover)+len(w.Scalers.Claimed) > 0
 		return plan.Scaler{
 			Found: stray, OnPrimary: stray, Floor: z.Floor, Drifted: w.Scalers.drifted(), Canary: w.Scalers.Copy != nil,
 			Missing: ref != nil, Message: w.Scalers.Problem, Restored: !stray && w.Scalers.Copy == nil,
+			CanaryUsers: w.Scalers.User != nil,
 		}
 	}
 	s := plan.Scaler{
 		Found: true, OnPrimary: main.OnPrimary(), Floor: main.Floor(), Canary: w.Scalers.Copy != nil, Least: least(w, z),
-		Window:   main.Window(),
-		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays)+len(w.Scalers.Leftover) == 0,
+		Window: main.Window(), CanaryUsers: w.Scalers.User != nil,
+		Restored: !main.Marked() && w.Scalers.Copy == nil && len(w.Scalers.Strays)+len(w.Scalers.Leftover)+len(w.Scalers.Claimed) == 0,
 	}
 	_, unrecorded := w.Size()
 	s.Drifted = unrecorded || w.Scalers.drifted() || (s.OnPrimary && !scaler.Same(main.Object(), main.Pointed(w.Autoscaler(), main.Floor())))

@@ -65,6 +65,12 @@ func ownedBy(name string, uid string) func(*autoscalingv2.HorizontalPodAutoscale
 	}
 }
 
+func onCanary(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.ScaleTargetRef.Name = "web-canary" }
+
+func applied(h *autoscalingv2.HorizontalPodAutoscaler) {
+	metav1.SetMetaDataAnnotation(&h.ObjectMeta, siskinv1.ClaimedAnnotation, "kubectl apply")
+}
+
 func named(name string) func(*autoscalingv2.HorizontalPodAutoscaler) {
 	return func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Name = name }
 }
@@ -94,8 +100,13 @@ func TestScaler(t *testing.T) {
 			[]client.Object{hpa(pointed(0, 2))},
 			with(found, func(s *plan.Scaler) { s.Drifted = true }),
 		},
-		"a copy":            {"it is the Canary's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), ownedBy("web", "canary-uid"))}, with(found, func(s *plan.Scaler) { s.Canary, s.Drifted = true, true })},
-		"another's copy":    {"it is somebody's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"))}, found},
+		"a copy":                    {"it is the Canary's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), ownedBy("web", "canary-uid"))}, with(found, func(s *plan.Scaler) { s.Canary, s.Drifted = true, true })},
+		"another's copy":            {"it is somebody's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"))}, found},
+		"the user's for the canary": {"it takes the place of a copy", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), onCanary)}, with(found, func(s *plan.Scaler) { s.CanaryUsers = true })},
+		"a copy that was applied": {
+			"it is to be given up", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), onCanary, ownedBy("web", "canary-uid"), applied)},
+			with(found, func(s *plan.Scaler) { s.CanaryUsers, s.Drifted = true, true }),
+		},
 		"a stray":           {"it is to be given back", scaled(), []client.Object{hpa(pointed(0, 2)), hpa(named("old"), pointed(0, 2))}, with(found, func(s *plan.Scaler) { s.Drifted = true })},
 		"only a stray":      {"it is to be given back", none(scaled()), []client.Object{hpa(named("old"), pointed(0, 2))}, plan.Scaler{Found: true, OnPrimary: true, Drifted: true}},
 		"KEDA's own":        {"KEDA gives it the marks of its ScaledObject", none(scaled()), []client.Object{hpa(named("keda-hpa-web"), pointed(0, 2), ownedBy("web", ""))}, plan.Scaler{Restored: true}},

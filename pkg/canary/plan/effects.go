@@ -69,7 +69,7 @@ func (s Snapshot) recorded(z State) int32 {
 
 // scalerWanted returns how the user's autoscaler should be, if it is not.
 func (s Snapshot) scalerWanted(z State) (ApplyScaler, bool) {
-	e := ApplyScaler{Floor: z.Floor, Canary: s.Spec.CanaryScaled && onCanary(z)}
+	e := ApplyScaler{Floor: z.Floor, Canary: s.Spec.CanaryScaled && onCanary(z) && !s.Scaler.CanaryUsers}
 	if !s.Scaler.Found || z.Phase == Initializing || !s.Primary.Found {
 		return e, false
 	}

@@ -128,8 +128,9 @@ type Scaler struct {
 	OnPrimary bool
 	// Floor is the number of pods that it was told not to go below for the rollout; 0 none.
 	Floor int32
-	// Canary tells that the canary has an autoscaler of its own.
-	Canary bool
+	// Canary tells that the canary has an autoscaler of its own. CanaryUsers tells that it has one of the user's instead,
+	// which stays as it is.
+	Canary, CanaryUsers bool
 	// Drifted tells that its limits, or the canary's autoscaler, are not what the spec says.
 	Drifted bool
 	// Restored tells that it scales the target and is as the user wrote it.

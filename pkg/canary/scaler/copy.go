@@ -51,6 +51,23 @@ func (s *Scaler) Copy(canary *siskinv1.Canary, replicas *siskinv1.ScalerReplicas
 	return out, nil
 }
 
+// Unfit tells why the user's own autoscaler cannot take the place of the canary's; "": it can.
+func Unfit(obj *unstructured.Unstructured, ref siskinv1.TargetRef) string {
+	kind, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "kind")
+	name, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "name")
+	trial := target.CloneName(ref.Name, siskinv1.RoleCanary)
+	least := read(obj).min
+	switch {
+	case obj.GetKind() == KindScaledObject:
+		return "it would wake a canary that rests"
+	case kind != ref.Kind || name != trial:
+		return fmt.Sprintf("it scales %s %s and not %s %s", kind, name, ref.Kind, trial)
+	case least != nil && *least == 0:
+		return "with minReplicas 0 it would wake a canary that rests"
+	}
+	return ""
+}
+
 // trial makes a copy of a ScaledObject the canary's: its queries, and the name of the autoscaler that KEDA makes of it.
 func (s *Scaler) trial(out *unstructured.Unstructured) {
 	unstructured.RemoveNestedField(out.Object, "spec", fieldIdle)
