@@ -212,10 +212,10 @@ func (g *viewing) finish() {
 	if !both { // one at a time: the one that the primary is told to run
 		view = g.pods(runs(w.Primary)).View
 	}
-	v.Main = service.Side{View: view, Labels: []map[string]string{w.template(from).Labels, w.template(to).Labels}}
+	v.Main = w.side(view, from, to)
 	v.Trial = service.Side{View: g.trialView}
 	if g.trial != "" {
-		v.Trial.Labels = []map[string]string{w.template(g.trial).Labels}
+		v.Trial = w.side(g.trialView, g.trial)
 	}
 	primary := w.Live[w.PrimaryService]
 	for _, revision := range []string{g.st.Stable, g.st.Candidate, g.st.Previous, w.RevisionName} {
@@ -233,6 +233,17 @@ func (g *viewing) finish() {
 	v.Unfit = g.trial != "" && !g.pods(g.trial).ServedBy(w.Live[w.CanaryService])
 	v.Lent = primary != nil && primary.Spec.Selector[siskinv1.RoleLabel] == siskinv1.RoleCanary
 	g.route()
+}
+
+// side is what the Services that lead to pods of revisions have to serve.
+func (w *World) side(view service.View, revisions ...string) service.Side {
+	out := service.Side{View: view}
+	for _, revision := range revisions {
+		template := w.template(revision)
+		out.Labels = append(out.Labels, template.Labels)
+		out.Listens = append(out.Listens, service.ListensOf(template))
+	}
+	return out
 }
 
 // primary are the revisions that the primary's pods have, and are about to have.

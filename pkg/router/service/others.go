@@ -49,7 +49,8 @@ func (a *Applier) other(ctx context.Context, in In, svc *corev1.Service, near ne
 	}
 	if stranger == "" {
 		role, side := in.lead(siskinv1.RolePrimary)
-		return a.take(ctx, in, svc, role, in.base(side.Labels, withoutRole(original(svc)), nil), nil, res)
+		ports := in.leading(wishOf(svc).ports, side)
+		return a.take(ctx, in, svc, role, in.base(side.Labels, withoutRole(original(svc)), nil), ports, res)
 	}
 	res.Shared = append(res.Shared, svc.Name)
 	if mine {

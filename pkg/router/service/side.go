@@ -13,6 +13,8 @@ type Side struct {
 	View View
 	// Labels of the pod templates that the side runs, and of the one that it is about to run.
 	Labels []map[string]string
+	// Listens are the ports that those templates declare.
+	Listens []Listens
 }
 
 // base is the selector, without the role, of a Service that leads to the pods with all of these labels, where it does

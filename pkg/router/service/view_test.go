@@ -291,3 +291,85 @@ func TestALaterServiceIsAdopted(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Another Service of the user's is for the target's pods as its author writes it, and leads to the same port of those
+// that serve.
+func TestOtherServicesLeadToThePodsThatServe(t *testing.T) {
+	named := func(number int32) service.Listens {
+		return service.Listens{"app": {{Name: "http", ContainerPort: number}}, "aside": {{Name: "admin", ContainerPort: 9000}}}
+	}
+	unnamed := func(number int32) service.Listens { return service.Listens{"app": {{ContainerPort: number}}} }
+	listening := func(l service.Listens) corev1.PodTemplateSpec {
+		out := template()
+		out.Spec.Containers = nil
+		for name, ports := range l {
+			out.Spec.Containers = append(out.Spec.Containers, container(name, ports...))
+		}
+		return out
+	}
+	for name, tt := range map[string]struct {
+		reason  string
+		live    any // where it leads now
+		written any // where its author wants it to
+		target  service.Listens
+		serving []service.Listens
+		want    string
+	}{
+		"at rest":                   {"it is as written", 8080, 8080, named(8080), []service.Listens{named(8080)}, "8080"},
+		"on trial":                  {"the promoted pods listen at their own number", 8080, 8081, named(8081), []service.Listens{named(8080)}, "8080"},
+		"on trial, by name":         {"each pod has its own", "http", "http", named(8081), []service.Listens{named(8080)}, "http"},
+		"from a number to a name":   {"it fits both", 8080, "http", named(8081), []service.Listens{named(8080)}, "http"},
+		"promoted":                  {"what is written fits", 8080, 8081, named(8081), []service.Listens{named(8081)}, "8081"},
+		"being promoted":            {"a name leads to both", 8080, 8081, named(8081), []service.Listens{named(8080), named(8081)}, "http"},
+		"taken back":                {"the earlier pods serve again", 8081, 8081, named(8081), []service.Listens{named(8080)}, "8080"},
+		"before its pods":           {"nobody knows of them yet", 8080, 8081, named(8080), []service.Listens{named(8080)}, "8081"},
+		"a port without a name":     {"it is the only one", 8080, 8081, unnamed(8081), []service.Listens{unnamed(8080)}, "8080"},
+		"two without a name":        {"one at a time", 8080, 8081, unnamed(8081), []service.Listens{unnamed(8080), unnamed(8081)}, "8080"},
+		"another container's":       {"it is the same in both", 9000, 9000, named(8081), []service.Listens{named(8080)}, "9000"},
+		"nobody declares any":       {"it is believed", 8080, 8081, service.Listens{}, []service.Listens{{}}, "8081"},
+		"a port that is only there": {"nobody serves it yet", 8080, 7000, named(8081), []service.Listens{{}}, "7000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := user("other", map[string]string{"app": "finch"})
+			other.Spec.Ports = []corev1.ServicePort{port("web", 80, tt.live)}
+			w := newWorld(t, other)
+			w.in.Main = side(view(port("http", 80, 8080)), w.in.Selector)
+			w.in.Trial = w.in.Main
+			w.apply()
+			w.edit("other", func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = port("web", 80, tt.written).TargetPort })
+			w.in.Template, w.in.Main.Listens = listening(tt.target), tt.serving
+			w.apply()
+			if got := w.get("other").Spec.Ports[0].TargetPort; got.String() != tt.want {
+				t.Errorf("it leads to %s, want %s: %s", got.String(), tt.want, tt.reason)
+			}
+			w.c.Writes()
+			if w.apply(); w.c.Writes() != 0 {
+				t.Error("it does not settle")
+			}
+			w.release()
+			if got, want := w.get("other").Spec.Ports[0].TargetPort, port("web", 80, tt.written).TargetPort; got != want {
+				t.Errorf("it is given back as %s, want %s", got.String(), want.String())
+			}
+		})
+	}
+}
+
+// While the canary's pods stand in, other Services lead to where those listen.
+func TestOtherServicesFollowWhatStandsIn(t *testing.T) {
+	other := user("other", map[string]string{"app": "finch"})
+	other.Spec.Ports = []corev1.ServicePort{port("web", 80, 8080)}
+	w := newWorld(t, other)
+	w.in.Main = side(view(port("http", 80, 8080)), w.in.Selector)
+	w.in.Main.Listens = []service.Listens{{"app": {{ContainerPort: 8080}}}}
+	w.in.Trial = side(view(port("http", 80, 8081)), w.in.Selector)
+	w.in.Trial.Listens = []service.Listens{{"app": {{ContainerPort: 8081}}}}
+	w.in.Template = template(corev1.ContainerPort{ContainerPort: 8081})
+	w.edit("other", func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromInt32(8081) })
+	w.apply()
+	w.in.Lent = true
+	w.apply()
+	w.selector("other", role(w.in.Selector, "canary"))
+	if got := w.get("other").Spec.Ports[0].TargetPort; got != intstr.FromInt32(8081) {
+		t.Errorf("it leads to %s", got.String())
+	}
+}
