@@ -230,7 +230,7 @@ func (g *viewing) finish() {
 			v.Clashing = append(v.Clashing, revision)
 		}
 	}
-	v.Unfit = g.trial != "" && !g.pods(g.trial).ServedBy(w.Live[w.CanaryService])
+	v.Unfit = w.outdated || g.trial != "" && !g.pods(g.trial).ServedBy(w.Live[w.CanaryService])
 	v.Lent = primary != nil && primary.Spec.Selector[siskinv1.RoleLabel] == siskinv1.RoleCanary
 	g.route()
 }

@@ -83,6 +83,8 @@ type World struct {
 	portNames map[string]map[string]bool
 	// standIns counts the ready endpoints of the primary's Service that are the canary's pods.
 	standIns int32
+	// outdated tells that the endpoints of the canary's Service are not those of its pods.
+	outdated bool
 }
 
 // Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
@@ -323,6 +325,7 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	names := map[string]bool{}
 	for i := range list.Items {
 		ready := false
+		w.outdated = w.outdated || o.outdated(ctx, w, role, &list.Items[i])
 		for _, e := range list.Items[i].Endpoints {
 			if !Ready(e) {
 				continue
