@@ -146,6 +146,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Client: c, Routers: made, Default: o.defaultProvider,
 			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config, Clock: clk,
+			Guard:   guard(),
 			Ailing:  &observe.Ailing{Live: live, Clock: clk, Run: asker.Looks(wake)},
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
@@ -166,6 +167,15 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	return r.SetupWithManager(ctx, mgr, canary.Options{
 		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Scalers: kinds, Wakes: wakes,
 	})
+}
+
+// guard ends the process, as client-go's detector of changed cache objects does and where that is turned on, when a pass
+// changes what all passes share.
+func guard() observe.Guard {
+	if os.Getenv("KUBE_CACHE_MUTATION_DETECTOR") != "true" {
+		return nil
+	}
+	return func(what string) { panic("a pass has changed " + what + ", which all passes share") }
 }
 
 // instance is this process as events name it.

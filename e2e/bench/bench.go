@@ -51,7 +51,7 @@ func (b *bench) serverWrites(ctx context.Context) (map[string]float64, error) {
 	return fleet.ServerWrites(strings.NewReader(raw))
 }
 
-// profile writes a CPU profile of Siskin.
+// profile writes a CPU profile of Siskin, from the first release to the last promotion.
 func (b *bench) profile(ctx context.Context) {
 	pod, err := b.e.SiskinPod(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *bench) profile(ctx context.Context) {
 		b.say("profiling: %v", err)
 		return
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Status.PodIP+":6060/debug/pprof/profile?seconds=50", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Status.PodIP+":6060/debug/pprof/profile?seconds=70", nil)
 	if err != nil {
 		b.say("profiling: %v", err)
 		return

@@ -181,12 +181,12 @@ func (b *bench) rollouts(ctx context.Context, f *figures, idle fleet.Reading) er
 		return err
 	}
 	b.say("releasing a new version of each")
+	if b.o.profile != "" {
+		go b.profile(ctx)
+	}
 	began, err := b.fleet.Release(ctx, 2, 0)
 	if err != nil {
 		return err
-	}
-	if b.o.profile != "" {
-		go b.profile(ctx)
 	}
 	ended, err := b.fleet.UntilAll(ctx, siskinv1.PhaseSucceeded, 1, 10*time.Minute)
 	if err != nil {

@@ -446,7 +446,7 @@ func describer(w *observe.World) func(string) siskinv1.RevisionStatus {
 		st := siskinv1.RevisionStatus{Revision: name}
 		r, ok := w.Revision, w.RevisionName == name && w.Target != nil
 		if snapshot := w.Snapshots[name]; !ok && snapshot != nil {
-			stored, err := target.Read(snapshot)
+			stored, err := w.Read(snapshot)
 			r, ok = stored, err == nil
 		}
 		if w.RevisionName == name && w.Target != nil {

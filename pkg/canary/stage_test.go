@@ -168,6 +168,7 @@ func newStage(t *testing.T, c *siskinv1.Canary) *stage {
 		Client: s.writes, Clock: s.clock, Recorder: s.events, Drain: 5 * time.Second, Gauges: canary.NewGauges(prometheus.NewRegistry()),
 		Observer: &observe.Observer{
 			Client: s.writes, Routers: map[string]router.Router{"fake": s.router}, Default: "fake", ServicesKnown: memo.Known, Clock: s.clock,
+			Guard: func(what string) { t.Errorf("a pass has changed %s, which all passes share", what) },
 		},
 		Actor: &act.Actor{Client: s.writes, Services: service.New(s.writes, s.writes), Memo: memo, Clock: s.clock},
 	}

@@ -136,7 +136,7 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 // content returns the content of a revision: from its snapshot, or from the target while that still has it.
 func content(w *observe.World, name string) (target.Revision, error) {
 	if s, ok := w.Snapshots[name]; ok {
-		r, err := target.Read(s)
+		r, err := w.Read(s)
 		if err == nil && len(r.Config.Copies()) > 0 && !target.Complete(s) {
 			err = fmt.Errorf("revision %s: what its pods read has not been copied yet", name)
 		}

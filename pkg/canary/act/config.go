@@ -25,7 +25,7 @@ func (a *Actor) takeOver(ctx context.Context, w *observe.World) error {
 	if stored == nil || w.Sure() != nil || w.Canary.Spec.Suspend || w.Canary.DeletionTimestamp != nil {
 		return nil //nolint:nilerr // what is not sure is recorded when it is
 	}
-	r, err := target.Read(stored)
+	r, err := w.Read(stored)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (a *Actor) expire(kind, namespace, name string) {
 // copyConfig makes the copies that a snapshot, as it is stored, refers to, and notes on it that all are there. A copy belongs to all
 // snapshots that need it: the garbage collector takes it with the last of them.
 func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.ControllerRevision) error {
-	r, err := target.Read(cr)
+	r, err := w.Read(cr)
 	if err != nil {
 		return err
 	}

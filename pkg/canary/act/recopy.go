@@ -57,7 +57,7 @@ func (a *Actor) recopyOne(ctx context.Context, w *observe.World, it target.Item)
 func owners(w *observe.World, it target.Item) []metav1.OwnerReference {
 	var out []metav1.OwnerReference
 	for _, name := range slices.Sorted(maps.Keys(w.Snapshots)) {
-		r, err := target.Read(w.Snapshots[name])
+		r, err := w.Read(w.Snapshots[name])
 		if err != nil {
 			continue // it refers to nothing that can be read
 		}

@@ -27,7 +27,7 @@ func (a *Actor) restoreTarget(ctx context.Context, w *observe.World, name string
 	if snapshot == nil {
 		return fmt.Errorf("restoring the target: the snapshot of revision %s does not exist", name)
 	}
-	r, err := target.Read(snapshot)
+	r, err := w.Read(snapshot)
 	if err != nil {
 		return err
 	}

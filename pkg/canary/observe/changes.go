@@ -97,7 +97,7 @@ func (w *World) known() []target.Revision {
 		if !ok || r.Revision == w.RevisionName {
 			continue
 		}
-		if stored, err := target.Read(snapshot); err == nil {
+		if stored, err := w.Read(snapshot); err == nil {
 			out = append(out, stored)
 		}
 	}
@@ -108,7 +108,7 @@ func (w *World) known() []target.Revision {
 // read, if only that has changed. Content that a snapshot has keeps the commit that it came with.
 func (w *World) Origin() target.Origin {
 	if snapshot, ok := w.Snapshots[w.RevisionName]; ok {
-		if stored, err := target.Read(snapshot); err == nil && stored.Origin.Commit != "" {
+		if stored, err := w.Read(snapshot); err == nil && stored.Origin.Commit != "" {
 			return stored.Origin
 		}
 		return w.Revision.Origin

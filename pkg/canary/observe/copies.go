@@ -70,7 +70,7 @@ func (w *World) needed() []Lost {
 		if !ok || !target.Complete(stored) {
 			continue // while not all was copied, no pods were started
 		}
-		r, err := target.Read(stored)
+		r, err := w.Read(stored)
 		if err != nil {
 			continue // it equals nothing, and is told when it is needed
 		}

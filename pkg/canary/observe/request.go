@@ -36,7 +36,7 @@ func bounded(text string) string {
 func (w *World) kept(asked bool) []string {
 	all := make([]*appsv1.ControllerRevision, 0, len(w.Snapshots))
 	for _, s := range w.Snapshots {
-		if !asked || runnable(s) {
+		if !asked || w.runnable(s) {
 			all = append(all, s)
 		}
 	}
@@ -50,7 +50,7 @@ func (w *World) kept(asked bool) []string {
 	return names
 }
 
-func runnable(s *appsv1.ControllerRevision) bool {
-	r, err := target.Read(s)
+func (w *World) runnable(s *appsv1.ControllerRevision) bool {
+	r, err := w.Read(s)
 	return err == nil && (len(r.Config.Copies()) == 0 || target.Complete(s))
 }

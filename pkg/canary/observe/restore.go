@@ -73,7 +73,7 @@ func (w *World) stored(name string) (target.Revision, bool) {
 	if !ok {
 		return target.Revision{}, false
 	}
-	r, err := target.Read(snapshot)
+	r, err := w.Read(snapshot)
 	return r, err == nil
 }
 

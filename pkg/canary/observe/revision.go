@@ -26,7 +26,7 @@ func (o *Observer) revision(ctx context.Context, w *World) error {
 	if w.Target == nil {
 		return nil
 	}
-	w.Revision = target.From(w.Target)
+	w.Revision = w.book.present(w.Target)
 	if w.Refused = target.Check(w.Target); w.Refused == nil && w.ours(w.Primary) {
 		w.Refused = target.Unchangeable(w.Target, w.Primary)
 	}
@@ -181,7 +181,7 @@ func (o *Observer) is(w *World, name string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	r, err := target.Read(stored)
+	r, err := w.Read(stored)
 	if err != nil {
 		return false, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
 	}
@@ -215,7 +215,7 @@ func (o *Observer) sameToday(ctx context.Context, w *World, name string) (bool, 
 	if !ok || snapshot.Annotations[siskinv1.WrittenByAnnotation] == o.ServerVersion {
 		return false, nil
 	}
-	stored, err := target.Read(snapshot)
+	stored, err := w.Read(snapshot)
 	if err != nil {
 		return false, nil //nolint:nilerr // a snapshot that cannot be read equals nothing
 	}

@@ -48,6 +48,7 @@ func (m *settled) forget(uid types.UID) {
 
 // Forget drops what is remembered of a Canary that is gone.
 func (o *Observer) Forget(uid types.UID) {
+	o.books.forget(uid)
 	o.splits.forget(uid)
 	o.changes.forget(uid)
 	o.quiet.forget(uid)

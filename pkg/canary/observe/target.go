@@ -87,7 +87,7 @@ func (w *World) complete() bool {
 	if !ok || target.Complete(s) || w.Unrecorded == w.RevisionName || len(w.Revision.Config.Copies()) == 0 {
 		return ok
 	}
-	r, err := target.Read(s) // what is tracked now may not have been when it was taken
+	r, err := w.Read(s) // what is tracked now may not have been when it was taken
 	return err == nil && len(r.Config.Copies()) == 0
 }
 
@@ -123,7 +123,7 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	if drifted, ok := o.drifts.get(obj.GetUID(), version); ok {
 		return drifted != ""
 	}
-	r, err := target.Read(snapshot)
+	r, err := w.Read(snapshot)
 	if err != nil {
 		return false
 	}

@@ -336,15 +336,6 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// recorded is the view that a snapshot has noted.
-func (w *World) recorded(revision string) (service.View, bool) {
-	s := w.Snapshots[revision]
-	if s == nil {
-		return service.View{}, false
-	}
-	return service.DecodeView(s.Annotations[siskinv1.ViewAnnotation])
-}
-
 func (w *World) record(revision string, v service.View) {
 	if w.Snapshots[revision] == nil {
 		return
@@ -361,7 +352,7 @@ func (w *World) template(revision string) corev1.PodTemplateSpec {
 		return w.Revision.Template
 	}
 	if s := w.Snapshots[revision]; s != nil {
-		if r, err := target.Read(s); err == nil {
+		if r, err := w.Read(s); err == nil {
 			return r.Template
 		}
 	}

@@ -77,6 +77,7 @@ type World struct {
 	// Views are how the Services lead to each revision.
 	Views Views
 
+	book    *book                    // what was decoded for this Canary
 	origins map[string]target.Origin // of what the target's pods read, by kind and name
 	include []string                 // prefixes of the labels and annotations that clones get
 	// portNames are the ports that the ready endpoints of a Service have, by the name of the Service.
@@ -125,10 +126,15 @@ type Observer struct {
 	// about the target alone.
 	Include []string
 
+	// Guard is told of content that passes share and that one has changed, which none may; nil: nobody looks, which would
+	// cost more than what is shared saves. Tests have one.
+	Guard Guard
+
 	// Clock tells how long a Service has been as it is; nil: the real one.
 	Clock clock.PassiveClock
 
 	names, drifts memo
+	books         books
 	splits        settled
 	changes       changes
 
@@ -168,7 +174,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 	w := &World{
 		Canary: c, Router: r, Caps: caps, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
 		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}, include: o.Include,
-		portNames: map[string]map[string]bool{},
+		portNames: map[string]map[string]bool{}, book: o.books.open(c.UID, o.Guard),
 	}
 	name := c.Spec.TargetRef.Name
 	var err error
