@@ -5,6 +5,8 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
+	"github.com/siskin-dev/siskin/pkg/router/kubernetes/kubernetestest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -14,8 +16,8 @@ func TestGatewayAPIContract(t *testing.T) {
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
 		ns := e.Namespace(t)
-		h := routertest.GatewayAPI(t, e.API, ns)
-		h.Intent.Owner = owner(t, e, ns)
+		h := gatewayapitest.New(t, e.API, ns)
+		h.Intent.Owner = owner(t, e, h.Intent.Owner)
 		return h
 	})
 }
@@ -26,20 +28,18 @@ func TestKubernetesContract(t *testing.T) {
 	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
 		t.Helper()
 		ns := e.Namespace(t)
-		h := routertest.Kubernetes(t, e.API, ns)
-		h.Intent.Owner = owner(t, e, ns)
+		h := kubernetestest.New(t, e.API, ns)
+		h.Intent.Owner = owner(t, e, h.Intent.Owner)
 		return h
 	})
 }
 
 // owner is the harness's Canary, but one that exists: the garbage collector deletes what belongs to an owner that does not. It is
 // suspended, so that Siskin leaves to the suite what the suite checks.
-func owner(t *testing.T, e *fixtures.Env, namespace string) *siskinv1.Canary {
+func owner(t *testing.T, e *fixtures.Env, c *siskinv1.Canary) *siskinv1.Canary {
 	t.Helper()
-	c := routertest.Canary(namespace)
 	c.UID = ""
 	c.Spec.Suspend = true
-	c.Spec.Provider = "gatewayapi"
 	c.Spec.Analysis.StepWeight = new(int32(10))
 	if err := e.API.Create(t.Context(), c); err != nil {
 		t.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
@@ -78,10 +76,10 @@ func (c Capabilities) Unmatched(match []siskinv1.RequestMatch) (what string, ent
 	return "", 0
 }
 
-// Unmirrored returns what of the copies that spec.service.mirror asks for cannot be made, and in which entry; "" if all
-// can.
-func (c Capabilities) Unmirrored(mirror []gatewayv1.HTTPRequestMirrorFilter) (what string, entry int) {
-	for i, m := range mirror {
+// Unmirrored returns what of the copies that a Canary's spec.service.mirror asks for cannot be made, and in which entry; "" if
+// all can.
+func (c Capabilities) Unmirrored(owner *siskinv1.Canary) (what string, entry int) {
+	for i, m := range owner.Spec.Service.Mirror {
 		switch {
 		case !c.Mirror:
 			return "mirror requests", i

@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
@@ -138,7 +138,7 @@ func TestRestoreTellsWhatFailed(t *testing.T) {
 func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 	ref := *metav1.NewControllerRef(canary(), siskinv1.GroupVersion.WithKind("Canary"))
 	other := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"}
-	route := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
+	route := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{
 		Name: "web", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{other, ref},
 	}}
 	r := target.From(deployment("web:1"))
@@ -154,7 +154,7 @@ func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 		t.Error("Argo CD would prune what serves")
 	}
 
-	var kept gatewayv1.HTTPRoute
+	var kept networkingv1.Ingress
 	s.get("web", &kept)
 	if diff := cmp.Diff([]metav1.OwnerReference{other}, kept.OwnerReferences); diff != "" {
 		t.Errorf("another owner stays: -want +got\n%s", diff)
@@ -199,7 +199,7 @@ func TestABlueGreenApexFollowsTheSplit(t *testing.T) {
 type failing struct{ client.Client }
 
 func (f failing) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if _, ok := list.(*gatewayv1.HTTPRouteList); ok {
+	if _, ok := list.(*networkingv1.IngressList); ok {
 		return errBoom
 	}
 	return f.Client.List(ctx, list, opts...)
@@ -225,7 +225,7 @@ func TestAbandonLeavesEveryKindThatARouterGenerates(t *testing.T) {
 		Name: "routes", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{ref},
 	}}
 	s := newStage(t, canary(), deployment("web:1"), made)
-	s.Owns = []client.Object{&gatewayv1.HTTPRoute{}, &corev1.ConfigMap{}}
+	s.Owns = []client.Object{&networkingv1.Ingress{}, &corev1.ConfigMap{}}
 	s.must(plan.Abandon{})
 	if s.get("routes", made); len(made.OwnerReferences) > 0 {
 		t.Errorf("it would go with the Canary: %v", made.OwnerReferences)

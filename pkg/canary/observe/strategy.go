@@ -136,7 +136,7 @@ type need struct {
 // possible refuses a strategy that the router cannot do, by name.
 func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	a := c.Spec.Analysis
-	if what, i := caps.Unmirrored(c.Spec.Service.Mirror); what != "" {
+	if what, i := caps.Unmirrored(c); what != "" {
 		return unable(c, need{plane: true, field: fmt.Sprintf(".service.mirror[%d]", i), what: what, instead: "leave it out, or use a provider that can"}, caps)
 	}
 	if z.SkipAnalysis {

@@ -9,7 +9,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
-	"github.com/siskin-dev/siskin/pkg/router/routertest"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 )
 
 // from builds an entry of status.parents; unedited it is what a controller says that took the route.
@@ -120,7 +120,7 @@ func TestAcceptance(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := routertest.NewClient(t)
+			c := gatewayapitest.NewClient(t)
 			r, in := newRouter(c), intent(func(s *siskinv1.CanaryService) {
 				if tt.refs != nil {
 					s.GatewayRefs = tt.refs

@@ -19,6 +19,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -34,8 +35,8 @@ type sky struct {
 
 func newSky(t *testing.T, supported ...features.FeatureName) *sky {
 	t.Helper()
-	c := routertest.NewClient(t)
-	routertest.Gateway(t, c, namespace, supported...)
+	c := gatewayapitest.NewClient(t)
+	gatewayapitest.Gateway(t, c, namespace, supported...)
 	s := &sky{Client: c, clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0))}
 	live := interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
@@ -71,7 +72,7 @@ func (s *sky) answered(t *testing.T, c *siskinv1.Canary, controller string) {
 		t.Fatal(err)
 	}
 	route := get(t, s)
-	route.Status.Parents = routertest.Accepted(route)
+	route.Status.Parents = gatewayapitest.Accepted(route)
 	for i := range route.Status.Parents {
 		route.Status.Parents[i].ControllerName = gatewayv1.GatewayController(controller)
 	}
@@ -233,7 +234,7 @@ func TestCapabilities(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, c := newSky(t, tt.says...), routertest.Canary(namespace)
+			s, c := newSky(t, tt.says...), gatewayapitest.Canary(namespace)
 			if tt.given != nil {
 				tt.given(t, s, c)
 			}
@@ -258,7 +259,7 @@ func TestCapabilities(t *testing.T) {
 // An idle Canary costs nothing: what is behind a Gateway is read once, and again after minutes; what cannot be read is not asked for in
 // every pass.
 func TestWhatIsBehindAGatewayIsRemembered(t *testing.T) {
-	s, c := newSky(t, features.SupportHTTPRouteRequestMirror), routertest.Canary(namespace)
+	s, c := newSky(t, features.SupportHTTPRouteRequestMirror), gatewayapitest.Canary(namespace)
 	ask := func(wantReads int, wantMirror bool, when string) {
 		t.Helper()
 		for range 3 {
@@ -274,10 +275,10 @@ func TestWhatIsBehindAGatewayIsRemembered(t *testing.T) {
 	ask(2, true, "at first")
 	s.clock.SetTime(s.clock.Now().Add(4 * time.Minute))
 	ask(0, true, "after 4 minutes")
-	routertest.Supports(t, s, namespace, features.SupportHTTPRoute)
+	gatewayapitest.Supports(t, s, namespace, features.SupportHTTPRoute)
 	s.clock.SetTime(s.clock.Now().Add(time.Minute))
 	ask(2, false, "after 5 minutes, with another version of the gateway")
-	routertest.Supports(t, s, namespace, features.SupportHTTPRouteRequestMirror)
+	gatewayapitest.Supports(t, s, namespace, features.SupportHTTPRouteRequestMirror)
 	s.clock.SetTime(s.clock.Now().Add(5 * time.Minute))
 	ask(2, true, "after 10 minutes")
 
@@ -298,7 +299,7 @@ func TestWhatIsBehindAGatewayIsRemembered(t *testing.T) {
 // A read that hangs holds a pass up for 2 s and not for ever.
 func TestAGatewayThatHangs(t *testing.T) {
 	s := newSky(t)
-	hang := interceptor.NewClient(routertest.NewClient(t), interceptor.Funcs{
+	hang := interceptor.NewClient(gatewayapitest.NewClient(t), interceptor.Funcs{
 		Get: func(ctx context.Context, _ client.WithWatch, _ client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
 				t.Error("the read has no bound")
@@ -307,7 +308,7 @@ func TestAGatewayThatHangs(t *testing.T) {
 		},
 	})
 	r := gatewayapi.New(s, hang, s.clock)
-	if caps := r.Capabilities(t.Context(), routertest.Canary(namespace)); !caps.Unsure.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
+	if caps := r.Capabilities(t.Context(), gatewayapitest.Canary(namespace)); !caps.Unsure.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
 		t.Errorf("%+v", caps)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -96,7 +97,7 @@ func TestDroppingCookiesIsNoCondition(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, c := capable(t)
 			if tt.supported != nil {
-				routertest.Supports(t, c.Client, namespace, tt.supported...)
+				gatewayapitest.Supports(t, c.Client, namespace, tt.supported...)
 			}
 			r, in := h.New(c, c), intent(nil)
 			in.Split, in.Expired = router.Split{Primary: 100}, new(routertest.Affinity().SessionAffinity)

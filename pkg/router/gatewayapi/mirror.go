@@ -85,7 +85,7 @@ func (r *Router) feasible(ctx context.Context, in router.Intent) (router.Intent,
 	if !caps.Affinity || caps.Unsure.Affinity {
 		in.Expired = nil
 	}
-	what, i := caps.Unmirrored(mirror)
+	what, i := caps.Unmirrored(in.Owner)
 	if len(mirror) == 0 || what == "" && !caps.Unsure.Mirror && !caps.Unsure.MirrorPercent {
 		return in, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/gateway-api/pkg/features"
 
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -46,9 +47,9 @@ func TestCopiesThatTheGatewayCannotMake(t *testing.T) {
 		"nobody knows yet, a part": {gone: true, filter: part},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &routertest.Counter{Client: routertest.NewClient(t)}
+			c := &routertest.Counter{Client: gatewayapitest.NewClient(t)}
 			if !tt.gone {
-				routertest.Gateway(t, c.Client, namespace, tt.supported...)
+				gatewayapitest.Gateway(t, c.Client, namespace, tt.supported...)
 			}
 			r, in := newRouter(c), intent(nil)
 			in.Owner.Spec.Service.Mirror = []gatewayv1.HTTPRequestMirrorFilter{tt.filter}

@@ -20,6 +20,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -28,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 const namespace = "aviary"
 
 func intent(edit func(*siskinv1.CanaryService)) router.Intent {
-	canary := routertest.Canary(namespace)
+	canary := gatewayapitest.Canary(namespace)
 	if edit != nil {
 		edit(&canary.Spec.Service)
 	}
@@ -228,7 +229,7 @@ func TestRefused(t *testing.T) {
 
 func TestForeignRoute(t *testing.T) {
 	theirs := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "finch"}}
-	c := &routertest.Counter{Client: routertest.NewClient(t, theirs)}
+	c := &routertest.Counter{Client: gatewayapitest.NewClient(t, theirs)}
 	r, in := newRouter(c), intent(nil)
 	_, err := r.Apply(t.Context(), in)
 	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Message, "rename or delete") {
@@ -244,7 +245,7 @@ func TestForeignRoute(t *testing.T) {
 }
 
 func TestRouteOfAnEarlierCanary(t *testing.T) {
-	c := routertest.NewClient(t)
+	c := gatewayapitest.NewClient(t)
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -257,7 +258,7 @@ func TestRouteOfAnEarlierCanary(t *testing.T) {
 
 // A wrong edit in the middle of a rollout must not hold up the way back (invariant 4): the weights move, the rest stays.
 func TestInvalidEditDoesNotBlockRollback(t *testing.T) {
-	c := &routertest.Counter{Client: routertest.NewClient(t)}
+	c := &routertest.Counter{Client: gatewayapitest.NewClient(t)}
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -306,7 +307,7 @@ func TestForeignWeights(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := routertest.NewClient(t)
+			c := gatewayapitest.NewClient(t)
 			r, in := newRouter(c), intent(nil)
 			if _, err := r.Apply(t.Context(), in); err != nil {
 				t.Fatal(err)
@@ -327,7 +328,7 @@ func TestForeignWeights(t *testing.T) {
 
 // Foreign additions inside the rules change where requests go: they are seen, and taken out.
 func TestForeignFilterIsDrift(t *testing.T) {
-	c := routertest.NewClient(t)
+	c := gatewayapitest.NewClient(t)
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -346,7 +347,7 @@ func TestForeignFilterIsDrift(t *testing.T) {
 }
 
 func TestReleaseDeletes(t *testing.T) {
-	c := routertest.NewClient(t)
+	c := gatewayapitest.NewClient(t)
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -361,7 +362,7 @@ func TestReleaseDeletes(t *testing.T) {
 }
 
 func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
-	c := routertest.NewClient(t)
+	c := gatewayapitest.NewClient(t)
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)
@@ -382,7 +383,7 @@ func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Known || !obs.Leaving || obs.Message == "" {
 		t.Errorf("no gateway has answered, which may still lead to the clones: %+v, %v", obs, err)
 	}
-	route.Status.Parents = routertest.Accepted(route)
+	route.Status.Parents = gatewayapitest.Accepted(route)
 	if err := c.Status().Update(t.Context(), route); err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +401,7 @@ func TestReleaseKeepsTheRouteForTheTarget(t *testing.T) {
 
 // W30 : two Canaries with one apex do not pull at one route: the second is refused by name, and takes nothing away when it goes.
 func TestW30TwoCanariesWithOneRoute(t *testing.T) {
-	c := &routertest.Counter{Client: routertest.NewClient(t)}
+	c := &routertest.Counter{Client: gatewayapitest.NewClient(t)}
 	r, in := newRouter(c), intent(nil)
 	if _, err := r.Apply(t.Context(), in); err != nil {
 		t.Fatal(err)

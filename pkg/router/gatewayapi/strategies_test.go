@@ -16,13 +16,14 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
 // capable is a harness whose Gateway can do everything.
 func capable(t *testing.T) (routertest.Harness, *routertest.Counter) {
 	t.Helper()
-	h := routertest.GatewayAPI(t, routertest.NewClient(t), namespace)
+	h := gatewayapitest.New(t, gatewayapitest.NewClient(t), namespace)
 	return h, &routertest.Counter{Client: h.Client}
 }
 

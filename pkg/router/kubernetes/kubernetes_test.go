@@ -4,12 +4,21 @@ import (
 	"context"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
+	"github.com/siskin-dev/siskin/pkg/router/kubernetes/kubernetestest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
+
+func TestContract(t *testing.T) {
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		return kubernetestest.New(t, routertest.NewClient(t), "aviary")
+	})
+}
 
 func TestProgrammed(t *testing.T) {
 	tests := map[string]struct {
@@ -27,7 +36,7 @@ func TestProgrammed(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := routertest.NewClient(t)
-			h := routertest.Kubernetes(t, c, "aviary")
+			h := kubernetestest.New(t, c, "aviary")
 			r, in := kubernetes.New(c, c), h.Intent
 			in.Split = router.Split{Primary: 100}
 			if _, err := r.Apply(t.Context(), in); err != nil {
@@ -47,5 +56,28 @@ func set(ctx context.Context, t *testing.T, c client.Client, svc string, pods []
 	t.Helper()
 	if err := routertest.EndpointSlice(ctx, c, "aviary", svc, pods...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The fake client must tell writers apart, or the contract proves nothing.
+func TestClientKeepsManagers(t *testing.T) {
+	c := routertest.NewClient(t)
+	h := kubernetestest.New(t, c, "aviary")
+	r := h.New(c, c)
+	in := h.Intent
+	in.Split = router.Split{Canary: 100}
+	if _, err := r.Apply(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	var svc corev1.Service
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "aviary", Name: "finch"}, &svc); err != nil {
+		t.Fatal(err)
+	}
+	managers := map[string]bool{}
+	for _, entry := range svc.ManagedFields {
+		managers[entry.Manager] = true
+	}
+	if !managers["git"] || !managers["siskin"] {
+		t.Errorf("field managers: %v", managers)
 	}
 }

@@ -15,8 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
@@ -27,31 +25,71 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// NewClient returns controller-runtime's fake client, taught what a router depends on of a real API server: defaults of Services
-// and HTTPRoutes, and generations that count changes of the spec. Objects given to it are stored without defaults.
+// API is the API of a gateway, for NewClientWith.
+type API struct {
+	// AddToScheme adds its kinds.
+	AddToScheme func(*runtime.Scheme) error
+	// Kinds that have a status of their own.
+	Kinds []Kind
+	// Converter knows how its lists are merged; nil: that is deduced from the objects.
+	Converter func(*runtime.Scheme) managedfields.TypeConverter
+}
+
+// Kind is one kind of an API.
+type Kind struct {
+	// Object is an empty object of the kind.
+	Object client.Object
+	// Finish does to after, which was written just now over before, what the API server would have done in that write: defaults, and a
+	// generation that counts changes. It reports whether it changed anything; before is empty if there was nothing. nil: nothing is done.
+	Finish func(before, after client.Object) bool
+}
+
+// NewClient returns controller-runtime's fake client, taught what a router depends on of a real API server: defaults of Services.
+// Objects given to it are stored without defaults.
 func NewClient(t TB, objects ...client.Object) client.WithWatch {
 	t.Helper()
+	return NewClientWith(t, nil, objects...)
+}
+
+// NewClientWith returns NewClient's client, taught the APIs of gateways too.
+func NewClientWith(t TB, apis []API, objects ...client.Object) client.WithWatch {
+	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, gatewayv1.Install, siskinv1.AddToScheme} {
+	adders := []func(*runtime.Scheme) error{scheme.AddToScheme, siskinv1.AddToScheme}
+	var converters []managedfields.TypeConverter
+	served := finisher{{Object: &corev1.Service{}, Finish: finishService}}
+	status := []client.Object{&siskinv1.Canary{}}
+	for _, api := range apis {
+		adders = append(adders, api.AddToScheme)
+		served = append(served, api.Kinds...)
+		for _, kind := range api.Kinds {
+			status = append(status, kind.Object)
+		}
+	}
+	for _, add := range adders {
 		if err := add(s); err != nil {
 			t.Fatalf("building the scheme: %v", err)
 		}
 	}
+	for _, api := range apis {
+		if api.Converter != nil {
+			converters = append(converters, api.Converter(s))
+		}
+	}
 	base := fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).
-		WithStatusSubresource(&gatewayv1.HTTPRoute{}, &gatewayv1.GatewayClass{}, &siskinv1.Canary{}).
+		WithStatusSubresource(status...).
 		WithReturnManagedFields().
-		WithTypeConverters(gatewayapply.NewTypeConverter(s), clientapply.NewTypeConverter(scheme.Scheme),
-			managedfields.NewDeducedTypeConverter()).
+		WithTypeConverters(append(converters, clientapply.NewTypeConverter(scheme.Scheme), managedfields.NewDeducedTypeConverter())...).
 		Build()
 	return interceptor.NewClient(base, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
-			return finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Create(ctx, obj, opts...) })
+			return served.finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Create(ctx, obj, opts...) })
 		},
 		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
-			return finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Update(ctx, obj, opts...) })
+			return served.finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Update(ctx, obj, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Patch(ctx, obj, patch, opts...) })
+			return served.finish(ctx, c, client.ObjectKeyFromObject(obj), func() error { return c.Patch(ctx, obj, patch, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 			key := client.ObjectKey{}
@@ -61,37 +99,55 @@ func NewClient(t TB, objects ...client.Object) client.WithWatch {
 			}); ok {
 				key = client.ObjectKey{Namespace: o.GetNamespace(), Name: o.GetName()}
 			}
-			return finish(ctx, c, key, func() error { return c.Apply(ctx, obj, opts...) })
+			return served.finish(ctx, c, key, func() error { return c.Apply(ctx, obj, opts...) })
 		},
 	})
 }
 
-// finish does after a write what the API server would have done in it. A name may be a Service's and an HTTPRoute's.
-func finish(ctx context.Context, c client.WithWatch, key client.ObjectKey, write func() error) error {
-	var before gatewayv1.HTTPRoute
-	_ = c.Get(ctx, key, &before) // Absent: its generation is 0 and its spec empty.
+// finisher finishes writes. A name may be that of several kinds.
+type finisher []Kind
+
+func (f finisher) finish(ctx context.Context, c client.WithWatch, key client.ObjectKey, write func() error) error {
+	before := make([]client.Object, len(f))
+	for i, kind := range f {
+		if kind.Finish != nil {
+			before[i], _ = read(ctx, c, key, kind.Object)
+		}
+	}
 	if err := write(); err != nil {
 		return err
 	}
-	var svc corev1.Service
-	if c.Get(ctx, key, &svc) == nil {
-		base := svc.DeepCopy()
-		if defaultService(&svc); !equality.Semantic.DeepEqual(base, &svc) {
-			if err := c.Update(ctx, &svc, client.FieldOwner("apiserver")); err != nil {
-				return err
-			}
+	for i, kind := range f {
+		if kind.Finish == nil {
+			continue
+		}
+		after, found := read(ctx, c, key, kind.Object)
+		if !found || !kind.Finish(before[i], after) {
+			continue
+		}
+		if err := c.Update(ctx, after, client.FieldOwner("apiserver")); err != nil {
+			return err
 		}
 	}
-	var route gatewayv1.HTTPRoute
-	if err := c.Get(ctx, key, &route); err != nil {
-		return client.IgnoreNotFound(err)
+	return nil
+}
+
+// read returns an object and whether there is one; else it is empty.
+func read(ctx context.Context, c client.Reader, key client.ObjectKey, empty client.Object) (client.Object, bool) {
+	obj, ok := empty.DeepCopyObject().(client.Object)
+	if !ok {
+		return empty, false
 	}
-	defaultRoute(&route)
-	if equality.Semantic.DeepEqual(before.Spec, route.Spec) {
-		return nil
+	return obj, c.Get(ctx, key, obj) == nil
+}
+
+func finishService(_, after client.Object) bool {
+	svc, ok := after.(*corev1.Service)
+	base := after.DeepCopyObject()
+	if ok {
+		defaultService(svc)
 	}
-	route.Generation = before.Generation + 1
-	return c.Update(ctx, &route, client.FieldOwner("apiserver"))
+	return !equality.Semantic.DeepEqual(base, after)
 }
 
 func defaultService(svc *corev1.Service) {
@@ -111,41 +167,6 @@ func defaultService(svc *corev1.Service) {
 		}
 		if p.TargetPort == (intstr.IntOrString{}) {
 			p.TargetPort = intstr.FromInt32(p.Port)
-		}
-	}
-}
-
-func defaultRoute(route *gatewayv1.HTTPRoute) {
-	for i := range route.Spec.ParentRefs {
-		ref := &route.Spec.ParentRefs[i]
-		if ref.Group == nil {
-			ref.Group = new(gatewayv1.Group(gatewayv1.GroupName))
-		}
-		if ref.Kind == nil {
-			ref.Kind = new(gatewayv1.Kind("Gateway"))
-		}
-	}
-	for i := range route.Spec.Rules {
-		rule := &route.Spec.Rules[i]
-		if rule.Matches == nil {
-			rule.Matches = []gatewayv1.HTTPRouteMatch{{}}
-		}
-		for j := range rule.Matches {
-			if rule.Matches[j].Path == nil {
-				rule.Matches[j].Path = &gatewayv1.HTTPPathMatch{Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/")}
-			}
-		}
-		for j := range rule.BackendRefs {
-			ref := &rule.BackendRefs[j]
-			if ref.Group == nil {
-				ref.Group = new(gatewayv1.Group(""))
-			}
-			if ref.Kind == nil {
-				ref.Kind = new(gatewayv1.Kind("Service"))
-			}
-			if ref.Weight == nil {
-				ref.Weight = new(int32(1))
-			}
 		}
 	}
 }

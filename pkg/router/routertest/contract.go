@@ -2,6 +2,7 @@
 package routertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -22,8 +23,9 @@ type Harness struct {
 	New router.Constructor
 	// Intent to carry out; its Split is set by the suite.
 	Intent router.Intent
-	// Object is an empty object of the kind that states the split.
+	// Object is an empty object of the kind that states the split, and Name its name; "": that of the apex.
 	Object client.Object
+	Name   string
 	// Adopted tells that Object is there before the router and is restored by Release; else Release deletes it.
 	Adopted bool
 	// Accept plays the data plane: it confirms Object as it is now.
@@ -138,7 +140,7 @@ func (s *suite) get() client.Object {
 	if !ok {
 		s.Fatalf("%T is no object", s.Object)
 	}
-	err := s.Client.Get(s.Context(), client.ObjectKey{Namespace: s.Intent.Owner.Namespace, Name: s.Intent.Apex}, obj)
+	err := s.Client.Get(s.Context(), client.ObjectKey{Namespace: s.Intent.Owner.Namespace, Name: cmp.Or(s.Name, s.Intent.Apex)}, obj)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -5,34 +5,13 @@ import (
 	"errors"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/siskin-dev/siskin/pkg/router"
-	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
-	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
-func TestGatewayAPIContract(t *testing.T) {
-	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
-		t.Helper()
-		return routertest.GatewayAPI(t, routertest.NewClient(t), "aviary")
-	})
-}
-
-func TestKubernetesContract(t *testing.T) {
-	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
-		t.Helper()
-		return routertest.Kubernetes(t, routertest.NewClient(t), "aviary")
-	})
-}
-
 func TestRegistry(t *testing.T) {
-	reg := router.Registry{
-		gatewayapi.Name: gatewayapi.Registration(), gatewayapi.Name + ":v1": gatewayapi.Registration(),
-		kubernetes.Name: kubernetes.Registration(),
-	}
+	fake := routertest.NewFake(router.Capabilities{}).Registration()
+	reg := router.Registry{"fake": fake, "fake:v1": fake}
 	c := routertest.NewClient(t)
 	for _, name := range reg.Names() {
 		if r, err := reg.New(name, c, c); err != nil || r == nil {
@@ -155,27 +134,4 @@ func observe(ctx context.Context, t *testing.T, r router.Router, in router.Inten
 		t.Fatal(err)
 	}
 	return obs
-}
-
-// The fake client must tell writers apart, or the contract proves nothing.
-func TestClientKeepsManagers(t *testing.T) {
-	c := routertest.NewClient(t)
-	h := routertest.Kubernetes(t, c, "aviary")
-	r := h.New(c, c)
-	in := h.Intent
-	in.Split = router.Split{Canary: 100}
-	if _, err := r.Apply(t.Context(), in); err != nil {
-		t.Fatal(err)
-	}
-	var svc corev1.Service
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "aviary", Name: "finch"}, &svc); err != nil {
-		t.Fatal(err)
-	}
-	managers := map[string]bool{}
-	for _, entry := range svc.ManagedFields {
-		managers[entry.Manager] = true
-	}
-	if !managers["git"] || !managers["siskin"] {
-		t.Errorf("field managers: %v", managers)
-	}
 }
