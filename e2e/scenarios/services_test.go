@@ -17,10 +17,11 @@ import (
 	"github.com/siskin-dev/siskin/e2e/cluster"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 	"github.com/siskin-dev/siskin/e2e/load"
+	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
 
-// edition is a version of an app as one commit has it: its Service selects the version's pods by a label of theirs, and
-// leads to the number on which they listen. Both change with each version.
+// edition is a version of an app as one commit has it: its Service, and another one beside it, select the version's pods by a
+// label of theirs, and lead to the number on which they listen. Both change with each version.
 func edition(a fixtures.App, n int) string {
 	a.Version, a.Env = fmt.Sprintf("1.%d.0", n), map[string]string{"ADDR": fmt.Sprintf(":%d", 8080+n)}
 	label := fmt.Sprintf("labels: {app: %s, edition: v%d}", a.Name, n)
@@ -28,10 +29,19 @@ func edition(a fixtures.App, n int) string {
 		Replace(a.Deployment())
 	service := strings.NewReplacer("selector: {app: "+a.Name+"}", fmt.Sprintf("selector: {app: %s, edition: v%d}", a.Name, n),
 		"targetPort: http", fmt.Sprintf("targetPort: %d", 8080+n)).Replace(a.Service())
+	// With one node the new pod of a DaemonSet must come before the old one goes.
+	workload = strings.Replace(workload, "kind: DaemonSet\nmetadata:\n  name: "+a.Name+"\nspec:\n",
+		"kind: DaemonSet\nmetadata:\n  name: "+a.Name+"\nspec:\n  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}\n", 1)
+	service += "---\n" + strings.Replace(service, "name: "+a.Name+"\n", "name: "+a.Name+"-too\n", 1)
 	if n%2 == 0 {
 		return workload + "---\n" + service
 	}
 	return service + "---\n" + workload
+}
+
+// headless is the Service that a StatefulSet names its pods by.
+func headless(a fixtures.App) string {
+	return strings.ReplaceAll(strings.Replace(a.Service(), "\nspec:\n", "\nspec:\n  clusterIP: None\n", 1), "name: "+a.Name, "name: "+a.Name+"-pods")
 }
 
 // overwritten is for how long a Service may lead elsewhere after its author has written it: Siskin has to see that, to
@@ -90,29 +100,36 @@ func failOnlyAt(s *fixtures.Story, who string, g *load.Generator, w *commits) lo
 
 // TestServicesThatChangeWithTheirPods : one commit changes a Service's selector and the number that it leads to
 // together with the pods, which plain Kubernetes rolls out without a failed request. What is promoted is served all the
-// time: by the gateway and by the apex Service, while a gate is closed, when the revision is promoted, and when another
-// one is taken back.
+// time: by the gateway, by the apex Service and by another one of the user's, while a gate is closed, when the revision
+// is promoted, and when another one is taken back.
 func TestServicesThatChangeWithTheirPods(t *testing.T) {
 	t.Parallel()
-	for name, canary := range map[string]func(fixtures.App) string{
-		"weights": func(a fixtures.App) string {
-			return strings.Replace(a.Canary(brisk), "    targetPort: http\n", "", 1)
-		},
-		"bluegreen": func(a fixtures.App) string {
+	weights := func(a fixtures.App) string { return strings.Replace(a.Canary(brisk), "    targetPort: http\n", "", 1) }
+	for name, tt := range map[string]struct {
+		kind   string
+		canary func(fixtures.App) string
+	}{
+		"weights": {"", weights},
+		"bluegreen": {"", func(a fixtures.App) string {
 			return strings.Replace(a.BlueGreen("    {interval: 3s, threshold: 1, iterations: 2}"), ", targetPort: http", "", 1)
-		},
+		}},
+		"daemonset":   {target.DaemonSet, weights},
+		"statefulset": {target.StatefulSet, weights},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, _ := story(t, fixtures.App{Name: name, Replicas: 2, Gateway: fixtures.TestGateway})
+			s, _ := story(t, fixtures.App{Name: name, Kind: tt.kind, Replicas: 2, Gateway: fixtures.TestGateway})
 			s.App.Host = name + "." + s.NS + ".example.com"
+			if tt.kind == target.StatefulSet {
+				s.Apply(headless(s.App))
+			}
 			var w commits
 			s.Apply(edition(s.App, 0))
-			s.Apply(canary(s.App))
+			s.Apply(tt.canary(s.App))
 			s.Phase(siskinv1.PhaseInitialized, time.Minute)
-			apex := s.Pods(20)
+			apex, other := s.Pods(20), s.PodsOf(name+"-too", 20)
 			users := apex
-			if name == "weights" {
+			if name != "bluegreen" {
 				users = s.Users(50)
 			}
 			w.apply(s, edition(s.App, 1))
@@ -127,14 +144,47 @@ func TestServicesThatChangeWithTheirPods(t *testing.T) {
 				}
 				return ""
 			})
-			if name == "weights" {
+			if name != "bluegreen" {
 				s.NobodyFailed("users", users, time.Time{})
 			}
-			if sum := failOnlyAt(s, "clients of the apex", apex, &w); sum.ByVersion["1.1.0"] == 0 {
-				t.Errorf("nobody saw the new version: %v", sum.ByVersion)
+			for who, g := range map[string]*load.Generator{"clients of the apex": apex, "clients of another Service": other} {
+				if sum := failOnlyAt(s, who, g, &w); sum.ByVersion["1.1.0"] == 0 {
+					t.Errorf("%s: nobody saw the new version: %v", who, sum.ByVersion)
+				}
 			}
 		})
 	}
+}
+
+// TestServicesBehindAClosedGate : the same commit waits at a closed confirm-rollout; with portDiscovery, which finds
+// another port in it. The ports of the promoted pods are served on, the one that the commit takes away too.
+func TestServicesBehindAClosedGate(t *testing.T) {
+	t.Parallel()
+	s, r := story(t, fixtures.App{Name: "waits", Replicas: 2, Gateway: fixtures.TestGateway})
+	gate := s.NS + "/confirm-rollout"
+	r.Set(gate, fixtures.No)
+	s.Apply(edition(s.App, 0))
+	s.Apply(strings.Replace(s.App.Canary(gated(s, r, "confirm-rollout")), "    targetPort: http\n", "    portDiscovery: true\n", 1))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	users, apex, other := s.Users(50), s.Pods(20), s.PodsOf("waits-too", 20)
+	var w commits
+	w.apply(s, edition(s.App, 1))
+	s.Phase(siskinv1.PhaseWaiting, 30*time.Second)
+	asked := len(r.Calls(gate))
+	s.When(time.Minute, func(*siskinv1.Canary) string {
+		if len(r.Calls(gate)) < asked+2 {
+			return "the gate is not asked again"
+		}
+		return ""
+	})
+	s.NobodyFailed("users while it waits", users, time.Time{})
+	r.Set(gate, fixtures.Yes)
+	endsAs(s, siskinv1.PhaseSucceeded, 2*time.Minute)
+	if sum := s.NobodyFailed("users", users, time.Time{}); sum.ByVersion["1.1.0"] == 0 {
+		t.Errorf("nobody saw the new version: %v", sum.ByVersion)
+	}
+	failOnlyAt(s, "clients of the apex", apex, &w)
+	failOnlyAt(s, "clients of another Service", other, &w)
 }
 
 // TestAServiceThatComesLater : the user's own Service of the name of the one that Siskin generated becomes the apex as

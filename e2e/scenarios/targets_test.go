@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/cluster"
@@ -86,7 +87,7 @@ func TestDaemonSet(t *testing.T) {
 func TestStatefulSet(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Kind: target.StatefulSet, Replicas: 2})
-	s.Apply(strings.ReplaceAll(strings.Replace(s.App.Service(), "\nspec:\n", "\nspec:\n  clusterIP: None\n", 1), "name: "+s.App.Name, "name: "+s.App.Name+"-pods"))
+	s.Apply(headless(s.App))
 	s.Start(s.App.Canary(judged))
 	users := s.Users(100)
 	s.Release("1.1.0")
@@ -132,7 +133,7 @@ func TestStatefulSetTakenBack(t *testing.T) {
 	t.Parallel()
 	s, r := story(t, fixtures.App{Kind: target.StatefulSet, Replicas: 2})
 	check := s.NS + "/check"
-	s.Apply(strings.ReplaceAll(strings.Replace(s.App.Service(), "\nspec:\n", "\nspec:\n  clusterIP: None\n", 1), "name: "+s.App.Name, "name: "+s.App.Name+"-pods"))
+	s.Apply(headless(s.App))
 	c := s.App.Canary(`    interval: 3s
     threshold: 1
     stepWeights: [30]
@@ -299,6 +300,44 @@ func TestServiceTarget(t *testing.T) {
 	unmarked(s, &after)
 	users.Stop()
 	s.NobodyFailed("users", users, time.Time{}, "1.2.0")
+}
+
+// TestThePortOfAServiceTarget : the number by which the gateway gets to a Service changes together with what it selects.
+func TestThePortOfAServiceTarget(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Name: "moves", Gateway: fixtures.TestGateway})
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		app := s.App
+		app.Name, app.Version = "pods-"+version[2:3], version
+		s.Apply(app.Deployment())
+	}
+	service := func(pods string, number int) string {
+		return strings.NewReplacer("{app: "+s.App.Name+"}", "{app: "+pods+"}", "port: 80,", fmt.Sprintf("port: %d,", number)).Replace(s.App.Service())
+	}
+	s.Apply(service("pods-0", 80))
+	s.App.Kind = target.Service
+	s.Apply(strings.Replace(s.App.Canary(brisk), "    port: 80\n    targetPort: http\n", "", 1))
+	s.Phase(siskinv1.PhaseInitialized, time.Minute)
+	users := s.Users(50)
+	s.Apply(service("pods-1", 81))
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	cluster.Eventually(t, 20*time.Second, func(ctx context.Context) error {
+		var route gatewayv1.HTTPRoute
+		if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &route); err != nil {
+			return fmt.Errorf("reading the route: %w", err)
+		}
+		if port := *route.Spec.Rules[0].BackendRefs[0].Port; port != 81 {
+			return fmt.Errorf("the route leads by port %d", port)
+		}
+		return nil
+	})
+	remove(s)
+	routeLeadsHome(s)
+	users.Stop()
+	if sum := s.NobodyFailed("users", users, time.Time{}); sum.ByVersion["1.1.0"] == 0 || sum.ByVersion["1.0.0"] == 0 {
+		t.Errorf("the traffic was not moved: %v", sum)
+	}
 }
 
 func daemonSet(s *fixtures.Story, suffix string) *appsv1.DaemonSet {

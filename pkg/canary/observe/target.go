@@ -118,7 +118,7 @@ func (o *Observer) drifted(w *World, obj client.Object, role string, replicas in
 	}
 	version := fmt.Sprintf("%d/%s/%s%s%s", obj.GetGeneration(), revision, snapshot.ResourceVersion, tags(obj), tags(w.Target))
 	if w.Canary.Spec.TargetRef.Kind == target.Service { // it has no generation
-		version = obj.GetResourceVersion() + version
+		version = obj.GetResourceVersion() + version + fmt.Sprint(w.alongside())
 	}
 	if drifted, ok := o.drifts.get(obj.GetUID(), version); ok {
 		return drifted != ""

@@ -249,7 +249,7 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	}
 	w.Intent = w.IntentOf(report.State(&w.Canary.Status))
 	if svc := w.Live[w.PrimaryService]; svc != nil && w.Canary.Spec.TargetRef.Kind == target.Service {
-		w.Intent.Port, w.Problem = service.TrafficPort(w.Canary.Spec.Service, svc.Spec.Ports)
+		w.Intent.Port, w.Problem = w.trafficPort(svc)
 	}
 	if err := o.views(w); err != nil && w.Live[w.PrimaryService] != nil {
 		w.Problem = err

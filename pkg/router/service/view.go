@@ -43,7 +43,11 @@ func Wanted(spec siskinv1.CanaryService, author *corev1.Service, template corev1
 
 // ViewOf is the view that a Service has: how it is found where none was recorded.
 func ViewOf(svc *corev1.Service, spec siskinv1.CanaryService) View {
-	ports := copied(svc.Spec.Ports)
+	return viewOf(svc.Spec.Ports, spec)
+}
+
+func viewOf(ports []corev1.ServicePort, spec siskinv1.CanaryService) View {
+	ports = copied(ports)
 	port, err := TrafficPort(spec, ports)
 	if err != nil { // the spec was edited since: this is what it led to
 		spec.Port = 0
@@ -217,6 +221,25 @@ func (v View) beside(port int32) View {
 	p.Name = unique(v.Ports, p)
 	v.Ports = append(slices.Clone(v.Ports), p)
 	return v
+}
+
+// Overlap are the ports of a clone of a Service that also serves the ports by which the routes to other revisions lead:
+// a route has one number for both sides. live is the clone as it is, which keeps the names of its ports; nil: there is
+// none.
+func Overlap(ports []corev1.ServicePort, spec siskinv1.CanaryService, others [][]corev1.ServicePort, live *corev1.Service) []corev1.ServicePort {
+	v := viewOf(ports, spec)
+	for _, other := range others {
+		v = v.beside(viewOf(other, spec).Port)
+	}
+	var kept []corev1.ServicePort
+	if live != nil {
+		kept = live.Spec.Ports
+	}
+	out := keepNames(v.Ports, kept)
+	if slices.EqualFunc(out, ports, func(a, b corev1.ServicePort) bool { return a.Name == b.Name }) {
+		return ports
+	}
+	return out
 }
 
 // unique is the name of p, if it is free among ports, else one that is.
