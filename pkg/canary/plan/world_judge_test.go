@@ -181,6 +181,7 @@ func (w *simulation) checkPassed(s Snapshot) {
 
 // checkEffect holds one effect against the world as it is when the decision is made.
 func (w *simulation) checkEffect(s Snapshot, d Decision, i int, e Effect) {
+	w.checkStranger(s, e)
 	switch e := e.(type) {
 	case ApplyPrimary:
 		w.checkPrimary(s, d, e)

@@ -58,6 +58,7 @@ func randomWorld(seed uint64) *simulation {
 		}
 	}
 	w.randomCounts(seed, end)
+	w.randomViews(seed, end)
 	stays := w.stay()
 	w.at(end, func() { w.calm(); w.stays(stays) })
 	return w
@@ -115,6 +116,7 @@ func (w *simulation) push(rev string) {
 func (w *simulation) change(rev string) {
 	if w.target.found {
 		w.notef("        target becomes %s", rev)
+		w.viewed(rev)
 		w.target.apply(rev, w.target.replicas)
 	}
 }

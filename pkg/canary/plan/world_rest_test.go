@@ -75,6 +75,7 @@ func (w *simulation) checkRest() {
 		return
 	}
 	w.checkAtRest()
+	w.checkEdited()
 }
 
 func (w *simulation) checkAtRest() {
