@@ -91,7 +91,7 @@ const (
 	// status.supportedFeatures) that its Gateways or mesh have, for those of which Siskin cannot read it.
 	FeaturesAnnotation = "siskin.dev/gateway-features"
 
-	// GitApplyingAnnotation, on a workload that a Canary holds, tells that GitSync is applying a commit that changes more than one of the
+	// GitApplyingAnnotation, on a workload that a Canary holds or is for, tells that GitSync is applying a commit that changes more than one of the
 	// objects that the workload may be made of: the git revision, a space, and since when (RFC 3339).
 	GitApplyingAnnotation = "siskin.dev/git-applying"
 	// GitRevisionAnnotation is the git revision (branch@sha1:…) that an object was applied from.

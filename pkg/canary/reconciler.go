@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -76,7 +75,7 @@ type Reconciler struct {
 
 	problems sync.Map // by uid: the effect that failed last
 	wakes    sync.Map // by name: how soon the plan wants to look again, of the pass whose effects failed last
-	names    sync.Map // by name: the uid of the Canary that was looked at last
+	names    sync.Map // by name: the acquaintance of the Canary that was looked at last
 	passes   sync.Map // by uid: when an effect was last carried out that shows only in the next pass
 
 	mu    sync.Mutex
@@ -107,8 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	var c siskinv1.Canary
 	if err := r.Client.Get(ctx, req.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.vanished(req.NamespacedName)
-			return reconcile.Result{}, nil
+			return r.giveBack(ctx, req.NamespacedName, r.vanished(req.NamespacedName))
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the Canary: %w", err)
 	}
@@ -150,36 +148,24 @@ func unlessConflict(ctx context.Context, result reconcile.Result, err error) (re
 
 // meet remembers who bears a name. A Canary that was replaced while nobody looked has vanished.
 func (r *Reconciler) meet(c *siskinv1.Canary) {
-	past, known := r.names.Swap(client.ObjectKeyFromObject(c), c.UID)
-	if uid, ok := past.(types.UID); known && ok && uid != c.UID {
-		r.lost(client.ObjectKeyFromObject(c), uid)
+	past, known := r.names.Swap(client.ObjectKeyFromObject(c), acquainted(c))
+	if was, ok := past.(acquaintance); known && ok && was.uid != c.UID {
+		r.drop(was.uid)
 	}
 }
 
-// lost forgets a Canary that is gone. One that was at work, and did not end it, left what it held: the API server takes
-// what it owned, and the target is at zero until a Canary, of any name, takes it over as it is marked.
-func (r *Reconciler) lost(who types.NamespacedName, uid types.UID) {
-	r.mu.Lock()
-	_, atWork := r.since[uid]
-	r.mu.Unlock()
-	if atWork {
-		ctrl.Log.Info("a Canary went without its finalizer: its target may be held at zero; create a Canary for it again, or scale it and remove the annotation "+
-			siskinv1.HeldAnnotation, "canary", who.String(), "uid", uid)
-	}
-	r.drop(uid)
-}
-
-// vanished forgets a Canary that is gone, also one that went without its finalizer.
-func (r *Reconciler) vanished(who types.NamespacedName) {
-	if past, known := r.names.LoadAndDelete(who); known {
-		if uid, ok := past.(types.UID); ok {
-			r.lost(who, uid)
-		}
+// vanished forgets a Canary that is gone, also one that went without its finalizer, and returns what was known of it.
+func (r *Reconciler) vanished(who types.NamespacedName) acquaintance {
+	past, _ := r.names.LoadAndDelete(who)
+	was, known := past.(acquaintance)
+	if known {
+		r.drop(was.uid)
 	}
 	r.wakes.Delete(who)
 	r.Asker.Forget(who)
 	r.Observer.Config.Forget(who)
 	r.Gauges.forget(who.Namespace, who.Name)
+	return was
 }
 
 // drop forgets all that is remembered of a Canary that goes.

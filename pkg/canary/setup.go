@@ -86,7 +86,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		})
 	for _, obj := range target.Workloads() {
 		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
-			Watches(obj, r.crowded(), builder.WithPredicates(peopled()))
+			Watches(obj, r.crowded(), builder.WithPredicates(peopled())).
+			Watches(obj, r.leftovers(), builder.WithPredicates(held()))
 	}
 	if r.Observer.Config != nil {
 		b = b.Watches(&corev1.ConfigMap{}, r.readers(), builder.OnlyMetadata, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))

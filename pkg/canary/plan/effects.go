@@ -50,7 +50,7 @@ func (s Snapshot) servicesDiffer(z State, serving bool) bool {
 // servingWanted tells whether the apex leaves the target's pods for the primary's. The target's are not the apex's to go back to when
 // there are none, as where an earlier Canary left everything in place.
 func (s Snapshot) servingWanted(z State) bool {
-	return z.Phase != Initializing || s.primaryReady(z.Stable) && s.Spec.Invalid == "" || (s.Services.Serving && (s.Target.Available == 0 || s.Primary.Endpoints > 0))
+	return z.Phase != Initializing || s.primaryReady(z.Stable) && s.Spec.Invalid == "" && !s.halfway() || (s.Services.Serving && (s.Target.Available == 0 || s.Primary.Endpoints > 0))
 }
 
 // holdWanted tells that the target, from which the traffic has gone, is still up.

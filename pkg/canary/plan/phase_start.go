@@ -17,6 +17,14 @@ func initialize(s Snapshot, d *Decision) {
 		targetPaused(d, "the primary begins with what the target serves, and not all of its pods run its pod template")
 		return
 	}
+	if z.Stable == "" && s.applying() && !s.left() { // half of it must not become the first revision
+		waitForParts(s, d)
+		d.because("initializing: %s", join(d.WaitingFor))
+		if z.Deadline.IsZero() {
+			z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
+		}
+		return
+	}
 	if rev := s.initial(*z); z.Stable != rev || z.Deadline.IsZero() {
 		z.Stable, z.StepAt, z.Deadline, z.Overdue = rev, s.Now, s.Now.Add(s.Spec.Deadline), false
 	}
@@ -26,6 +34,8 @@ func initialize(s Snapshot, d *Decision) {
 	switch {
 	case !s.primaryReady(z.Stable), s.scaled() && s.Primary.Replicas != z.Replicas: // its autoscaler takes over what is there
 		d.wait("the primary: %s", s.Primary.explain(z.Stable))
+	case s.halfway(): // its pods come up while the rest is waited for
+		waitForParts(s, d)
 	case !s.Services.Complete || !s.Services.Serving:
 		d.wait("the Services")
 	case !s.settled():
@@ -37,7 +47,7 @@ func initialize(s Snapshot, d *Decision) {
 		d.because("the primary serves revision %s", z.Stable)
 		d.notify(Notice{
 			Reason: "Initialized", Severity: Info, Alert: true, Revision: z.Stable,
-			Message: fmt.Sprintf("initialization completed: the primary serves revision %s; the target is now only a template", z.Stable),
+			Message: fmt.Sprintf("initialization completed: the primary serves revision %s; the target is now only a template%s", z.Stable, s.unfinished()),
 		})
 		return
 	}
@@ -62,11 +72,19 @@ func (s Snapshot) initial(z State) string {
 	if s.unrolled() && z.Stable != "" {
 		return z.Stable
 	}
-	left := p.Found && s.Services.Serving && s.Target.Available == 0 && slices.Contains(s.Kept, p.Revision)
-	if left && (p.Endpoints > 0 || z.Stable == p.Revision && !z.Overdue) {
+	if p.Found && z.Stable == p.Revision && s.awaited() { // what the target has may be a half
+		return z.Stable
+	}
+	if s.left() && (p.Endpoints > 0 || z.Stable == p.Revision && !z.Overdue) {
 		return p.Revision
 	}
 	return s.Target.Revision
+}
+
+// left tells that an earlier Canary left everything in place: the primary serves, and the target has no pods.
+func (s Snapshot) left() bool {
+	p := s.Primary
+	return p.Found && s.Services.Serving && s.Target.Available == 0 && slices.Contains(s.Kept, p.Revision)
 }
 
 // unrolled tells that the target is paused before it has rolled out what it says: its pods run something else, or

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,6 +65,16 @@ func mutantsOfParts() []mutant {
 				d.notify(Notice{Reason: "NewRevision", Severity: Info, Message: "another"})
 			}
 		})},
+		{"a Canary begins with half of an apply", before(func(s *Snapshot) {
+			if s.State.Phase == "" || s.State.Phase == Initializing {
+				s.Target.ApplyUntil, s.Target.ChangedAt, s.Target.RestlessAt = time.Time{}, time.Time{}, time.Time{}
+			}
+		})},
+		{"the first traffic goes to half of an apply", before(func(s *Snapshot) {
+			if s.State.Phase == Initializing && s.State.Stable != "" {
+				s.Target.ApplyUntil, s.Target.ChangedAt, s.Target.RestlessAt = time.Time{}, time.Time{}, time.Time{}
+			}
+		})},
 		{"an apply that never ends is waited for for ever", before(func(s *Snapshot) {
 			if s.Target.Apply != "" {
 				s.Target.ApplyUntil = later()
@@ -106,5 +117,42 @@ func TestWhatIsNeverQuietIsReleased(t *testing.T) {
 	w.run(epoch.Add(time.Minute + (QuietLimit+1)*w.spec.Quiet))
 	if w.failure != "" || w.state.Phase != Progressing {
 		t.Errorf("in %s after %d quiet times: %s", w.state.Phase, QuietLimit+1, w.failure)
+	}
+}
+
+// A Canary begins with what is whole: with the end of an apply that is marked, at the latest when that is overdue, and
+// when nothing of the target has changed for the quiet time.
+func TestTheFirstRevisionIsWhole(t *testing.T) {
+	for name, tc := range map[string]struct {
+		apply  func(*simulation)
+		stable string
+		after  time.Duration // the earliest
+		says   string
+	}{
+		"an apply that is marked":  {func(w *simulation) { w.applyInParts("r2", true, true, 50*time.Second) }, "r2", 50 * time.Second, ""},
+		"one that does not end":    {func(w *simulation) { w.applyInParts("r2", true, true, time.Hour) }, "h1", applyLimit, "the apply of apply 1 has not ended"},
+		"one that is not marked":   {func(w *simulation) { w.applyInParts("r2", true, false, time.Second) }, "r2", 3 * time.Second, ""},
+		"nothing is being applied": {func(*simulation) {}, "r1", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(1, plain(), exactly())
+			quietly(&w.spec)
+			w.deploy("r1", 2)
+			tc.apply(w)
+			var told []Notice
+			var at time.Time
+			w.seen = func(s Snapshot, d Decision) {
+				if d.Next.Phase == Initialized && s.State.Phase != Initialized {
+					told, at = append(told, d.Notices...), s.Now
+				}
+			}
+			w.run(epoch.Add(applyLimit + 2*time.Minute))
+			if w.failure != "" || w.state.Stable != tc.stable || len(told) != 1 {
+				t.Fatalf("%s begins with %s, told %+v", w.failure, w.state.Stable, told)
+			}
+			if at.Before(epoch.Add(tc.after)) || at.After(epoch.Add(tc.after+time.Minute)) || !strings.Contains(told[0].Message, tc.says) {
+				t.Errorf("it begins after %v: %s", at.Sub(epoch), told[0].Message)
+			}
+		})
 	}
 }

@@ -27,6 +27,23 @@ func (s Snapshot) applying() bool { return s.Now.Before(s.Target.ApplyUntil) }
 // partsUntil is when the parts of a change are waited for no longer.
 func (s Snapshot) partsUntil() time.Time { return latest(s.quietAt(), s.Target.ApplyUntil) }
 
+// awaited tells that the target's revision may be half of a change.
+func (s Snapshot) awaited() bool { return s.Target.Found && s.Now.Before(s.partsUntil()) }
+
+// halfway tells that a Canary that begins must not give its primary traffic yet: what that has may be half of a change.
+func (s Snapshot) halfway() bool { return s.awaited() && !s.left() }
+
+// waitForParts says what a Canary that begins waits for.
+func waitForParts(s Snapshot, d *Decision) {
+	until := s.partsUntil()
+	if s.applying() {
+		d.wait("the apply of %s, which has not ended, until %s at most", s.Target.Apply, until.UTC().Format("15:04:05Z"))
+	} else {
+		d.wait("the target, of which nothing must have changed for %s", s.Spec.Quiet)
+	}
+	d.wakeAt(s.Now, until)
+}
+
 // early tells why the rollout of the target's revision does not begin yet; "": it may. A new template begins at once,
 // so that its pods come up while the rest is waited for; what would only be asked or told does not.
 func (s Snapshot) early(d *Decision) (why string) {

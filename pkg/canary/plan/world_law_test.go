@@ -154,6 +154,7 @@ func (w *simulation) check(s Snapshot, d Decision) {
 	w.checkUnusable(s, d)
 	w.checkFloor(s, d)
 	w.checkParts(d)
+	w.checkFirstPart(s, d)
 	for i, e := range d.Effects {
 		w.checkEffect(s, d, i, e)
 	}

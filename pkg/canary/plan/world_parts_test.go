@@ -136,6 +136,31 @@ func (w *simulation) checkParts(d Decision) {
 	}
 }
 
+// checkFirstPart: half of an apply does not become the first revision that gets traffic.
+func (w *simulation) checkFirstPart(s Snapshot, d Decision) {
+	a, b := s.State, d.Next
+	_, half := w.parts.half[b.Stable]
+	if !half || a.Phase != "" && a.Phase != Initializing || b.Phase == Terminating {
+		return
+	}
+	if b.Phase == Initialized {
+		w.violated("16: the Canary begins with %s, half of an apply", b.Stable)
+	}
+	for _, e := range d.Effects {
+		if v, ok := e.(ApplyServices); ok && v.Serving && !s.Services.Serving {
+			w.violated("16: the first traffic goes to %s, half of an apply", b.Stable)
+		}
+	}
+	if a.Stable == "" && s.applying() {
+		w.violated("16: the primary begins with %s while an apply goes on", b.Stable)
+	}
+}
+
+// applyAtFirst has an apply in parts while the Canary begins.
+func (w *simulation) applyAtFirst() {
+	w.at(w.upTo(15*time.Second), w.someApply)
+}
+
 // checkAskedParts: a question is about what somebody wants, not about half of it.
 func (w *simulation) checkAskedParts(s Snapshot, q Question) {
 	_, half := w.parts.half[s.State.Candidate]

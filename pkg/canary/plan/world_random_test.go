@@ -32,6 +32,9 @@ func randomWorld(seed uint64) *simulation {
 	if seed%16 == 5 { // in the middle of a rollout of its own
 		w.pauseAtFirst(time.Duration(seed%7) * time.Second)
 	}
+	if seed%16 == 9 {
+		w.applyAtFirst()
+	}
 	end := w.between(3*time.Minute, 40*time.Minute)
 	for range 1 + w.rng.IntN(4) {
 		w.at(w.upTo(end), func() { w.push(fmt.Sprintf("r%d", 1+w.rng.IntN(5))) })

@@ -75,6 +75,7 @@ type prepared struct {
 	live    *unstructured.Unstructured // as it was read, nil if it is not there
 	action  Action
 	kept    bool // the pod template is not git's
+	wanted  bool // a Canary of the same commit is for it
 }
 
 // Apply brings objs, of which SetScope has seen to the namespaces, into the cluster on behalf of the GitSync owner. timeout

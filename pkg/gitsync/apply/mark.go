@@ -15,23 +15,27 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// A commit is written object by object, and a Canary must not take half of it for a revision. So a workload that a
-// Canary holds is marked before the first of the ConfigMaps and Secrets beside it is written, and the mark is taken
+// A commit is written object by object, and a Canary must not take half of it for a revision, nor begin with half of it.
+// So a workload that a Canary holds, or that one of the commit is for, is marked before the first of the ConfigMaps and Secrets beside it is written, and the mark is taken
 // away when the workload itself has been: all that it reads comes before it. A mark that nobody takes away, because
 // GitSync went or a write failed, ends by itself (GitApplyLimit).
 
-// announce marks the workloads that Canaries hold and of which, with what they may read, more than one object is about
+// announce marks the workloads that Canaries hold or are for and of which, with what they may read, more than one object is about
 // to be written.
 func (j *job) announce(ctx context.Context, all []*prepared) {
-	parts := map[string]int{}
+	parts, wanted := map[string]int{}, map[workload]bool{}
 	for _, p := range all {
+		if ref, ok := targetOf(p.git); ok {
+			wanted[ref] = true
+		}
 		if p.action != Unchanged && isConfig(p.git) {
 			parts[p.git.GetNamespace()]++
 		}
 	}
 	for _, p := range all {
 		n := parts[p.git.GetNamespace()]
-		if !p.held() || n == 0 || n == 1 && p.action == Unchanged {
+		p.wanted = wanted[workload{p.git.GetKind(), p.git.GetNamespace(), p.git.GetName()}]
+		if !p.markable() || n == 0 || n == 1 && p.action == Unchanged {
 			continue
 		}
 		if err := j.mark(ctx, p); err != nil {
@@ -40,13 +44,26 @@ func (j *job) announce(ctx context.Context, all []*prepared) {
 	}
 }
 
-// held tells whether a Canary holds a workload.
-func (p *prepared) held() bool {
+// workload names a workload of the group apps.
+type workload struct{ kind, namespace, name string }
+
+// targetOf is what a Canary is for; false: o is no Canary.
+func targetOf(o *unstructured.Unstructured) (workload, bool) {
+	if gvk := o.GroupVersionKind(); gvk.Group != siskinv1.GroupVersion.Group || gvk.Kind != "Canary" {
+		return workload{}, false
+	}
+	kind, _, errKind := unstructured.NestedString(o.Object, "spec", "targetRef", "kind")
+	name, _, errName := unstructured.NestedString(o.Object, "spec", "targetRef", "name")
+	return workload{kind, o.GetNamespace(), name}, errKind == nil && errName == nil
+}
+
+// markable tells whether a Canary holds a workload, or is about to.
+func (p *prepared) markable() bool {
 	if p.live == nil || p.git.GroupVersionKind().Group != "apps" {
 		return false
 	}
 	_, held := p.live.GetAnnotations()[siskinv1.HeldAnnotation]
-	return held
+	return held || p.wanted
 }
 
 func (p *prepared) marked() bool {
@@ -78,7 +95,8 @@ func (j *job) mark(ctx context.Context, p *prepared) error {
 		if err != nil {
 			return err
 		}
-		if *p = *fresh; !p.held() {
+		fresh.wanted = p.wanted
+		if *p = *fresh; !p.markable() {
 			return nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
@@ -62,6 +63,37 @@ func TestAnApplyInPartsIsMarked(t *testing.T) {
 			}
 			if left := mark(cluster); left != "" {
 				t.Errorf("the mark %q is left", left)
+			}
+		})
+	}
+}
+
+// A workload that a Canary of the commit is for is marked before the Canary holds it: it must not begin with a half.
+func TestAnApplyInPartsIsMarkedBeforeACanaryHolds(t *testing.T) {
+	canary := func(target string) *unstructured.Unstructured {
+		return applytest.Object(t, `
+apiVersion: siskin.dev/v1
+kind: Canary
+metadata: {name: podinfo, namespace: prod}
+spec: {targetRef: {kind: Deployment, name: `+target+`}, service: {port: 80}}
+`)
+	}
+	for name, c := range map[string]struct {
+		canary *unstructured.Unstructured
+		marked bool
+	}{
+		"its Canary":       {canary("podinfo"), true},
+		"another's Canary": {canary("other"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := applytest.New(t)
+			cluster.AddKind(siskinv1.GroupVersion.WithKind("Canary"), meta.RESTScopeNamespace)
+			mustApply(t, cluster, "one", configMap(t, "a", "1"), deployment(t, "podinfo:1", 2))
+			marked := false
+			cluster.BeforeWrite = func(o *unstructured.Unstructured) { marked = marked || o.GetName() == "a" && mark(cluster) != "" }
+			mustApply(t, cluster, "two", configMap(t, "a", "2"), deployment(t, "podinfo:2", 2), c.canary)
+			if marked != c.marked || mark(cluster) != "" {
+				t.Errorf("marked: %v, left: %q", marked, mark(cluster))
 			}
 		})
 	}
