@@ -47,7 +47,9 @@ func acquainted(c *siskinv1.Canary) acquaintance {
 }
 
 // giveBack gives back what the Canary of a name left that does not exist. past is what is remembered of it.
-func (r *Reconciler) giveBack(ctx context.Context, who types.NamespacedName, past acquaintance) (reconcile.Result, error) {
+func (r *Reconciler) giveBack(
+	ctx context.Context, who types.NamespacedName, past acquaintance,
+) (reconcile.Result, error) {
 	left, onPurpose, err := r.heldBy(ctx, who)
 	if err != nil || onPurpose || len(left) == 0 {
 		return reconcile.Result{}, err
@@ -71,7 +73,9 @@ func (r *Reconciler) giveBack(ctx context.Context, who types.NamespacedName, pas
 	return again, nil
 }
 
-func (r *Reconciler) giveOneBack(ctx context.Context, who types.NamespacedName, past acquaintance, obj client.Object) (bool, error) {
+func (r *Reconciler) giveOneBack(
+	ctx context.Context, who types.NamespacedName, past acquaintance, obj client.Object,
+) (bool, error) {
 	live, err := target.New(target.KindOf(obj))
 	if err != nil {
 		return false, err
@@ -101,27 +105,34 @@ func (r *Reconciler) giveOneBack(ctx context.Context, who types.NamespacedName, 
 	if w.Promoted && w.Snapshots[past.stable] != nil {
 		what = "with the promoted revision " + past.stable
 	}
-	r.Recorder.Eventf(obj, nil, corev1.EventTypeWarning, ReasonGivenBack, "GiveBack", "%s", report.Note(fmt.Sprintf(
-		"Canary %s is gone without having given this %s back: it has its pods again, %s, and its autoscaler and the adopted Services are as their author wrote them; "+
-			"create a Canary to release it in steps again", who.Name, target.KindOf(obj), what)))
+	text := fmt.Sprintf("Canary %s is gone without having given this %s back: it has its pods again, %s, and its autoscaler and "+
+		"the adopted Services are as their author wrote them; create a Canary to release it in steps again",
+		who.Name, target.KindOf(obj), what)
+	r.Recorder.Eventf(obj, nil, corev1.EventTypeWarning, ReasonGivenBack, "GiveBack", "%s", report.Note(text))
 	return true, nil
 }
 
 // heldBy lists the workloads that are marked as held by the Canary of a name. onPurpose tells that deletionPolicy Orphan
 // has left its clones, which serve.
-func (r *Reconciler) heldBy(ctx context.Context, who types.NamespacedName) (held []client.Object, onPurpose bool, err error) {
-	for _, list := range []client.ObjectList{&appsv1.DeploymentList{}, &appsv1.DaemonSetList{}, &appsv1.StatefulSetList{}} {
-		err := r.Client.List(ctx, list, client.InNamespace(who.Namespace), client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+func (r *Reconciler) heldBy(
+	ctx context.Context, who types.NamespacedName,
+) (held []client.Object, onPurpose bool, err error) {
+	kinds := []client.ObjectList{&appsv1.DeploymentList{}, &appsv1.DaemonSetList{}, &appsv1.StatefulSetList{}}
+	for _, list := range kinds {
+		err := r.Client.List(ctx, list, client.InNamespace(who.Namespace), client.UnsafeDisableDeepCopy,
+			client.DisableReadYourWritesConsistency)
 		if err != nil {
 			return nil, false, fmt.Errorf("listing what Canary %s left: %w", who.Name, err)
 		}
 		err = meta.EachListItem(list, func(o runtime.Object) error {
 			obj, ok := o.(client.Object)
-			switch {
-			case !ok:
-			case obj.GetAnnotations()[siskinv1.HeldAnnotation] == who.Name && obj.GetLabels()[siskinv1.CanaryLabel] == "":
+			if !ok {
+				return nil
+			}
+			switch of := obj.GetLabels()[siskinv1.CanaryLabel]; {
+			case of == "" && obj.GetAnnotations()[siskinv1.HeldAnnotation] == who.Name:
 				held = append(held, obj)
-			case obj.GetLabels()[siskinv1.CanaryLabel] == who.Name && metav1.GetControllerOf(obj) == nil && obj.GetDeletionTimestamp() == nil:
+			case of == who.Name && metav1.GetControllerOf(obj) == nil && obj.GetDeletionTimestamp() == nil:
 				onPurpose = true
 			}
 			return nil
@@ -136,7 +147,8 @@ func (r *Reconciler) heldBy(ctx context.Context, who types.NamespacedName) (held
 // leftovers wakes the Canary by whose name a workload is marked as held, whether it exists or not, when Siskin starts.
 func (r *Reconciler) leftovers() handler.EventHandler {
 	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetAnnotations()[siskinv1.HeldAnnotation]}}}
+		who := types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetAnnotations()[siskinv1.HeldAnnotation]}
+		return []reconcile.Request{{NamespacedName: who}}
 	}))
 }
 

@@ -30,7 +30,8 @@ func (s *stage) force() {
 // collect is the garbage collector: what the Canary owned goes.
 func (s *stage) collect() {
 	s.t.Helper()
-	for _, list := range []client.ObjectList{&appsv1.DeploymentList{}, &corev1.ServiceList{}, &appsv1.ControllerRevisionList{}} {
+	owned := []client.ObjectList{&appsv1.DeploymentList{}, &corev1.ServiceList{}, &appsv1.ControllerRevisionList{}}
+	for _, list := range owned {
 		s.each(list, func(obj client.Object) {
 			if ref := metav1.GetControllerOf(obj); ref != nil && ref.Kind == "Canary" {
 				if err := s.api.Delete(s.t.Context(), obj); err != nil {
@@ -110,10 +111,12 @@ func TestWhatAForcedDeletionLeftIsGivenBack(t *testing.T) {
 					}
 				}
 				d, svc := s.deployment("web"), s.service("web")
-				if *d.Spec.Replicas != 2 || d.Annotations[siskinv1.HeldAnnotation] != "" || d.Spec.Template.Spec.Containers[0].Image != tc.image {
-					t.Errorf("the target has %d pods of %s, and %v", *d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Image, d.Annotations)
+				image := d.Spec.Template.Spec.Containers[0].Image
+				if *d.Spec.Replicas != 2 || d.Annotations[siskinv1.HeldAnnotation] != "" || image != tc.image {
+					t.Errorf("the target has %d pods of %s, and %v", *d.Spec.Replicas, image, d.Annotations)
 				}
-				if len(svc.Spec.Selector) != 1 || svc.Spec.Selector["app"] != "web" || svc.Annotations[siskinv1.ServingAnnotation] != "" {
+				marked := svc.Annotations[siskinv1.ServingAnnotation] != ""
+				if len(svc.Spec.Selector) != 1 || svc.Spec.Selector["app"] != "web" || marked {
 					t.Errorf("the Service selects %v, and has %v", svc.Spec.Selector, svc.Annotations)
 				}
 				told := s.events.take()
@@ -153,7 +156,10 @@ func TestWhatIsLeftOnPurposeStays(t *testing.T) {
 		},
 		"a new one, which the cache has not seen": func(s *stage) {
 			s.force()
-			s.Actor.Live = answering{s.api, func(obj client.Object) bool { _, is := obj.(*siskinv1.Canary); return is }}
+			s.Actor.Live = answering{s.api, func(obj client.Object) bool {
+				_, is := obj.(*siskinv1.Canary)
+				return is
+			}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,8 +199,8 @@ func (s *stage) forget() {
 	s.restart()
 	old := s.Reconciler
 	s.Reconciler = &canary.Reconciler{
-		Client: old.Client, Clock: old.Clock, Recorder: old.Recorder, Observer: old.Observer, Actor: old.Actor, Asker: old.Asker, Teller: old.Teller,
-		Gauges: old.Gauges, Drain: old.Drain,
+		Client: old.Client, Clock: old.Clock, Recorder: old.Recorder, Observer: old.Observer, Actor: old.Actor,
+		Asker: old.Asker, Teller: old.Teller, Gauges: old.Gauges, Drain: old.Drain,
 	}
 }
 

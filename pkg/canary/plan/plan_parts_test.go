@@ -123,15 +123,18 @@ func TestWhatIsNeverQuietIsReleased(t *testing.T) {
 // A Canary begins with what is whole: with the end of an apply that is marked, at the latest when that is overdue, and
 // when nothing of the target has changed for the quiet time.
 func TestTheFirstRevisionIsWhole(t *testing.T) {
+	parts := func(marked bool, gap time.Duration) func(*simulation) {
+		return func(w *simulation) { w.applyInParts("r2", true, marked, gap) }
+	}
 	for name, tc := range map[string]struct {
 		apply  func(*simulation)
 		stable string
 		after  time.Duration // the earliest
 		says   string
 	}{
-		"an apply that is marked":  {func(w *simulation) { w.applyInParts("r2", true, true, 50*time.Second) }, "r2", 50 * time.Second, ""},
-		"one that does not end":    {func(w *simulation) { w.applyInParts("r2", true, true, time.Hour) }, "h1", applyLimit, "the apply of apply 1 has not ended"},
-		"one that is not marked":   {func(w *simulation) { w.applyInParts("r2", true, false, time.Second) }, "r2", 3 * time.Second, ""},
+		"an apply that is marked":  {parts(true, 50*time.Second), "r2", 50 * time.Second, ""},
+		"one that does not end":    {parts(true, time.Hour), "h1", applyLimit, "the apply of apply 1 has not ended"},
+		"one that is not marked":   {parts(false, time.Second), "r2", 3 * time.Second, ""},
 		"nothing is being applied": {func(*simulation) {}, "r1", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +153,8 @@ func TestTheFirstRevisionIsWhole(t *testing.T) {
 			if w.failure != "" || w.state.Stable != tc.stable || len(told) != 1 {
 				t.Fatalf("%s begins with %s, told %+v", w.failure, w.state.Stable, told)
 			}
-			if at.Before(epoch.Add(tc.after)) || at.After(epoch.Add(tc.after+time.Minute)) || !strings.Contains(told[0].Message, tc.says) {
+			early, late := at.Before(epoch.Add(tc.after)), at.After(epoch.Add(tc.after+time.Minute))
+			if early || late || !strings.Contains(told[0].Message, tc.says) {
 				t.Errorf("it begins after %v: %s", at.Sub(epoch), told[0].Message)
 			}
 		})

@@ -195,7 +195,7 @@ func (w *simulation) checkCrossing(s Snapshot, e ApplyPrimary) {
 	}
 	if _, together := w.both(w.primary.rev, e.Revision); together {
 		if e.Revision != w.primary.rev && !v.written.lent && !w.listens(e.Revision, v.written.port) {
-			w.violated("19: the primary gets %s, whose pods do not listen on the %s that its Service leads to", e.Revision, v.written.port)
+			w.violated("19: the primary gets %s, which does not listen on the %s of its Service", e.Revision, v.written.port)
 		}
 		return
 	}
@@ -245,12 +245,13 @@ func (w *simulation) checkStranger(s Snapshot, e Effect) {
 // promoted pods listen there, and only then.
 func (w *simulation) checkEdited() {
 	v := w.views
-	if !v.on || v.writes == 0 || w.gone || !w.ctl.up || w.failure != "" || !w.state.Phase.Idle() || w.state.Stable != w.target.rev || w.spec.Invalid != "" {
+	at := w.ctl.up && !w.gone && w.failure == "" && w.spec.Invalid == ""
+	if !v.on || v.writes == 0 || !at || !w.state.Phase.Idle() || w.state.Stable != w.target.rev {
 		return
 	}
 	want, _ := w.leads(v.written.lent)
 	if v.written != want || v.served != v.written {
-		w.violated("19: the Services lead to %v (the data plane has %v), and are to lead to %v", v.written, v.served, want)
+		w.violated("19: the Services lead to %v (%v in the data plane) instead of %v", v.written, v.served, want)
 	}
 	if !v.written.lent && w.primary.only(w.state.Stable) && !w.listens(w.state.Stable, v.served.port) {
 		w.violated("19: nothing of %s listens on the %s that the Services lead to", w.state.Stable, v.served.port)
