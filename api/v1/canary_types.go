@@ -55,7 +55,6 @@ type CanaryList struct {
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'Service' || !has(self.provider) || self.provider != 'kubernetes'",message="a target of kind Service needs a provider that routes between Services, such as gatewayapi"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscalerRef) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has an autoscaler: leave autoscalerRef out"
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind in ['Deployment', 'StatefulSet'] || !has(self.analysis.canaryReplicas)",message="only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out"
-// +kubebuilder:validation:XValidation:rule="!has(self.provider) || !self.provider.startsWith('gatewayapi') || (has(self.service.gatewayRefs) && size(self.service.gatewayRefs) > 0)",message="provider gatewayapi needs service.gatewayRefs: name the Gateway that the HTTPRoute attaches to"
 type CanarySpec struct {
 	// targetRef names the workload that git or a person writes. It is only a template: Siskin clones it into
 	// <name>-primary and <name>-canary and holds it at zero replicas.
@@ -228,7 +227,8 @@ type CanaryService struct {
 	// +optional
 	Hosts []string `json:"hosts,omitempty"`
 
-	// gatewayRefs are the parents of the generated HTTPRoute: Gateways, or Services for a mesh (GAMMA).
+	// gatewayRefs are the parents of the generated HTTPRoute: Gateways, or Services for a mesh (GAMMA). It needs one; an adopted HTTPRoute
+	// has its own.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	// +optional

@@ -78,13 +78,18 @@ const (
 	// PortsAnnotation keeps, as JSON, the ports that the author of an adopted Service wants, while Siskin has it serve others, and
 	// LeftAnnotation the selector and the ports that Siskin wrote instead: whatever else is found there the author wrote since.
 	PortsAnnotation = "siskin.dev/ports"
-	// LeftAnnotation : see PortsAnnotation.
+	// LeftAnnotation : see PortsAnnotation and RulesAnnotation.
 	LeftAnnotation = "siskin.dev/left"
+	// RulesAnnotation keeps, as JSON, the rules that the author of an adopted route wants; LeftAnnotation has digests of those that Siskin
+	// made of them.
+	RulesAnnotation = "siskin.dev/rules"
 	// ViewAnnotation keeps, as JSON, on a snapshot the ports by which Services lead to the pods of that revision.
 	ViewAnnotation = "siskin.dev/service"
+	// RouteFinalizer keeps an adopted route that is deleted until another one carries its traffic.
+	RouteFinalizer = "siskin.dev/route"
 	// ClaimedAnnotation is never written: the cache shows by it who applied a Service or route that Siskin generated.
 	ClaimedAnnotation = "siskin.dev/claimed-by"
-	// AdoptAnnotation set to "disabled" on a Service keeps Siskin from adopting it.
+	// AdoptAnnotation set to "disabled" on a Service or route keeps Siskin from adopting it.
 	AdoptAnnotation = "siskin.dev/adopt"
 
 	// FeaturesAnnotation on a Canary lists, separated by commas, features of the Gateway API (as in a GatewayClass's

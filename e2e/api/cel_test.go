@@ -77,12 +77,6 @@ var rules = []struct {
 		message:  "provider kubernetes cannot split traffic by weight: use analysis.iterations (blue/green)",
 	},
 	{
-		kind: "Canary", name: "provider gatewayapi", reason: "A route without a parent would carry no traffic, silently.",
-		accepted: []string{"{provider: 'gatewayapi:v1', service: {gatewayRefs: [{name: public}]}}", "{provider: 'gatewayapi:v1beta1', service: {gatewayRefs: [{name: public}]}}"},
-		refused:  []string{"{service: {gatewayRefs: []}}", "{service: {gatewayRefs: null}}"},
-		message:  "provider gatewayapi needs service.gatewayRefs",
-	},
-	{
 		kind: "Canary", name: "threshold of a metric", reason: "A metric without a limit judges nothing.",
 		accepted: []string{"analysis: {metrics: [{name: m, threshold: 99}]}", "analysis: {metrics: [{name: m, thresholdRange: {min: 99}}]}"},
 		refused:  []string{"analysis: {metrics: [{name: m}]}"},

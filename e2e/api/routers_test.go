@@ -22,6 +22,18 @@ func TestGatewayAPIContract(t *testing.T) {
 	})
 }
 
+// TestAdoptedRouteContract : the same for a route that the user made.
+func TestAdoptedRouteContract(t *testing.T) {
+	e := given(t)
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		ns := e.Namespace(t)
+		h := gatewayapitest.NewAdopted(t, e.API, ns)
+		h.Intent.Owner = owner(t, e, h.Intent.Owner)
+		return h
+	})
+}
+
 // TestKubernetesContract : the same for the router that switches a Service.
 func TestKubernetesContract(t *testing.T) {
 	e := given(t)

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -94,7 +95,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
-		b = b.Watches(obj, r.gathered(owner))
+		b = b.Watches(obj, r.gathered(owner)).
+			Watches(obj, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(unowned(), predicate.ResourceVersionChangedPredicate{}))
 	}
 	if b, err = r.watchScalers(ctx, mgr, b, o.Scalers); err != nil {
 		return err
@@ -203,6 +205,11 @@ func foreign() predicate.Predicate {
 				(!maps.Equal(was.Spec.Selector, is.Spec.Selector) || !maps.Equal(was.Annotations, is.Annotations))
 		},
 	}
+}
+
+// unowned lets objects pass that no Canary owns: those that users made, which are adopted by their name.
+func unowned() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(o client.Object) bool { return metav1.GetControllerOf(o) == nil })
 }
 
 // asked lets a person's request pass once more: it goes first, while other changes of a Canary wait for their turn.

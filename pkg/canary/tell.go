@@ -116,6 +116,10 @@ func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt)
 	if r == nil {
 		return
 	}
+	if r.Adopted {
+		t.adopted(c, z, r)
+		return
+	}
 	t.mu.Lock()
 	if t.foreign == nil {
 		t.foreign = map[types.UID]time.Time{}
@@ -133,6 +137,22 @@ func (t *Teller) reasserted(c *siskinv1.Canary, z plan.Split, r *router.Receipt)
 	}
 	t.event(c, corev1.EventTypeWarning, "RouteReasserted", fmt.Sprintf(
 		"%s was changed by %s and put back to %s: exclude it from the tool that writes it, or change spec.service", r.Object, who, z))
+}
+
+// adopted tells that a route of somebody else carries the split from now on, or does so again: the latter once per spell, as a
+// tool may apply it every few seconds.
+func (t *Teller) adopted(c *siskinv1.Canary, z plan.Split, r *router.Receipt) {
+	reason, text := "RouteAdopted", fmt.Sprintf("adopted %s: where it leads to the apex Service, traffic is split %s; all else stays as its author wants it", r.Object, z)
+	if r.By != "" {
+		reason = "RouteMerged"
+		text = fmt.Sprintf("%s was written by %s: what it says counts, and the split was put into it again", r.Object, r.By)
+	}
+	if r.Note != "" {
+		text += "; " + r.Note
+	}
+	if t.news(c.UID, reason, text) {
+		t.event(c, corev1.EventTypeNormal, reason, text)
+	}
 }
 
 // failure tells an effect that failed, once per text.

@@ -144,6 +144,10 @@ type Receipt struct {
 	// manager, if it is known, and Object what was changed, such as "HTTPRoute web".
 	Foreign    bool
 	By, Object string
+	// Adopted tells that Object is somebody else's and carries the split from now on, or does so again after its author wrote
+	// it. Note is what people are to know besides, as a sentence; "": nothing.
+	Adopted bool
+	Note    string
 }
 
 // Observation is what is, not what was written.

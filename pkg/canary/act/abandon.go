@@ -14,6 +14,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 // abandon takes the owner off everything that would go with the Canary.
@@ -36,6 +37,13 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 	for _, s := range slices.Concat(w.Scalers.Leftover, w.Scalers.Claimed, []*unstructured.Unstructured{w.Scalers.Copy}) {
 		if s != nil {
 			objs = append(objs, s.DeepCopy())
+		}
+	}
+	if r, ok := w.Router.(interface {
+		Orphan(ctx context.Context, in router.Intent) error
+	}); ok {
+		if err := r.Orphan(ctx, w.Intent); err != nil {
+			return err //nolint:wrapcheck // a router's errors say what they are about
 		}
 	}
 	routed, err := a.routed(ctx, w)

@@ -59,7 +59,7 @@ type Outcome struct {
 	Adopted []string
 	// Shared are Services that cannot be adopted because they select other workloads too.
 	Shared []string
-	// Foreign is the receipt of a route that somebody else had changed and that was put right just now; nil if none was.
+	// Foreign is the receipt of a route that somebody else had changed and that was put right, or adopted, just now; nil if none was.
 	Foreign *router.Receipt
 	// Later is when to come back for what was put off: the repair of a route that somebody rewrites again and again. 0: nothing was.
 	Later time.Duration
@@ -342,9 +342,9 @@ func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split,
 	}
 	receipt, err := w.Router.Apply(ctx, in)
 	if _, invalid := errors.AsType[*router.InvalidError](err); err == nil || invalid { // the weights move with an invalid spec too
-		a.fights.wrote(uid, wish, receipt.Changed, now)
+		a.fights.wrote(uid, wish, receipt, now)
 	}
-	if receipt.Foreign {
+	if receipt.Foreign || receipt.Adopted {
 		out.Foreign = &receipt
 	}
 	if err != nil {

@@ -66,13 +66,15 @@ func (f *fights) truce(uid types.UID, w wish, now time.Time) time.Duration {
 	return max(have.last.Add(pause).Sub(now), 0)
 }
 
-// wrote notes that what is wished was applied; changed: something had to be written for that.
-func (f *fights) wrote(uid types.UID, w wish, changed bool, now time.Time) {
+// wrote notes that what is wished was applied, and whether something had to be written for that. What an author writes into
+// an adopted route is no fight: it is taken as it is, and the split put into it again at once, but not more than once in
+// firstTruce.
+func (f *fights) wrote(uid types.UID, w wish, receipt router.Receipt, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	have, known := f.all[uid]
-	if repair := known && changed && have.over == w; repair {
-		if now.Sub(have.last) >= peace {
+	if repair := known && receipt.Changed && have.over == w; repair {
+		if now.Sub(have.last) >= peace || receipt.Adopted {
 			have.repairs = 0
 		}
 		have.repairs, have.last = have.repairs+1, now

@@ -19,6 +19,10 @@ const (
 	ReasonRouteMissing = "RouteMissing"
 	// ReasonForeignRoute : the HTTPRoute of that name is not Siskin's.
 	ReasonForeignRoute = "ForeignRoute"
+	// ReasonRouteDeleted : the adopted HTTPRoute is being deleted, and another one is to take its place.
+	ReasonRouteDeleted = "RouteDeleted"
+	// ReasonBridged : the HTTPRoute that carried the traffic meanwhile is still there.
+	ReasonBridged = "RouteBridged"
 	// ReasonSpecDiffers : somebody else wrote into the HTTPRoute.
 	ReasonSpecDiffers = "SpecDiffers"
 	// ReasonNotReconciled : no controller has answered for a parent yet.

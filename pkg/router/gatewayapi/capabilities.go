@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
 // Capabilities are what all parents of the route can do. A gateway that accepts a route does not thereby say that it carries it out:
@@ -18,10 +20,19 @@ import (
 // says it supports (status.supportedFeatures), or else what is known of its controller.
 func (r *Router) Capabilities(ctx context.Context, c *siskinv1.Canary) router.Capabilities {
 	out := everything()
-	for _, ref := range c.Spec.Service.GatewayRefs {
+	for _, ref := range r.parentsOf(ctx, c) {
 		out = least(out, r.parent(ctx, c, defaulted(*ref.DeepCopy())))
 	}
 	return out
+}
+
+// parentsOf are the parents of a Canary's route: those that its author gave it, or those that the Canary names.
+func (r *Router) parentsOf(ctx context.Context, c *siskinv1.Canary) []gatewayv1.ParentReference {
+	live, err := r.get(ctx, router.Intent{Owner: c, Apex: apexName(c)})
+	if err == nil && live != nil && owned.By(live, c) == owned.Foreign && metav1.GetControllerOf(live) == nil {
+		return live.Spec.ParentRefs
+	}
+	return c.Spec.Service.GatewayRefs
 }
 
 // everything that this router can write; that a controller accepted the route is the most that the standard tells.

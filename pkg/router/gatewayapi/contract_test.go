@@ -13,3 +13,10 @@ func TestContract(t *testing.T) {
 		return gatewayapitest.New(t, gatewayapitest.NewClient(t), "aviary")
 	})
 }
+
+func TestContractOfAdoptedRoutes(t *testing.T) {
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		return gatewayapitest.NewAdopted(t, gatewayapitest.NewClient(t), "aviary")
+	})
+}

@@ -35,7 +35,7 @@ func (r *ruler) expiring() []gatewayv1.HTTPRouteRule {
 		if err != nil || more.add(users, to, mirrored(r.base.Filters, r.in)) != nil {
 			continue
 		}
-		if with := slices.Concat(out[:last], more.out, out[last:]); fits(with) {
+		if with := slices.Concat(out[:last], more.out, out[last:]); r.roomFor(with) {
 			out, last = with, last+len(more.out)
 		}
 	}

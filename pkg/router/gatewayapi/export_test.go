@@ -17,3 +17,34 @@ func Rules(t *testing.T, in router.Intent) gatewayv1.HTTPRouteSpec {
 	}
 	return route.Spec
 }
+
+// Merged are the rules that an intent makes of those of a user, as JSON.
+func Merged(t *testing.T, rules []any, in router.Intent) []any {
+	t.Helper()
+	out, _, err := merge(rules, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := adoptee{want: out}
+	return a.wanted()
+}
+
+// Wish are the rules that the user wants whose live ones these are.
+func Wish(live []any, annotations map[string]string, in router.Intent) []any {
+	wish, _, _ := wishOf(live, annotations, in)
+	return wish
+}
+
+// Notes are the annotations of a route with these rules that was adopted.
+func Notes(t *testing.T, rules []any, in router.Intent) map[string]string {
+	t.Helper()
+	out, _, err := merge(rules, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes, err := noted(rules, out, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return notes
+}

@@ -28,6 +28,7 @@ type Router struct {
 	c      client.Client
 	live   client.Reader
 	planes *planes
+	wholes *wholes
 }
 
 var _ router.Router = (*Router)(nil)
@@ -38,7 +39,7 @@ func Names() []string { return []string{Name, Name + ":v1", Name + ":v1beta1"} }
 // New returns a Router that reads from and writes through c. live reads Gateways, GatewayClasses and field managers from the API
 // server; clk tells how old what it read is.
 func New(c client.Client, live client.Reader, clk clock.PassiveClock) *Router {
-	return &Router{c: c, live: live, planes: &planes{live: live, clock: clk}}
+	return &Router{c: c, live: live, planes: &planes{live: live, clock: clk}, wholes: &wholes{live: live}}
 }
 
 // Registration registers the router.
@@ -49,10 +50,14 @@ func Registration() router.Registration {
 	}
 }
 
-// Validate builds the route and throws it away.
+// Validate builds the route and throws it away. That it has no parents is told when it is made: an adopted one has its own.
 func (r *Router) Validate(in router.Intent) error {
 	if in.Port <= 0 {
 		in.Port = 1 // that it is missing is told where it is looked for
+	}
+	if len(in.Owner.Spec.Service.GatewayRefs) == 0 {
+		in.Owner = in.Owner.DeepCopy()
+		in.Owner.Spec.Service.GatewayRefs = []gatewayv1.ParentReference{{Name: "any"}}
 	}
 	if err := vouchable(in.Owner); err != nil {
 		return err
@@ -61,10 +66,22 @@ func (r *Router) Validate(in router.Intent) error {
 	return err
 }
 
-// Apply writes the HTTPRoute if it differs. When spec.service is invalid, the weights are still moved on the route as it is, and what
+// Apply writes the HTTPRoute if it differs, and looks after a route that another one is to take the place of: see bridge.go.
+func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
+	receipt, err := r.apply(ctx, in)
+	if _, refused := errors.AsType[*router.InvalidError](err); err != nil && !refused {
+		return receipt, err
+	}
+	if failed := r.relay(ctx, in); failed != nil {
+		return receipt, errors.Join(err, failed)
+	}
+	return receipt, err
+}
+
+// apply writes the HTTPRoute if it differs. When spec.service is invalid, the weights are still moved on the route as it is, and what
 // else leads to the canary is taken out, so that a wrong edit never holds up a rollback; the *InvalidError is returned all the same,
 // and Observe tells what was reached.
-func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
+func (r *Router) apply(ctx context.Context, in router.Intent) (router.Receipt, error) {
 	if err := r.Capabilities(ctx, in.Owner).Check(Name, in); err != nil {
 		return router.Receipt{}, err
 	}
@@ -73,8 +90,22 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 		return router.Receipt{}, err
 	}
 	if live != nil {
-		if err := ours(live, in); err != nil {
-			return router.Receipt{}, err
+		switch owned.By(live, in.Owner) {
+		case owned.Leftover:
+			return router.Receipt{}, fmt.Errorf("waiting for HTTPRoute %s of an earlier Canary to be collected: %w", live.Name, router.ErrNotFound)
+		case owned.Foreign:
+			return r.adopt(ctx, in, live)
+		case owned.Ours:
+			theirs, err := r.claimedRoute(ctx, live)
+			if theirs && err == nil {
+				live, err = r.yield(ctx, in, live)
+			}
+			if err != nil {
+				return router.Receipt{}, err
+			}
+			if theirs {
+				return r.adopt(ctx, in, live)
+			}
 		}
 	}
 	in, unable := r.feasible(ctx, in)
@@ -121,8 +152,23 @@ func desired(in router.Intent, live *gatewayv1.HTTPRoute) (*gatewayv1.HTTPRoute,
 	return want, err
 }
 
-// Observe reads how far the split got: written, and accepted by every parent at this generation.
+// Observe reads how far the split got: written, and accepted by every parent at this generation. While a bridge is there
+// nothing is, so that Apply is asked to take it away.
 func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observation, error) {
+	obs, err := r.observe(ctx, in)
+	if err != nil || obs.Evidence < router.EvidenceAccepted {
+		return obs, err
+	}
+	bridge, err := r.named(ctx, in, bridgeOf(in))
+	if err == nil && bridge != nil && owned.By(bridge, in.Owner) == owned.Ours {
+		obs.Evidence, obs.Reason = router.EvidenceNone, ReasonBridged
+		obs.Message = fmt.Sprintf("HTTPRoute %s, which carried the traffic meanwhile, is still there.", bridge.Name)
+	}
+	return obs, err
+}
+
+// observe is Observe without a look at the bridge.
+func (r *Router) observe(ctx context.Context, in router.Intent) (router.Observation, error) {
 	obs := router.Observation{MetricsKind: meter.App}
 	live, err := r.get(ctx, in)
 	if err != nil {
@@ -132,9 +178,22 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		obs.Reason, obs.Message = ReasonRouteMissing, fmt.Sprintf("HTTPRoute %s does not exist.", in.Apex)
 		return obs, nil
 	}
-	if owned.By(live, in.Owner) != owned.Ours {
+	switch owned.By(live, in.Owner) {
+	case owned.Leftover:
 		obs.Reason, obs.Message = ReasonForeignRoute, fmt.Sprintf("HTTPRoute %s is not Siskin's.", in.Apex)
 		return obs, nil
+	case owned.Foreign:
+		return r.observeAdopted(ctx, in, live)
+	case owned.Ours:
+		theirs, err := r.claimedRoute(ctx, live)
+		if err != nil {
+			return obs, err
+		}
+		if theirs {
+			obs.Current, obs.Known = serving(live.Spec, in)
+			obs.Reason, obs.Message = ReasonSpecDiffers, fmt.Sprintf("HTTPRoute %s was applied by somebody else, and is not adopted yet.", in.Apex)
+			return obs, nil
+		}
 	}
 	obs.MetricsKind = metricsKind(live)
 	obs.Counted = obs.MetricsKind.Counted()
@@ -159,16 +218,47 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 }
 
 // Release leads the HTTPRoute to the apex and leaves it without an owner, so that clients of the gateway notice nothing; if
-// there is nothing left to serve, it deletes it. A Canary of the same name takes the route back.
+// there is nothing left to serve, it deletes it. A Canary of the same name takes the route back. An adopted route is given
+// back as its author wants it.
 func (r *Router) Release(ctx context.Context, in router.Intent) error {
-	live, err := r.get(ctx, in)
-	if err != nil || live == nil || owned.By(live, in.Owner) != owned.Ours {
+	if err := r.release(ctx, in); err != nil {
 		return err
+	}
+	bridge, err := r.named(ctx, in, bridgeOf(in))
+	if err != nil || bridge == nil {
+		return err
+	}
+	return r.dismantle(ctx, in, bridge)
+}
+
+func (r *Router) release(ctx context.Context, in router.Intent) error {
+	live, err := r.get(ctx, in)
+	if err != nil || live == nil {
+		return err
+	}
+	switch owned.By(live, in.Owner) {
+	case owned.Leftover:
+		return nil
+	case owned.Foreign:
+		return r.restore(ctx, in, live)
+	case owned.Ours:
+		theirs, err := r.claimedRoute(ctx, live)
+		if theirs && err == nil {
+			_, err = r.yield(ctx, in, live)
+		}
+		if theirs || err != nil {
+			return err
+		}
 	}
 	if in.Keep {
 		return r.leave(ctx, in, live)
 	}
-	err = r.c.Delete(ctx, live, client.Preconditions{UID: &live.UID})
+	return r.remove(ctx, live)
+}
+
+// remove deletes a route that is as it was read.
+func (r *Router) remove(ctx context.Context, live *gatewayv1.HTTPRoute) error {
+	err := r.c.Delete(ctx, live, client.Preconditions{UID: &live.UID})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting HTTPRoute %s/%s: %w", live.Namespace, live.Name, err)
 	}
@@ -211,24 +301,17 @@ func (r *Router) leave(ctx context.Context, in router.Intent, live *gatewayv1.HT
 // get returns the route, or nil if there is none. It shares its maps, slices and pointers with the cache: whoever
 // changes it copies it first.
 func (r *Router) get(ctx context.Context, in router.Intent) (*gatewayv1.HTTPRoute, error) {
+	return r.named(ctx, in, in.Apex)
+}
+
+func (r *Router) named(ctx context.Context, in router.Intent, name string) (*gatewayv1.HTTPRoute, error) {
 	var route gatewayv1.HTTPRoute
-	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: in.Apex}, &route, client.UnsafeDisableDeepCopy)
+	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: name}, &route, client.UnsafeDisableDeepCopy)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil //nolint:nilnil // absence is an answer here, not an error
 	case err != nil:
-		return nil, fmt.Errorf("reading HTTPRoute %s/%s: %w", in.Owner.Namespace, in.Apex, err)
+		return nil, fmt.Errorf("reading HTTPRoute %s/%s: %w", in.Owner.Namespace, name, err)
 	}
 	return &route, nil
-}
-
-func ours(live *gatewayv1.HTTPRoute, in router.Intent) error {
-	switch owned.By(live, in.Owner) {
-	case owned.Ours:
-		return nil
-	case owned.Leftover:
-		return fmt.Errorf("waiting for HTTPRoute %s of an earlier Canary to be collected: %w", live.Name, router.ErrNotFound)
-	case owned.Foreign:
-	}
-	return invalid("spec.service.name", "HTTPRoute %s exists and is not Siskin's: rename or delete it, or choose another spec.service.name", live.Name)
 }

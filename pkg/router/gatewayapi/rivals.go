@@ -11,6 +11,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
 var _ router.Contested = (*Router)(nil)
@@ -34,7 +35,7 @@ func (r *Router) Rivals(ctx context.Context, in router.Intent) ([]router.Rival, 
 	var out []router.Rival
 	for i := range all.Items {
 		other := &all.Items[i]
-		if other.Name == live.Name || !attached(live, other) || !among(live.Spec.Hostnames, other.Spec.Hostnames) {
+		if other.Name == live.Name || owned.By(other, in.Owner) == owned.Ours || !attached(live, other) || !among(live.Spec.Hostnames, other.Spec.Hostnames) {
 			continue
 		}
 		if rules := claiming(own, other); len(rules) > 0 {

@@ -43,7 +43,7 @@ func build(in router.Intent) (*gatewayv1.HTTPRoute, error) {
 func parents(refs []gatewayv1.ParentReference) ([]gatewayv1.ParentReference, error) {
 	const field = "spec.service.gatewayRefs"
 	if len(refs) == 0 {
-		return nil, invalid(field, "name the Gateway (or, in a mesh, the Service) that the HTTPRoute attaches to")
+		return nil, invalid(field, "name the Gateway (or, in a mesh, the Service) that the HTTPRoute attaches to, or write the HTTPRoute yourself")
 	}
 	if err := listed(field, len(refs), maxParents); err != nil {
 		return nil, err

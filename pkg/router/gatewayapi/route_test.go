@@ -232,7 +232,7 @@ func TestForeignRoute(t *testing.T) {
 	c := &routertest.Counter{Client: gatewayapitest.NewClient(t, theirs)}
 	r, in := newRouter(c), intent(nil)
 	_, err := r.Apply(t.Context(), in)
-	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Message, "rename or delete") {
+	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Message, "rename the route") {
 		t.Errorf("Apply: %v", err)
 	}
 	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Known || obs.Reason != gatewayapi.ReasonForeignRoute {

@@ -31,6 +31,9 @@ type ruler struct {
 	// base is what all rules have in common.
 	base gatewayv1.HTTPRouteRule
 	out  []gatewayv1.HTTPRouteRule
+	// others are the rules beside these that the route has too, with otherMatches; sharing is among how many the room that is left is
+	// to be shared, where it is for what can be left out. 0: one.
+	others, otherMatches, sharing int
 }
 
 func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
@@ -49,6 +52,12 @@ func rules(in router.Intent) ([]gatewayv1.HTTPRouteRule, error) {
 	if r.base.Timeouts, err = timeouts(svc); err != nil {
 		return nil, err
 	}
+	return r.all()
+}
+
+// all makes the rules. Those for everybody else are the last.
+func (r *ruler) all() ([]gatewayv1.HTTPRouteRule, error) {
+	in := r.in
 	if in.Split.Audience {
 		if err := r.audience(); err != nil {
 			return nil, err
@@ -162,7 +171,7 @@ func (r *ruler) redrawn() ([]gatewayv1.HTTPRouteRule, error) {
 			return nil, err
 		}
 		all.out = append(all.out, more.out...)
-		if !fits(append(slices.Clone(all.out), r.out...)) {
+		if !r.roomFor(append(slices.Clone(all.out), r.out...)) {
 			all.out = all.out[:len(all.out)-len(more.out)]
 			break
 		}
@@ -225,15 +234,25 @@ func (r *ruler) prefixRewritten() bool {
 
 // limits refuses what the API server would.
 func (r *ruler) limits() error {
-	if fits(r.out) {
+	if r.fits(r.out) {
 		return nil
 	}
-	return invalid("spec.analysis.match", "together with spec.service.match it makes %d rules with %d matches, and an HTTPRoute takes %d rules with %d: give fewer entries",
-		len(r.out), size(r.out), maxRules, maxTotalMatches)
+	beside := "spec.service.match"
+	if r.others > 0 {
+		beside = "the rules of HTTPRoute " + r.in.Apex
+	}
+	return invalid("spec.analysis.match", "together with %s it makes %d rules with %d matches, and an HTTPRoute takes %d rules with %d: give fewer entries",
+		beside, len(r.out)+r.others, size(r.out)+r.otherMatches, maxRules, maxTotalMatches)
 }
 
-func fits(rules []gatewayv1.HTTPRouteRule) bool {
-	return len(rules) <= maxRules && size(rules) <= maxTotalMatches
+func (r *ruler) fits(rules []gatewayv1.HTTPRouteRule) bool {
+	return len(rules)+r.others <= maxRules && size(rules)+r.otherMatches <= maxTotalMatches
+}
+
+// roomFor tells whether rules fit of which some can be left out.
+func (r *ruler) roomFor(rules []gatewayv1.HTTPRouteRule) bool {
+	among := max(r.sharing, 1)
+	return len(rules) <= (maxRules-r.others)/among && size(rules) <= (maxTotalMatches-r.otherMatches)/among
 }
 
 // size is the number of matches of all rules.

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -28,6 +30,8 @@ type Harness struct {
 	Name   string
 	// Adopted tells that Object is there before the router and is restored by Release; else Release deletes it.
 	Adopted bool
+	// Generates tells that an adopted Object that is deleted is made anew by the router.
+	Generates bool
 	// Accept plays the data plane: it confirms Object as it is now.
 	Accept func(ctx context.Context, in router.Intent) error
 	// Revert plays a foreign writer: it makes obj state another split than the intent's.
@@ -213,10 +217,12 @@ func foreignFieldsKept(s *suite) {
 	})
 	s.apply(router.Split{Canary: 100})
 	obj := s.get()
-	if obj.GetLabels()["example.org/team"] != "finches" || obj.GetAnnotations()["example.org/note"] != "mine" || len(obj.GetFinalizers()) != 1 {
+	if obj.GetLabels()["example.org/team"] != "finches" || obj.GetAnnotations()["example.org/note"] != "mine" || !slices.Contains(obj.GetFinalizers(), "example.org/held") {
 		s.Fatalf("what somebody else wrote is gone: %v %v %v", obj.GetLabels(), obj.GetAnnotations(), obj.GetFinalizers())
 	}
-	s.foreign(func(obj client.Object) { obj.SetFinalizers(nil) })
+	s.foreign(func(obj client.Object) {
+		obj.SetFinalizers(slices.DeleteFunc(obj.GetFinalizers(), func(f string) bool { return f == "example.org/held" }))
+	})
 }
 
 func with(m map[string]string, key, value string) map[string]string {
@@ -247,8 +253,12 @@ func deletedObjectIsRemade(s *suite) {
 	if err := s.Client.Delete(s.Context(), s.get()); err != nil {
 		s.Fatalf("deleting: %v", err)
 	}
-	if obs := s.observe(split); obs.Evidence != router.EvidenceNone || obs.Known {
+	if obs := s.observe(split); obs.Evidence != router.EvidenceNone || obs.Known && !s.Generates {
 		s.Fatalf("a deleted object was not noticed: %+v", obs)
+	}
+	if s.Generates {
+		generatedAgain(s, split)
+		return
 	}
 	_, err := s.router.Apply(s.Context(), s.intent(split))
 	if s.Adopted {
@@ -262,6 +272,20 @@ func deletedObjectIsRemade(s *suite) {
 	}
 	if obs := s.observe(split); obs.Evidence < router.EvidenceWritten {
 		s.Fatalf("a deleted object was not made anew: %+v", obs)
+	}
+}
+
+// generatedAgain : what is generated takes the place of an adopted object that was deleted, in as many passes as it needs.
+func generatedAgain(s *suite, split router.Split) {
+	for range 10 {
+		s.apply(split)
+		s.accept(split)
+		if s.observe(split).Evidence == s.caps().Ceiling {
+			break
+		}
+	}
+	if obs := s.observe(split); obs.Evidence != s.caps().Ceiling || obs.Current != split || !metav1.IsControlledBy(s.get(), s.Intent.Owner) {
+		s.Fatalf("what was deleted is not generated: %+v %+v", obs, s.get())
 	}
 }
 

@@ -90,28 +90,35 @@ func New(t *testing.T, c client.Client, namespace string) routertest.Harness {
 		},
 		Intent: routertest.Intent(Canary(namespace)),
 		Object: &gatewayv1.HTTPRoute{},
-		Accept: func(ctx context.Context, in router.Intent) error {
-			var route gatewayv1.HTTPRoute
-			if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: in.Apex}, &route); err != nil {
-				return fmt.Errorf("reading the route: %w", err)
+		Accept: func(ctx context.Context, _ router.Intent) error {
+			var routes gatewayv1.HTTPRouteList
+			if err := c.List(ctx, &routes, client.InNamespace(namespace)); err != nil {
+				return fmt.Errorf("reading the routes: %w", err)
 			}
-			route.Status.Parents = Accepted(&route)
-			if err := c.Status().Update(ctx, &route); err != nil {
-				return fmt.Errorf("accepting the route: %w", err)
+			for i := range routes.Items {
+				route := &routes.Items[i]
+				route.Status.Parents = Accepted(route)
+				if err := c.Status().Update(ctx, route); err != nil {
+					return fmt.Errorf("accepting a route: %w", err)
+				}
 			}
 			return nil
 		},
 		Revert: swap,
 		Tamper: swap,
 		Limit:  func(t *testing.T) { t.Helper(); Supports(t, c, namespace, features.SupportHTTPRoute) },
-		Weights: func(obj client.Object, _ router.Intent) [][]int32 {
+		Weights: func(obj client.Object, in router.Intent) [][]int32 {
 			var out [][]int32
 			for _, rule := range routeOf(obj).Spec.Rules {
 				var weights []int32
 				for _, ref := range rule.BackendRefs {
-					weights = append(weights, *ref.Weight)
+					if string(ref.Name) == in.Primary || string(ref.Name) == in.Canary {
+						weights = append(weights, *ref.Weight)
+					}
 				}
-				out = append(out, weights)
+				if len(weights) > 0 {
+					out = append(out, weights)
+				}
 			}
 			return out
 		},
@@ -129,6 +136,55 @@ func New(t *testing.T, c client.Client, namespace string) routertest.Harness {
 				}
 			}
 			return false
+		},
+	}
+}
+
+// NewAdopted is New where the user's own HTTPRoute is there before: of its rules one leads to the apex.
+func NewAdopted(t *testing.T, c client.Client, namespace string) routertest.Harness {
+	t.Helper()
+	h := New(t, c, namespace)
+	if err := c.Create(t.Context(), UsersRoute(namespace), client.FieldOwner("git")); err != nil {
+		t.Fatalf("creating the user's route: %v", err)
+	}
+	h.Adopted, h.Generates = true, true
+	h.Intent.Owner.Spec.Service.Hosts = nil // the route says it
+	h.Spec = func(obj client.Object) any { return routeOf(obj).Spec }
+	return h
+}
+
+// UsersRoute is an HTTPRoute as a user writes it for that Canary.
+func UsersRoute(namespace string) *gatewayv1.HTTPRoute {
+	to := func(name string, port gatewayv1.PortNumber) gatewayv1.HTTPBackendRef {
+		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
+			BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(name), Port: &port},
+		}}
+	}
+	header := func(name string) []gatewayv1.HTTPRouteFilter {
+		return []gatewayv1.HTTPRouteFilter{{
+			Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
+			RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Set: []gatewayv1.HTTPHeader{{Name: gatewayv1.HTTPHeaderName(name), Value: "yes"}}},
+		}}
+	}
+	admin, apex := to("admin", 8080), to("finch", 80)
+	apex.Filters = header("X-Backend")
+	return &gatewayv1.HTTPRoute{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "finch", Labels: map[string]string{"app": "finch"}},
+		Spec: gatewayv1.HTTPRouteSpec{
+			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: "public"}}},
+			Hostnames:       []gatewayv1.Hostname{"finch.example.org"},
+			Rules: []gatewayv1.HTTPRouteRule{
+				{
+					Matches: []gatewayv1.HTTPRouteMatch{{Path: &gatewayv1.HTTPPathMatch{
+						Type: new(gatewayv1.PathMatchPathPrefix), Value: new("/admin"),
+					}}},
+					Filters: header("X-Admin"), BackendRefs: []gatewayv1.HTTPBackendRef{admin},
+				},
+				{
+					BackendRefs: []gatewayv1.HTTPBackendRef{apex}, Filters: header("X-Rule"),
+					Timeouts: &gatewayv1.HTTPRouteTimeouts{Request: new(gatewayv1.Duration("5s"))},
+				},
+			},
 		},
 	}
 }
