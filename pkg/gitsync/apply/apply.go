@@ -205,6 +205,12 @@ func (j *job) prepare(ctx context.Context, git *unstructured.Unstructured) (*pre
 			live, merged, err = j.try(ctx, desired, live)
 		}
 	}
+	if err == nil && live != nil && !same(live, merged) {
+		var carries bool
+		if carries, err = keepAdopted(desired, live, merged); carries && err == nil {
+			live, merged, err = j.try(ctx, desired, live)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("trying it as a dry run: %w", err)
 	}

@@ -30,7 +30,7 @@ func respect(desired, live *unstructured.Unstructured) error {
 func holdable(o *unstructured.Unstructured) bool {
 	_, replicas, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")
 	_, target, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "scaleTargetRef")
-	return replicas || target || isDaemonSet(o) || o.GroupVersionKind().Group == "" && o.GetKind() == "Service"
+	return replicas || target || isDaemonSet(o) || isRoute(o) || o.GroupVersionKind().Group == "" && o.GetKind() == "Service"
 }
 
 // respectReplicas leaves the replicas of a held workload as they are and tells the Canary controller the number that git

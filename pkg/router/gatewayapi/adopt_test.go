@@ -601,9 +601,16 @@ func TestWhatCannotBeSaidBesideTheUsersRule(t *testing.T) {
 	in.Split = router.Split{Primary: 50, Canary: 50, Audience: true}
 	in.Audience = routertest.Audience()[1:2]
 	applied(t, r, intent(nil))
+	if caps := r.Capabilities(t.Context(), in.Owner); !caps.Match || !caps.Affinity {
+		t.Errorf("nothing is asked for, and refused: %+v", caps)
+	}
 	_, err := r.Apply(t.Context(), in)
 	if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Error(), "Cookie") {
 		t.Errorf("Apply: %v", err)
+	}
+	in.Owner.Spec.Analysis.Match, in.Owner.Spec.Analysis.SessionAffinity = in.Audience, &routertest.Affinity().SessionAffinity
+	if caps := r.Capabilities(t.Context(), in.Owner); caps.Match || caps.Affinity || !strings.Contains(caps.Of, "Cookie") {
+		t.Errorf("it is not refused before: %+v", caps)
 	}
 	if diff := cmp.Diff(map[string]int32{"finch-primary": 50, "finch-canary": 50}, weights(get(t, c))); diff != "" {
 		t.Error(diff)

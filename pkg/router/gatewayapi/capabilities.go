@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,20 +21,52 @@ import (
 // says it supports (status.supportedFeatures), or else what is known of its controller.
 func (r *Router) Capabilities(ctx context.Context, c *siskinv1.Canary) router.Capabilities {
 	out := everything()
-	for _, ref := range r.parentsOf(ctx, c) {
+	refs, adopted := r.parentsOf(ctx, c)
+	for _, ref := range refs {
 		out = least(out, r.parent(ctx, c, defaulted(*ref.DeepCopy())))
+	}
+	if adopted != nil {
+		out = r.sayable(ctx, c, adopted, out)
 	}
 	return out
 }
 
-// parentsOf are the parents of a Canary's route: those that its author gave it, or those that the Canary names.
-func (r *Router) parentsOf(ctx context.Context, c *siskinv1.Canary) []gatewayv1.ParentReference {
+// parentsOf are the parents of a Canary's route: those that its author gave it, which then is returned too, or those that
+// the Canary names.
+func (r *Router) parentsOf(ctx context.Context, c *siskinv1.Canary) ([]gatewayv1.ParentReference, *gatewayv1.HTTPRoute) {
 	live, err := r.get(ctx, router.Intent{Owner: c, Apex: apexName(c)})
 	if err == nil && live != nil && owned.By(live, c) == owned.Foreign && metav1.GetControllerOf(live) == nil {
-		return live.Spec.ParentRefs
+		return live.Spec.ParentRefs, live
 	}
-	return c.Spec.Service.GatewayRefs
+	return c.Spec.Service.GatewayRefs, nil
 }
+
+// sayable leaves out what cannot be said beside the rules of a user's route: it is tried on paper, so that it is refused
+// before a rollout begins.
+func (r *Router) sayable(ctx context.Context, c *siskinv1.Canary, live *gatewayv1.HTTPRoute, out router.Capabilities) router.Capabilities {
+	apex := apexName(c)
+	in := router.Intent{Owner: c, Apex: apex, Primary: apex + "-primary", Canary: apex + "-canary", Audience: c.Spec.Analysis.Match}
+	try := func(split router.Split, affinity *router.Affinity) bool {
+		in.Split, in.Affinity = split, affinity
+		a, err := r.adoptee(ctx, in, live)
+		if err != nil || a.refused == nil { // what cannot be read is not known to be impossible
+			return true
+		}
+		out.Of = fmt.Sprintf("HTTPRoute %s as its author wrote it (%s)", live.Name, a.refused)
+		return false
+	}
+	if len(in.Audience) > 0 {
+		out.Match = out.Match && try(router.Split{Primary: 100, Audience: true}, nil)
+	}
+	if a := c.Spec.Analysis.SessionAffinity; a != nil {
+		token := strings.Repeat("0", tokenLength)
+		out.Affinity = out.Affinity && try(router.Split{Primary: 50, Canary: 50}, &router.Affinity{SessionAffinity: *a, Token: token, PrimaryToken: token})
+	}
+	return out
+}
+
+// tokenLength is that of the values of cookies.
+const tokenLength = 20
 
 // everything that this router can write; that a controller accepted the route is the most that the standard tells.
 func everything() router.Capabilities {
