@@ -194,7 +194,7 @@ func (a *Asker) hook(ctx context.Context, c *siskinv1.Canary, h siskinv1.CanaryW
 	res := a.Hooks.Call(ctx, req)
 	switch {
 	case res.OK:
-		return plan.Answer{Verdict: plan.Pass}
+		return plan.Answer{Verdict: plan.Pass, Message: res.Said}
 	case !res.Answered():
 		return plan.Answer{Verdict: plan.Inconclusive, Message: res.Message, Invalid: res.Kind == hook.KindInvalid}
 	}

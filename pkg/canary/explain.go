@@ -26,9 +26,9 @@ func (r *Reconciler) explain(d *plan.Decision, w *observe.World) {
 	switch {
 	case err == nil:
 	case invalid(err):
-		d.Stalled, d.Why = "InvalidSpec", err.Error()
+		d.Stalled, d.Why = "InvalidSpec", told(err)
 	case !errors.Is(err, router.ErrNotFound):
-		d.WaitingFor = append(d.WaitingFor, err.Error())
+		d.WaitingFor = append(d.WaitingFor, told(err))
 	}
 	missing(d, w)
 }
@@ -56,6 +56,9 @@ func lost(w *observe.World) string {
 	}
 	return strings.Join(texts, "; ")
 }
+
+// told is an error in one line: several that were joined are told apart.
+func told(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // invalid tells whether only an edit helps.
 func invalid(err error) bool {

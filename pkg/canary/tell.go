@@ -156,7 +156,7 @@ func (t *Teller) adopted(c *siskinv1.Canary, z plan.Split, r *router.Receipt) {
 }
 
 // failure tells an effect that failed, once per text.
-func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", err.Error()) }
+func (t *Teller) failure(c *siskinv1.Canary, err error) { t.once(c, "ActionFailed", told(err)) }
 
 // once tells something that may go on, or alternate with something else, and is told anew only after a while in which
 // it was not so.

@@ -231,7 +231,7 @@ func (c *Client) judge(resp *http.Response, body string) (Result, time.Duration)
 	r := Result{Status: status}
 	switch {
 	case status >= 200 && status < 300:
-		r.OK = true
+		r.OK, r.Said = true, body
 		return r, 0
 	case status >= 300 && status < 400:
 		r.Kind = KindInvalid

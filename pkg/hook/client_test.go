@@ -124,12 +124,13 @@ func TestTheStatusIsTheAnswer(t *testing.T) {
 		ok, answered bool
 		kind         hook.Kind
 		messageHas   string
+		said         string
 	}{
 		"a body that breaks off": {
-			reason: "the receiver said yes", answer: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), ok: true, answered: true,
+			reason: "the receiver said yes", answer: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), ok: true, answered: true, said: "half",
 		},
 		"a body that is too large": {
-			reason: "nobody needs it", answer: status(200, strings.Repeat("x", 1<<20)), ok: true, answered: true,
+			reason: "nobody needs it", answer: status(200, strings.Repeat("x", 1<<20)), ok: true, answered: true, said: strings.Repeat("x", 512),
 		},
 		"a no that breaks off": {
 			reason: "what there is of it is shown", answer: raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf"),
@@ -151,7 +152,7 @@ func TestTheStatusIsTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := call(t, hook.Request{}, c.answer)
-			if got.OK != c.ok || got.Answered() != c.answered || got.Kind != c.kind || !strings.HasPrefix(got.Message, c.messageHas) {
+			if got.OK != c.ok || got.Answered() != c.answered || got.Kind != c.kind || !strings.HasPrefix(got.Message, c.messageHas) || got.Said != c.said {
 				t.Errorf("%s: %+v", c.reason, got)
 			}
 		})

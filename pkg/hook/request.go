@@ -86,6 +86,8 @@ type Result struct {
 	Status int
 	// Message is one line that explains a failure.
 	Message string
+	// Said is what a yes says, in one line.
+	Said string
 	// Kind of the failure.
 	Kind Kind
 	// Attempts that were made.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
-	"text/template/parse"
 	"time"
 )
 
@@ -48,19 +47,16 @@ func Render(query string, in TemplateInput) (string, error) {
 	if err != nil {
 		return "", templateError(err, in, funcs)
 	}
-	plainTargets(t.Root)
 	var out limitedBuilder
 	if err := t.Execute(&out, nil); err != nil {
 		return "", templateError(err, in, funcs)
 	}
-	text := strings.TrimSpace(out.String())
+	text := strings.TrimSpace(in.plainTargets(out.String()))
 	if text == "" {
 		return "", &TemplateError{Message: "the query is empty after rendering: check its conditions"}
 	}
 	return text, nil
 }
-
-const plainTarget = "targetName"
 
 func (in TemplateInput) functions() template.FuncMap {
 	text := func(s string) func() string { return func() string { return s } }
@@ -76,7 +72,6 @@ func (in TemplateInput) functions() template.FuncMap {
 		"name":      text(in.Name),
 		"namespace": text(in.Namespace),
 		"target":    text(in.Names.CanaryWorkload),
-		plainTarget: text(in.Names.Target),
 		"primary":   text(in.Names.PrimaryWorkload),
 		"canary":    text(in.Names.CanaryWorkload),
 		"service":   text(in.Names.Apex),
@@ -93,42 +88,13 @@ func (in TemplateInput) functions() template.FuncMap {
 	}
 }
 
-// plainTargets makes {{ target }} the plain name where -primary or -canary follows.
-func plainTargets(list *parse.ListNode) {
-	if list == nil {
-		return
-	}
-	for i, node := range list.Nodes {
-		switch n := node.(type) {
-		case *parse.IfNode:
-			plainTargets(n.List)
-			plainTargets(n.ElseList)
-		case *parse.WithNode:
-			plainTargets(n.List)
-			plainTargets(n.ElseList)
-		case *parse.RangeNode:
-			plainTargets(n.List)
-			plainTargets(n.ElseList)
-		case *parse.ActionNode:
-			if i+1 < len(list.Nodes) && namesRole(list.Nodes[i+1]) {
-				setPlainTarget(n.Pipe)
-			}
-		}
-	}
-}
-
-func namesRole(node parse.Node) bool {
-	text, ok := node.(*parse.TextNode)
-	return ok && (strings.HasPrefix(string(text.Text), "-primary") || strings.HasPrefix(string(text.Text), "-canary"))
-}
-
-func setPlainTarget(pipe *parse.PipeNode) {
-	if len(pipe.Decl) > 0 || len(pipe.Cmds) != 1 || len(pipe.Cmds[0].Args) != 1 {
-		return
-	}
-	if id, ok := pipe.Cmds[0].Args[0].(*parse.IdentifierNode); ok && id.Ident == "target" {
-		id.Ident = plainTarget
-	}
+// plainTargets makes of the workload on trial the plain name of the target where -primary or -canary follows, in whatever
+// way the template put them together: no workload can be called so beside the clones.
+func (in TemplateInput) plainTargets(text string) string {
+	names := in.Names
+	return strings.NewReplacer(
+		names.CanaryWorkload+"-primary", names.Target+"-primary", names.CanaryWorkload+"-canary", names.Target+"-canary",
+	).Replace(text)
 }
 
 // templateError says what to do about the usual mistakes. text/template has no typed errors for them.
@@ -143,9 +109,8 @@ func templateError(err error, in TemplateInput, funcs template.FuncMap) error {
 			key, list(slices.Sorted(maps.Keys(in.Variables))))}
 	case strings.Contains(text, "function ") && strings.HasSuffix(text, " not defined"):
 		_, name, _ := strings.Cut(text, "function ")
-		known := slices.DeleteFunc(slices.Sorted(maps.Keys(funcs)), func(s string) bool { return s == plainTarget })
 		return &TemplateError{Message: fmt.Sprintf("%s in the query is not known: use %s",
-			strings.TrimSuffix(name, " not defined"), list(known))}
+			strings.TrimSuffix(name, " not defined"), list(slices.Sorted(maps.Keys(funcs))))}
 	}
 	if _, own, ok := strings.Cut(text, "error calling ingress: "); ok {
 		return &TemplateError{Message: own}

@@ -28,6 +28,7 @@ func TestRender(t *testing.T) {
 		},
 		"variables, as in Flagger":                        {`{{ variables.path }}{{variables.direction}}`, `/apiinbound`},
 		"target before a role's suffix is the plain name": {`{{ target }}-primary {{target}}-canary-x {{ if true }}{{ target }}-primary{{ end }}`, `podinfo-primary podinfo-canary-x podinfo-primary`},
+		"however the name is put together":                {`{{ printf "%s-primary" target }} {{ $t := target }}{{ $t }}-primary|{{ $t }} {{ target }}{{ "-primary" }} ({{- target -}} -canary)`, `podinfo-primary podinfo-primary|podinfo-canary podinfo-primary (podinfo-canary)`},
 		"Flagger's pod pattern selects the canary's pods": {`pod=~"{{ target }}-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)"`, `pod=~"podinfo-canary-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)"`},
 		"what is around is trimmed":                       {"\n  vector(1)\n", "vector(1)"},
 	} {

@@ -102,7 +102,7 @@ func (a *Actor) copyConfig(ctx context.Context, w *observe.World, cr *appsv1.Con
 		if err != nil {
 			return err
 		}
-		if _, err := a.ensureCopy(ctx, it, want); err != nil {
+		if _, err := a.ensureCopy(ctx, it, want, originals[it.Copy]); err != nil {
 			return err
 		}
 	}
@@ -114,9 +114,14 @@ func reads(cr *appsv1.ControllerRevision) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ControllerRevision", Name: cr.Name, UID: cr.UID}
 }
 
-// ensureCopy creates a copy, or adds the owners of want to the one that is there. It tells whether it was created.
-func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want client.Object) (created bool, err error) {
+// ensureCopy creates a copy, or adds the owners of want to the one that is there. It tells whether it was created. One that is refused, perhaps
+// by an admission policy that asks for labels which the original has, is tried once more with those.
+func (a *Actor) ensureCopy(ctx context.Context, it target.Item, want, original client.Object) (created bool, err error) {
 	err = a.Live.Create(ctx, want, client.FieldOwner(siskinv1.FieldManager))
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		target.Resemble(want, original)
+		err = a.Live.Create(ctx, want, client.FieldOwner(siskinv1.FieldManager))
+	}
 	if err == nil {
 		return true, nil
 	}

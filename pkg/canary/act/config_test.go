@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -103,6 +105,32 @@ func TestASnapshotCopiesWhatItsPodsRead(t *testing.T) {
 	s.must(plan.TakeSnapshot{Revision: rev})
 	if got := s.copies("web"); len(got) != 2 {
 		t.Errorf("copies %v", got)
+	}
+}
+
+// An admission policy may ask for labels that originals have. Copies have them only then: others look for originals by them.
+func TestCopiesAreRefusedWithoutTheLabelsOfTheirOriginals(t *testing.T) {
+	for name, strict := range map[string]bool{"nobody asks for a label": false, "a policy asks for a label": true} {
+		original := settings("1")
+		original.Labels = map[string]string{"team": "birds", "helm.sh/chart": "web"}
+		s := tracking(newStage(t, canary(), deployment("web:1", reads), original, password("p")))
+		s.refuse = func(obj client.Object) error {
+			if cm, ok := obj.(*corev1.ConfigMap); ok && strict && cm.Labels["team"] == "" {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, cm.Name, errors.New("no team"))
+			}
+			return nil
+		}
+		rev := s.revision()
+		s.must(plan.TakeSnapshot{Revision: rev}, plan.ApplyPrimary{Revision: rev, Replicas: 1})
+		var cm corev1.ConfigMap
+		s.get(s.deployment("web-primary").Spec.Template.Spec.Containers[0].EnvFrom[0].ConfigMapRef.Name, &cm)
+		want := map[string]string{siskinv1.CanaryLabel: "web"}
+		if strict {
+			want["team"] = "birds"
+		}
+		if diff := cmp.Diff(want, cm.Labels); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (a *Actor) recopyOne(ctx context.Context, w *observe.World, it target.Item)
 		return false, err
 	}
 	want.SetOwnerReferences(owners) // all of them at once: nothing would add those that are missing later
-	return a.ensureCopy(ctx, it, want)
+	return a.ensureCopy(ctx, it, want, original)
 }
 
 // owners are the snapshots that refer to a copy.

@@ -45,7 +45,7 @@ func (s Snapshot) bakeQuestions() []Question {
 func bake(s Snapshot, d *Decision) {
 	z := &d.Next
 	if r, ok := s.rollbackAsked(); ok && s.mayReturn(*z) {
-		rollback(s, d, Failed, fmt.Sprintf("rollback hook %s asked for it: %s", r.Name, r.Message), &r)
+		rollback(s, d, Failed, askedFor(r), &r)
 		return
 	}
 	if len(s.Spec.hooks(RollbackHook)) > 0 {

@@ -124,7 +124,7 @@ func unwanted(s Snapshot, d *Decision) bool {
 		return false
 	}
 	if r, ok := s.rollbackAsked(); ok {
-		rollback(s, d, Failed, fmt.Sprintf("rollback hook %s asked for it: %s", r.Name, r.Message), &r)
+		rollback(s, d, Failed, askedFor(r), &r)
 		return true
 	}
 	if len(s.Spec.hooks(RollbackHook)) > 0 {

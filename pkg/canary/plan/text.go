@@ -49,6 +49,15 @@ func describe(r Result) string {
 	return b.String()
 }
 
+// askedFor says that a rollback hook said yes, and what it said.
+func askedFor(r Result) string {
+	text := fmt.Sprintf("rollback hook %s asked for it", r.Name)
+	if r.Message != "" {
+		text += ": " + r.Message
+	}
+	return text
+}
+
 // explain says why the workload, which is not ready for revision, is not.
 func (w Workload) explain(revision string) string {
 	switch {

@@ -226,8 +226,17 @@ func filled[V any](m map[string]V) map[string]V {
 	return out
 }
 
+// Resemble gives a copy the labels and annotations of its original, as clones have those of the target.
+func Resemble(obj, original client.Object) {
+	labels, annotations := copiedOf(original.GetLabels()), copiedOf(original.GetAnnotations())
+	maps.Copy(labels, obj.GetLabels())
+	maps.Copy(annotations, obj.GetAnnotations())
+	obj.SetLabels(labels)
+	obj.SetAnnotations(annotations)
+}
+
 // CopyConfig makes the immutable copy of a ConfigMap or Secret that revisions read. It belongs to the snapshots that need it, and goes
-// with the last of them.
+// with the last of them. It has no label of the original, by which others may look for that: see Resemble.
 func CopyConfig(canary string, it Item, original client.Object, owner metav1.OwnerReference) (client.Object, error) {
 	meta := metav1.ObjectMeta{
 		Name: it.Copy, Namespace: original.GetNamespace(),

@@ -41,8 +41,12 @@ func TestNarrow(t *testing.T) {
 			"a query has one configuration", `a{k8s_namespace_name="a"} / b{app="web-canary"}`,
 			`a{k8s_namespace_name="a"} / b{app="web",k8s_pod_name=~"web-canary-[a-z0-9]+-[a-z0-9]+"}`,
 		},
-		"a container":    {"no version has another", `c{container="web-canary"}`, `c{container="web",` + canaryPods + `}`},
-		"a mesh":         {"it names workloads", `i{destination_app="web-canary"}`, `i{destination_app="web",destination_workload=~"web-canary"}`},
+		"a container": {"no version has another", `c{container="web-canary"}`, `c{container="web",` + canaryPods + `}`},
+		"a mesh":      {"it names workloads", `i{destination_app="web-canary"}`, `i{destination_app="web",destination_workload=~"web-canary"}`},
+		"a canonical service": {
+			"Istio names it by a label of the pods", `i{destination_canonical_service="web-canary"}`,
+			`i{destination_canonical_service="web",destination_workload=~"web-canary"}`,
+		},
 		"two labels":     {"one matcher is enough", `r{app="web-canary",container="web-canary"}`, `r{app="web",container="web",` + canaryPods + `}`},
 		"a workload":     {"its clone has that name", `d{deployment="web-canary",pod=~"web-canary-.+"}`, ""},
 		"a Service":      {"its clone has that name", `s{service="web-canary"}`, ""},
@@ -105,6 +109,15 @@ func TestQueriesOfScalers(t *testing.T) {
 		"another's clone":    {`r{deployment="web-canary-2"}`, ``, ``},
 		"several":            {`d{deployment=~"web|web-primary"}`, `d{deployment=~"web-primary|web-primary"}`, `d{deployment=~"web-canary|web-canary"}`},
 		"not the canary":     {`r{app!="web-canary"}`, ``, ``},
+		"not the canary's pods": {
+			`r{pod=~"web-.*",pod!~"web-canary-.*"}`, `r{pod=~"web-primary-.*",pod!~"web-canary-.*"}`, `r{pod=~"web-canary-.*",pod!~"web-primary-.*"}`,
+		},
+		"not the primary":      {`d{deployment!="web-primary"}`, `d{deployment!="web-canary"}`, `d{deployment!="web-primary"}`},
+		"all but the target's": {`r{pod!~"web-.*"}`, ``, ``},
+		"all clones in one expression": {
+			`r{pod=~"web-(canary|primary)-.*"}`, `r{pod=~"web-(canary|primary)-.*",pod=~"web-primary(-.+)?"}`,
+			`r{pod=~"web-(canary|primary)-.*",pod=~"web-canary(-.+)?"}`,
+		},
 	} {
 		for what, one := range map[string]struct{ got, want string }{
 			"primary": {web().OfPrimary(c.query), c.primary}, "canary": {web().OfCanary(c.query), c.canary},

@@ -50,6 +50,14 @@ func (t Target) shared(label string) (string, bool) {
 	if reserved(label) {
 		return "", false
 	}
+	if label == "destination_canonical_service" || label == "source_canonical_service" {
+		for _, key := range []string{"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"} { // as Istio looks for it
+			if value := t.Labels[key]; value != "" {
+				return value, true
+			}
+		}
+		return "", false
+	}
 	for _, prefix := range []string{"", "label_", "destination_", "source_"} {
 		name, ok := strings.CutPrefix(label, prefix)
 		if !ok {
@@ -177,19 +185,51 @@ func (t Target) OfCanary(query string) string {
 	})
 }
 
-// named gives labels that name a workload or its pods the name of a clone.
+// named gives labels that name a workload or its pods the name of a clone. What a query leaves out stays left out, unless
+// it is that clone: then it is the other one. An expression that has room for all clones, such as web-(canary|primary)-.*,
+// and would have none for a name more, is narrowed instead.
 func (t Target) named(query, suffix string) string {
+	clone, other := t.Name+suffix, t.Name+primarySuffix
+	if suffix == primarySuffix {
+		other = t.Name + canarySuffix
+	}
+	included := func(string) string { return clone }
+	excluded := func(found string) string {
+		if found == clone {
+			return other
+		}
+		return found
+	}
 	return Rewrite(query, func(selector []Matcher) Edit {
 		e := Edit{Replace: map[int]Matcher{}}
 		for i, m := range selector {
 			if !namesWorkload(m.Label) {
 				continue
 			}
-			if value := rename(m.Value, t.Name, suffix); value != m.Value {
-				e.Replace[i] = Matcher{m.Label, m.Op, value}
+			to := included
+			if m.Op[0] == '!' {
+				to = excluded
+			}
+			switch next := (Matcher{m.Label, m.Op, rename(m.Value, t.Name, to)}); {
+			case next == m:
+			case m.Op == "=~" && m.reaches(clone) && !next.reaches(clone):
+				e.Add = append(e.Add, Matcher{m.Label, "=~", regexp.QuoteMeta(clone) + "(-.+)?"})
+			default:
+				e.Replace[i] = next
 			}
 		}
 		return e
+	})
+}
+
+// reaches tells whether an expression selects a workload, or pods of it.
+func (m Matcher) reaches(workload string) bool {
+	re, err := regexp.Compile("^(?s:" + m.Value + ")$")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc([]string{"", "-0", "-7d9c5b8f6d", "-x2x4a", "-7d9c5b8f6d-x2x4a"}, func(rest string) bool {
+		return re.MatchString(workload + rest)
 	})
 }
 
@@ -232,9 +272,9 @@ func (t Target) advice(selector []Matcher) string {
 	return ""
 }
 
-// rename replaces the name of the target, or of a clone, by that of the clone with suffix, where it is a word of its
-// own: not in the name of something else that begins or ends with it.
-func rename(text, name, suffix string) string {
+// rename replaces the name of the target, or of a clone, by what to makes of it, where it is a word of its own: not in
+// the name of something else that begins or ends with it.
+func rename(text, name string, to func(found string) string) string {
 	if name == "" {
 		return text
 	}
@@ -258,7 +298,7 @@ func rename(text, name, suffix string) string {
 			}
 		}
 		if !inName(before) && before != '-' && ends(after) {
-			out.WriteString(name + suffix)
+			out.WriteString(to(found))
 		} else {
 			out.WriteString(found)
 		}
