@@ -102,6 +102,7 @@ func amiss(s Snapshot, d *Decision) {
 	if s.Scaler.Missing && d.Stalled == "" {
 		d.Stalled = "AutoscalerNotFound"
 		d.wait("the autoscaler: %s", s.Scaler.Message)
+		d.because("the autoscaler: %s; %s", s.Scaler.Message, d.Why) // the reason is about it, and the rollout goes on
 	}
 }
 

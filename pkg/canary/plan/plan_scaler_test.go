@@ -364,3 +364,14 @@ func TestTheSizeOfAKindWithoutReplicas(t *testing.T) {
 		}
 	}
 }
+
+// A reason without its cause is a riddle: what people read beside it names the autoscaler, and the rollout that goes on.
+func TestTheMessageNamesTheAutoscalerThatIsMissing(t *testing.T) {
+	s := given(Succeeded).target("r1").but(noCanary).but(func(s *Snapshot) {
+		s.Scaler = Scaler{Missing: true, Message: "HorizontalPodAutoscaler web does not exist"}
+	})
+	const want = "the autoscaler: HorizontalPodAutoscaler web does not exist; the primary serves revision r1"
+	if d := Decide(s.s); d.Why != want {
+		t.Errorf("%s: %s", d.Stalled, d.Why)
+	}
+}
