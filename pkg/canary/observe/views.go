@@ -129,7 +129,7 @@ func (g *viewing) promoted(wanted service.View, known bool) {
 		return
 	}
 	misfit := wanted.Misfit(g.main, w.template(stable))
-	switch left := g.o.quiet.left(w.Canary.UID, fmt.Sprint(wanted), viewQuiet, g.o.now()); {
+	switch left := g.o.quiet.left(w.Canary.UID, wanted.Key(), viewQuiet, g.o.now()); {
 	case misfit != "":
 		w.Views.Held = held(w, misfit)
 	case left > 0 && !wanted.Extends(g.main):

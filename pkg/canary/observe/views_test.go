@@ -67,4 +67,17 @@ func TestPortsBelongToARevision(t *testing.T) {
 			t.Errorf("%d, held %q, %d records", main, held, records)
 		}
 	})
+	t.Run("quietly, with a protocol", func(t *testing.T) { // each pass reads the Service anew, and it is the same wish
+		plain := deployment()
+		apex := leads("web", 8081)
+		apex.Spec.Ports[0].AppProtocol = new("http")
+		p := newPlace(t, canary(stable), plain, snapshot(t, "r1", plain), clone("primary", "r1", plain), apex, leads("web-primary", 8080))
+		clk := testingclock.NewFakePassiveClock(now)
+		p.Clock = clk
+		target(t, p)
+		clk.SetTime(now.Add(2 * time.Second))
+		if main, _, held, records := target(t, p); main != 8081 || held != "" || records != 1 {
+			t.Errorf("%d, held %q, %d records", main, held, records)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -127,8 +128,19 @@ func told(svc *corev1.Service) wish {
 	for i, p := range w.ports {
 		j := at(svc.Spec.Ports, p)
 		key := fmt.Sprintf(`k:{"port":%d,"protocol":%q}`, p.Port, protocolOf(p))
-		if j >= 0 && owns(svc, "f:spec", "f:ports", key, "f:targetPort") {
-			w.ports[i] = svc.Spec.Ports[j]
+		if j < 0 {
+			continue
+		}
+		live := svc.Spec.Ports[j]
+		mine := func(field string) bool { return owns(svc, "f:spec", "f:ports", key, field) }
+		if targetOf(live) != targetOf(p) && mine("f:targetPort") {
+			w.ports[i].TargetPort = live.TargetPort
+		}
+		if !equality.Semantic.DeepEqual(live.AppProtocol, p.AppProtocol) && mine("f:appProtocol") {
+			w.ports[i].AppProtocol = live.AppProtocol
+		}
+		if live.Name != p.Name && mine("f:name") {
+			w.ports[i].Name = live.Name
 		}
 	}
 	return w

@@ -69,6 +69,12 @@ func (v View) Encode() (string, error) {
 	return string(raw), nil
 }
 
+// Key is the same for views that ask for the same, whoever read them.
+func (v View) Key() string {
+	raw, err := json.Marshal(v)
+	return fmt.Sprint(string(raw), err)
+}
+
 // DecodeView reads what Encode wrote; false: it is not that.
 func DecodeView(text string) (View, bool) {
 	var v View

@@ -244,6 +244,36 @@ func TestAnApplyOfWhatIsLiveIsAWish(t *testing.T) {
 	}
 }
 
+// The protocol of a port is withheld, and the rest of the port is as its author applied it: that is not the author's word on the protocol.
+func TestAProtocolThatIsWithheldStaysAWish(t *testing.T) {
+	of := func(protocol string) corev1.ServicePort {
+		p := port("web", 80, 80)
+		p.AppProtocol = &protocol
+		return p
+	}
+	mine := user("finch", map[string]string{"app": "finch"})
+	mine.Spec.Ports = []corev1.ServicePort{of("kubernetes.io/h2c")}
+	w := newWorld(t, mine)
+	w.in.Main = side(view(of("kubernetes.io/h2c")), w.in.Selector)
+	w.in.Trial = w.in.Main
+	w.apply()
+	w.edit("finch", func(s *corev1.Service) { s.Spec.Ports[0].AppProtocol = new("grpc") })
+	for range 3 {
+		w.apply()
+		if got := *w.get("finch").Spec.Ports[0].AppProtocol; got != "kubernetes.io/h2c" {
+			t.Fatalf("%s is served already", got)
+		}
+		if got := *service.Author(w.get("finch")).Spec.Ports[0].AppProtocol; got != "grpc" {
+			t.Fatalf("the author wants %s", got)
+		}
+	}
+	w.in.Main = side(view(of("grpc")), w.in.Selector)
+	w.apply()
+	if got := *w.get("finch").Spec.Ports[0].AppProtocol; got != "grpc" {
+		t.Errorf("%s is served", got)
+	}
+}
+
 // D5: what the cache hides of an adopted Service is there after the deletion.
 func TestWhatTheCacheHidesIsGivenBack(t *testing.T) {
 	mine := user("finch", map[string]string{"app": "finch"})
