@@ -75,7 +75,7 @@ func TestAnswers(t *testing.T) {
 		answer func(http.ResponseWriter)
 		want   hook.Result
 	}{
-		"200":           {status(200, "fine"), hook.Result{OK: true, Status: 200, Attempts: 1}},
+		"200":           {status(200, "fine"), hook.Result{OK: true, Status: 200, Said: "fine", Attempts: 1}},
 		"204":           {status(204, ""), hook.Result{OK: true, Status: 204, Attempts: 1}},
 		"226":           {status(226, ""), hook.Result{OK: true, Status: 226, Attempts: 1}},
 		"403 is a no":   {status(403, "not\tyet\r\n\x1b[31m"), hook.Result{Status: 403, Kind: hook.KindRefused, Message: "answered 403 Forbidden: not yet [31m", Attempts: 1}},
