@@ -423,6 +423,9 @@ func (r *Reconciler) tell(c *siskinv1.Canary, w *observe.World, d plan.Decision,
 	if w.Views.Held != "" {
 		r.Teller.once(c, "ServiceHeld", w.Views.Held)
 	}
+	if text := w.Claimed(); text != "" {
+		r.Teller.once(c, "NameTaken", text)
+	}
 	r.Teller.reasserted(c, d.Next.Split, out.Foreign)
 	return later
 }
