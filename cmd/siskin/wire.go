@@ -86,7 +86,7 @@ func setLogger(o *options) {
 }
 
 func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
-	clk, c, reg := clock.RealClock{}, client.Client(newScoped(mgr.GetClient(), o.namespaces)), ctrlmetrics.Registry
+	clk, c, reg := clock.RealClock{}, canary.Anchored(newScoped(mgr.GetClient(), o.namespaces)), ctrlmetrics.Registry
 	selector, err := o.selector()
 	if err != nil {
 		return err

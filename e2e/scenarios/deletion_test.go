@@ -104,6 +104,30 @@ func TestDeletionOrphan(t *testing.T) {
 	s.NobodyFailed("users", users, time.Time{})
 }
 
+// TestDeletionInTheForeground : tools like Argo CD delete in the foreground, with which Kubernetes takes all that has an
+// owner before the owner goes.
+func TestDeletionInTheForeground(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{Replicas: 2})
+	s.Start(s.App.Canary(brisk))
+	users, pods := s.Users(50), s.Pods(20)
+	s.Release("1.1.0")
+	begun(s, 0)
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+	s.Release("1.2.0")
+	s.Weight(20, time.Minute)
+	if out, err := s.Kubectl(t.Context(), "-n", s.NS, "delete", "canary", s.App.Name, "--cascade=foreground", "--timeout=120s"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	gone(s)
+	full(s, 2)
+	serves(s, "1.1.0", s.App.Name+"-", 10*time.Second)
+	users.Stop()
+	pods.Stop()
+	s.NobodyFailed("users", users, time.Time{})
+	s.NobodyFailed("pods", pods, time.Time{})
+}
+
 // TestNamespaceDeletion : a namespace with a Canary goes away; its finalizer holds nothing up.
 func TestNamespaceDeletion(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -110,24 +111,48 @@ func (a *Actor) untrack(ctx context.Context, canary *siskinv1.Canary, clone clie
 	return nil
 }
 
-// disown takes the Canary out of an object's owners.
+// disown takes the Canary, and the target beside it, out of an object's owners.
 func (a *Actor) disown(ctx context.Context, canary *siskinv1.Canary, obj client.Object) error {
-	if !metav1.IsControlledBy(obj, canary) {
+	if !metav1.IsControlledBy(obj, canary) && obj.GetLabels()[siskinv1.CanaryLabel] != canary.Name {
 		return nil
 	}
+	return a.reown(ctx, canary, obj, nil)
+}
+
+// collectable leaves an object to the garbage collector: it goes with the Canary, and with nothing else.
+func (a *Actor) collectable(ctx context.Context, canary *siskinv1.Canary, obj client.Object) error {
+	owners := obj.GetOwnerReferences()
+	if obj.GetLabels()[siskinv1.CanaryLabel] != canary.Name || len(owners) == 1 && metav1.IsControlledBy(obj, canary) {
+		return nil
+	}
+	mine := *metav1.NewControllerRef(canary, siskinv1.GroupVersion.WithKind("Canary"))
+	return a.reown(ctx, canary, obj, []metav1.OwnerReference{mine})
+}
+
+// reown gives an object other owners in the place of the Canary and its target.
+func (a *Actor) reown(ctx context.Context, canary *siskinv1.Canary, obj client.Object, owners []metav1.OwnerReference) error {
 	before, ok := obj.DeepCopyObject().(client.Object)
 	if !ok {
 		return fmt.Errorf("copying %T %s", obj, obj.GetName())
 	}
-	var keep []metav1.OwnerReference
+	after, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", obj, obj.GetName())
+	}
+	ref := canary.Spec.TargetRef
 	for _, o := range obj.GetOwnerReferences() {
-		if o.UID != canary.UID {
-			keep = append(keep, o)
+		beside := o.Controller == nil && o.Kind == ref.Kind && o.Name == ref.Name
+		if o.UID != canary.UID && !beside {
+			owners = append(owners, o)
 		}
 	}
-	obj.SetOwnerReferences(keep)
-	if err := a.Client.Patch(ctx, obj, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("releasing %T %s: %w", obj, obj.GetName(), err)
+	after.SetOwnerReferences(owners)
+	if equality.Semantic.DeepEqual(before.GetOwnerReferences(), owners) {
+		return nil
+	}
+	err := a.Client.Patch(ctx, after, client.MergeFrom(before), client.FieldOwner(siskinv1.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("changing the owners of %T %s: %w", obj, obj.GetName(), err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -360,12 +361,34 @@ func (a *Actor) now() time.Time {
 	return a.Clock.Now()
 }
 
+// leaveToCollector takes the target out of the owners of what goes with the Canary.
+func (a *Actor) leaveToCollector(ctx context.Context, w *observe.World) error {
+	var objs []client.Object
+	for _, clone := range []client.Object{w.Primary, w.Trial} {
+		if clone != nil {
+			objs = append(objs, clone)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Snapshots)) {
+		objs = append(objs, w.Snapshots[name])
+	}
+	for _, obj := range objs {
+		if err := a.collectable(ctx, w.Canary, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *Actor) finish(ctx context.Context, w *observe.World) error {
 	if w.Canary.Spec.DeletionPolicy != siskinv1.DeletionPolicyOrphan {
 		if err := a.Services.Release(ctx, a.serviceInput(w)); err != nil {
 			return fmt.Errorf("giving the Services back: %w", err)
 		}
 		if err := a.restoreScaler(ctx, w); err != nil { // again, if it failed before
+			return err
+		}
+		if err := a.leaveToCollector(ctx, w); err != nil {
 			return err
 		}
 	}

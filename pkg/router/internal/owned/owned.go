@@ -121,9 +121,12 @@ func Write(ctx context.Context, c client.Client, obj, live client.Object) error 
 	return ssa.ApplyOwned(ctx, c, obj, live, "")
 }
 
-// Disown takes the Canary out of obj's owners. Its label stays: a Canary of the same name takes obj back by it.
+// Disown takes the Canary, and its target that owns obj beside it, out of obj's owners. Its label stays: a Canary of the
+// same name takes obj back by it.
 func Disown(obj metav1.Object, canary *siskinv1.Canary) {
+	ref := canary.Spec.TargetRef
 	obj.SetOwnerReferences(slices.DeleteFunc(slices.Clone(obj.GetOwnerReferences()), func(o metav1.OwnerReference) bool {
-		return o.UID == canary.UID
+		beside := o.Controller == nil && o.Kind == ref.Kind && o.Name == ref.Name
+		return o.UID == canary.UID || beside
 	}))
 }
