@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
+	"slices"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -165,8 +167,24 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		return fmt.Errorf("adding the dispatcher: %w", err)
 	}
 	return r.SetupWithManager(ctx, mgr, canary.Options{
-		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Scalers: kinds, Wakes: wakes,
+		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Matters: matters(routers()), Scalers: kinds, Wakes: wakes,
 	})
+}
+
+// matters tells whether an update of a generated object matters to all routers.
+func matters(all router.Registry) func(before, after client.Object) bool {
+	var asked []func(before, after client.Object) bool
+	seen := map[reflect.Type]bool{} // several names may be one router's
+	for _, reg := range all {
+		if reg.Matters == nil || len(reg.Owns) == 0 || seen[reflect.TypeOf(reg.Owns[0])] {
+			continue
+		}
+		seen[reflect.TypeOf(reg.Owns[0])] = true
+		asked = append(asked, reg.Matters)
+	}
+	return func(before, after client.Object) bool {
+		return !slices.ContainsFunc(asked, func(f func(before, after client.Object) bool) bool { return !f(before, after) })
+	}
 }
 
 // guard ends the process, as client-go's detector of changed cache objects does and where that is turned on, when a pass

@@ -102,6 +102,9 @@ func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 }
 
 func (a *Asker) ask(who types.NamespacedName, w *observe.World, s *plan.Snapshot, q plan.Question, key string) (plan.Answer, bool) {
+	if answer, done, known := a.Pool.Known(who, key); known { // nothing is copied for it again
+		return answer, done
+	}
 	c := w.Canary
 	switch q.Kind {
 	case plan.AskMetric:

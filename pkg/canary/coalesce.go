@@ -19,6 +19,10 @@ import (
 // the answers of several metrics) mostly comes within it, and is looked at once.
 const gather = 20 * time.Millisecond
 
+// gatherAnswers is how long an answer waits for those of other questions that were asked with it: the servers that are asked
+// mostly answer at about the same time. Then all are looked at once.
+const gatherAnswers = 100 * time.Millisecond
+
 // The priorities of the queue. When more is to be done than the API server takes, what takes users back from a version goes first, and what a
 // person asked for; then steps, which must end in time whether the version is good or bad; then what ends a rollout: either version may
 // serve meanwhile. What is coming up goes before what has not begun, which can wait: many rollouts that begin at once then get to their first
@@ -63,23 +67,41 @@ type patient struct {
 	queue
 
 	priority func(reconcile.Request) *int
+	// wait is how long a request is gathered; nil: for gather.
+	wait func(reconcile.Request) time.Duration
 }
 
 func (p patient) Add(r reconcile.Request) {
+	after := gather
+	if p.wait != nil {
+		after = p.wait(r)
+	}
 	if q, ok := p.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		q.AddWithOpts(priorityqueue.AddOpts{After: gather, Priority: p.priority(r)}, r)
+		q.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: p.priority(r)}, r)
 		return
 	}
-	p.AddAfter(r, gather)
+	p.AddAfter(r, after)
 }
 
 // gathered makes a handler gather the events of one Canary.
-func (r *Reconciler) gathered(h handler.EventHandler) handler.EventHandler { return r.ranked(h, 0) }
+func (r *Reconciler) gathered(h handler.EventHandler) handler.EventHandler {
+	return r.ranked(h, 0, nil)
+}
 
-// ranked is gathered, with something added to the Canary's priority.
-func (r *Reconciler) ranked(h handler.EventHandler, more int) handler.EventHandler {
+// answered is for answers: they are gathered while others are open, and go before events.
+func (r *Reconciler) answered(h handler.EventHandler) handler.EventHandler {
+	return r.ranked(h, due, func(who reconcile.Request) time.Duration {
+		if r.Asker != nil && r.Asker.Pool.Open(who.NamespacedName) {
+			return gatherAnswers
+		}
+		return gather
+	})
+}
+
+// ranked is gathered, with something added to the Canary's priority, and for as long as wait says.
+func (r *Reconciler) ranked(h handler.EventHandler, more int, wait func(reconcile.Request) time.Duration) handler.EventHandler {
 	wrap := func(ctx context.Context, q queue) queue {
-		return patient{q, func(who reconcile.Request) *int { return new(*r.priorityOf(ctx, who) + more) }}
+		return patient{queue: q, priority: func(who reconcile.Request) *int { return new(*r.priorityOf(ctx, who) + more) }, wait: wait}
 	}
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[client.Object], q queue) {

@@ -1,10 +1,12 @@
 package canary
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -13,6 +15,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/canarytest"
+	"github.com/siskin-dev/siskin/pkg/canary/plan"
 )
 
 func TestWhatUsersMaySeeGoesFirst(t *testing.T) {
@@ -92,10 +95,45 @@ func answersFirst(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
 	r.gathered(&handler.EnqueueRequestForObject{}).Generic(t.Context(), event.GenericEvent{Object: confirmed}, q)
-	r.ranked(&handler.EnqueueRequestForObject{}, due).Generic(t.Context(), event.GenericEvent{Object: answered}, q)
+	r.answered(&handler.EnqueueRequestForObject{}).Generic(t.Context(), event.GenericEvent{Object: answered}, q)
 	<-time.After(2 * gather) // of the bubble's time
 	if first, p, _ := q.GetWithPriority(); first.Name != "answered" || p != exposed+due {
 		t.Errorf("%s came first, with priority %d", first.Name, p)
+	}
+}
+
+// TestAnswersAreLookedAtTogether : the answers of a check are looked at once, if they come soon after each other; the last one waits for
+// nobody, and none waits for long.
+func TestAnswersAreLookedAtTogether(t *testing.T) {
+	for name, tc := range map[string]struct{ second, looks time.Duration }{
+		"at once": {0, gather}, "soon": {gather * 2, gather * 3}, "late": {time.Minute, gatherAnswers},
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { lookedAtTogether(t, tc.second, tc.looks) }) })
+	}
+}
+
+func lookedAtTogether(t *testing.T, second, looks time.Duration) {
+	c := newSharded()
+	c.Namespace, c.Name, c.Status.Phase, c.Status.Step = "shop", "web", siskinv1.PhaseProgressing, &siskinv1.StepStatus{Index: 1}
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	r := &Reconciler{Client: canarytest.NewClient(t, c)}
+	h := r.answered(&handler.EnqueueRequestForObject{})
+	pool := NewPool(2, func(types.NamespacedName) { h.Generic(t.Context(), event.GenericEvent{Object: c}, q) })
+	r.Asker = &Asker{Pool: pool}
+	go func() { _ = pool.Start(t.Context()) }()
+	began := time.Now()
+	for key, after := range map[string]time.Duration{"first": 0, "second": second} {
+		pool.Ask(client.ObjectKeyFromObject(c), key, time.Hour, func(ctx context.Context) plan.Answer {
+			select {
+			case <-ctx.Done(): // the test has ended
+			case <-time.After(after):
+			}
+			return plan.Answer{}
+		})
+	}
+	if q.GetWithPriority(); time.Since(began) != looks {
+		t.Errorf("looked at after %s, not %s", time.Since(began), looks)
 	}
 }
 

@@ -245,6 +245,9 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	r.Gauges.set(c, s, d.Next)
 	out, err := r.Actor.Run(ctx, w, d.Effects)
 	wake = sooner(wake, out.Later)
+	if out.Moved { // what is written there may wake nobody before the data plane answers
+		wake = sooner(wake, plan.Settle)
+	}
 	wake = sooner(wake, r.tell(c, w, d, out))
 	wake = sooner(wake, r.untold(c, s.Now))
 	if stuck {

@@ -55,6 +55,8 @@ type Options struct {
 	BackoffBase, BackoffMax time.Duration
 	// Owns are the kinds that routers generate.
 	Owns []client.Object
+	// Matters tells whether an update of a generated object wakes its Canary; nil: each does.
+	Matters func(before, after client.Object) bool
 	// Scalers are the kinds of autoscalers that the API server has.
 	Scalers []schema.GroupVersionKind
 	// Wakes are Canaries whose answers are there.
@@ -95,19 +97,26 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
-		b = b.Watches(obj, r.gathered(owner)).
+		b = b.Watches(obj, r.gathered(owner), builder.WithPredicates(o.updates())).
 			Watches(obj, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(unowned(), predicate.ResourceVersionChangedPredicate{}))
 	}
 	if b, err = r.watchScalers(ctx, mgr, b, o.Scalers); err != nil {
 		return err
 	}
 	if o.Wakes != nil {
-		b = b.WatchesRawSource(source.Channel(o.Wakes, r.ranked(&handler.EnqueueRequestForObject{}, due)))
+		b = b.WatchesRawSource(source.Channel(o.Wakes, r.answered(&handler.EnqueueRequestForObject{})))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("building the Canary controller: %w", err)
 	}
 	return nil
+}
+
+// updates lets updates of generated objects pass that matter.
+func (o Options) updates() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return o.Matters == nil || e.ObjectOld == nil || e.ObjectNew == nil || o.Matters(e.ObjectOld, e.ObjectNew)
+	}}
 }
 
 func (o Options) withDefaults() Options {

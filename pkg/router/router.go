@@ -234,6 +234,9 @@ type Registration struct {
 	New Constructor
 	// Owns are the kinds that the router generates; a change of one wakes its Canary.
 	Owns []client.Object
+	// Matters tells whether an update of an object of such a kind wakes its Canary; nil: each does. It is asked of other
+	// routers' kinds too, whose updates matter.
+	Matters func(before, after client.Object) bool
 }
 
 // New returns the router of a provider. An unknown provider is an *InvalidError, never a silent default.

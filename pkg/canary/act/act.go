@@ -62,6 +62,8 @@ type Outcome struct {
 	Shared []string
 	// Foreign is the receipt of a route that somebody else had changed and that was put right, or adopted, just now; nil if none was.
 	Foreign *router.Receipt
+	// Moved tells that traffic was moved just now.
+	Moved bool
 	// Later is when to come back for what was put off: the repair of a route that somebody rewrites again and again. 0: nothing was.
 	Later time.Duration
 	// Recopied are copies of configuration that somebody had deleted and that were made again just now.
@@ -345,6 +347,7 @@ func (a *Actor) split(ctx context.Context, w *observe.World, split router.Split,
 	if _, invalid := errors.AsType[*router.InvalidError](err); err == nil || invalid { // the weights move with an invalid spec too
 		a.fights.wrote(uid, wish, receipt, now)
 	}
+	out.Moved = out.Moved || receipt.Changed
 	if receipt.Foreign || receipt.Adopted {
 		out.Foreign = &receipt
 	}

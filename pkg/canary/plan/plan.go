@@ -47,7 +47,11 @@ func decide(s Snapshot, d *Decision) {
 	releaseFloor(s, d)
 	stand(s, d)
 	amiss(s, d)
-	d.wakeAt(s.Now, s.drainUntil(d.Next))
+	if d.Next.Split == AllPrimary() {
+		d.wakeAt(s.Now, s.drainUntil(d.Next))
+	} else { // the canary does not drain, however late the route to it is; the target may
+		d.wakeAt(s.Now, d.Next.DrainUntil)
+	}
 	if d.Next.Phase != s.State.Phase {
 		d.wake(time.Millisecond) // a phase that begins may be over already
 	}

@@ -106,6 +106,33 @@ func (p *Pool[K, V]) Ask(who types.NamespacedName, key K, deadline time.Duration
 	return zero, false
 }
 
+// Known tells whether a question was asked and not forgotten, and returns its answer if that is there: what Ask would
+// return without what fn needs.
+func (p *Pool[K, V]) Known(who types.NamespacedName, key K) (value V, done, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.owners[who]; o != nil {
+		if j := o.jobs[key]; j != nil {
+			return j.value, j.done, true
+		}
+	}
+	return value, false, false
+}
+
+// Open tells whether any question of an owner that somebody waits for is not answered yet.
+func (p *Pool[K, V]) Open(who types.NamespacedName) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.owners[who]; o != nil {
+		for _, j := range o.jobs {
+			if !j.done && !j.told {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Tell runs fn as Ask does, but nobody wants the answer: nothing of it is kept, and nobody is woken. It returns false if the owner
 // has too much in flight already; then fn is not run.
 func (p *Pool[K, V]) Tell(who types.NamespacedName, key K, deadline time.Duration, fn func(ctx context.Context) V) bool {

@@ -8,6 +8,14 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
+// Seal notes on a route what Apply does.
+func Seal(t *testing.T, route *gatewayv1.HTTPRoute) {
+	t.Helper()
+	if err := seal(route); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Rules are the rules of an intent that Validate lets pass.
 func Rules(t *testing.T, in router.Intent) gatewayv1.HTTPRouteSpec {
 	t.Helper()

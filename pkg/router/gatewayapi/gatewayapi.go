@@ -46,7 +46,7 @@ func New(c client.Client, live client.Reader, clk clock.PassiveClock) *Router {
 func Registration() router.Registration {
 	return router.Registration{
 		New:  func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
-		Owns: []client.Object{&gatewayv1.HTTPRoute{}},
+		Owns: []client.Object{&gatewayv1.HTTPRoute{}}, Matters: matters,
 	}
 }
 

@@ -35,7 +35,8 @@ func (r *Router) Rivals(ctx context.Context, in router.Intent) ([]router.Rival, 
 	var out []router.Rival
 	for i := range all.Items {
 		other := &all.Items[i]
-		if other.Name == live.Name || owned.By(other, in.Owner) == owned.Ours || !attached(live, other) || !among(live.Spec.Hostnames, other.Spec.Hostnames) {
+		if other.Name == live.Name || owned.By(other, in.Owner) == owned.Ours || !among(live.Spec.Hostnames, other.Spec.Hostnames) ||
+			!attached(live, other) {
 			continue
 		}
 		if rules := claiming(own, other); len(rules) > 0 {

@@ -40,13 +40,24 @@ func foreign(live *gatewayv1.HTTPRoute, in router.Intent) bool {
 		_, applied := live.Annotations[siskinv1.AppliedAnnotation]
 		return !applied && metav1.IsControlledBy(live, in.Owner)
 	}
+	return !leaves(live, left)
+}
+
+// sealed tells whether the spec of a route is the one that Siskin left.
+func sealed(live *gatewayv1.HTTPRoute) bool {
+	left, ok := live.Annotations[siskinv1.WrittenAnnotation]
+	return ok && leaves(live, left)
+}
+
+// leaves tells whether a spec has a digest, with its hostnames or without.
+func leaves(live *gatewayv1.HTTPRoute, left string) bool {
 	spec := filled(live.Spec)
 	for range 2 {
 		have, err := owned.Digest(spec)
 		if err != nil || have == left {
-			return false
+			return true
 		}
 		spec.Hostnames = nil
 	}
-	return true
+	return false
 }
