@@ -169,7 +169,7 @@ func (r *Reconciler) sync(ctx context.Context, s *run) (outcome, error) {
 	s.note.failures = 0
 	message := "applied " + byWhom(s.gs.Status.LastAppliedRevision, s.gs.Status.Commit)
 	if len(s.note.kept) > 0 {
-		message += fmt.Sprintf("; but the pod template of %s, which the deletion of its Canary set back to what was promoted: commit what is to run, or take the annotation %s off it to apply git's",
+		message += fmt.Sprintf("; but the pod template of %s (a Service's selector and ports), which the deletion of its Canary set back to what was promoted: commit what is to run, or take the annotation %s off it to apply git's",
 			list(s.note.kept), siskinv1.RestoredFromAnnotation)
 	}
 	return outcome{reason: siskinv1.GitSyncSynced, message: message}, nil

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,9 @@ func keepRestored(desired, live, merged *unstructured.Unstructured) (bool, error
 	if note == "" {
 		return false, nil
 	}
+	if live.GetKind() == "Service" {
+		return keepService(note, desired, live, merged)
+	}
 	has, is, err := templateOf(live)
 	if err != nil {
 		return false, err
@@ -28,6 +32,30 @@ func keepRestored(desired, live, merged *unstructured.Unstructured) (bool, error
 		return false, err
 	}
 	return true, set(desired, has, "spec", "template")
+}
+
+// keepService is keepRestored of a Service, which leads to the pods of that template.
+func keepService(note string, desired, live, merged *unstructured.Unstructured) (bool, error) {
+	var is, git corev1.Service
+	err := errors.Join(
+		runtime.DefaultUnstructuredConverter.FromUnstructured(live.Object, &is), runtime.DefaultUnstructuredConverter.FromUnstructured(merged.Object, &git),
+	)
+	if err != nil {
+		return false, fmt.Errorf("reading the Service: %w", err)
+	}
+	if !restored.HoldsService(note, is.Spec, git.Spec) {
+		return false, nil
+	}
+	for _, field := range []string{"selector", "ports"} {
+		has, found, err := unstructured.NestedFieldCopy(live.Object, "spec", field)
+		if err == nil && found {
+			err = set(desired, has, "spec", field)
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading spec.%s: %w", field, err)
+		}
+	}
+	return true, nil
 }
 
 // templateOf reads the pod template of a workload, as it is and in its type.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/restored"
 	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
@@ -101,9 +102,9 @@ func (a *Applier) mark(ctx context.Context, canary *siskinv1.Canary, svc *corev1
 	return changed, err
 }
 
-// restore gives a Service back: the selector and the ports that its author wants and no trace of Siskin, in one write,
-// because the admission policy adds the role to every Service that has the annotation.
-func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error) {
+// restore gives a Service back: the selector and the ports that its author wants, as far as they lead to the pods of in,
+// and no trace of Siskin, in one write, because the admission policy adds the role to every Service that has the annotation.
+func (a *Applier) restore(ctx context.Context, svc *corev1.Service, in In) (bool, error) {
 	if !marked(svc) {
 		return false, nil
 	}
@@ -111,7 +112,8 @@ func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error
 	if err != nil || !marked(svc) {
 		return false, err
 	}
-	w := told(svc)
+	wanted := told(svc)
+	w := in.returned(wanted, svc)
 	changed, err := a.patch(ctx, svc, func(s *corev1.Service) {
 		s.Spec.Selector = w.selector
 		lead(s, w.ports)
@@ -119,6 +121,9 @@ func (a *Applier) restore(ctx context.Context, svc *corev1.Service) (bool, error
 			siskinv1.ServingAnnotation, siskinv1.SelectorAnnotation, siskinv1.PortsAnnotation, siskinv1.LeftAnnotation, HolderAnnotation,
 		} {
 			delete(s.Annotations, key)
+		}
+		if !w.same(wanted) {
+			s.Annotations[siskinv1.RestoredFromAnnotation] = restored.NoteService(corev1.ServiceSpec{Selector: wanted.selector, Ports: wanted.ports}, s.Spec)
 		}
 	})
 	if err != nil || !changed {

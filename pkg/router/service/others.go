@@ -60,7 +60,7 @@ func (a *Applier) other(ctx context.Context, in In, svc *corev1.Service, near ne
 }
 
 func (a *Applier) giveBack(ctx context.Context, svc *corev1.Service, res *Result) error {
-	changed, err := a.restore(ctx, svc)
+	changed, err := a.restore(ctx, svc, In{})
 	if changed {
 		res.Restored = append(res.Restored, svc.Name)
 		res.Changed = append(res.Changed, svc.Name)

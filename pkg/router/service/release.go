@@ -36,7 +36,7 @@ func (a *Applier) Release(ctx context.Context, in In) error {
 		if svc == nil || !marked(svc) || heldBy(svc) != in.Canary.Name {
 			continue
 		}
-		if _, err := a.restore(ctx, svc); err != nil {
+		if _, err := a.restore(ctx, svc, in); err != nil {
 			return err
 		}
 	}
@@ -64,7 +64,7 @@ func (a *Applier) ReleaseApex(ctx context.Context, in In) error {
 		})
 	case owned.Foreign:
 		if marked(svc) && heldBy(svc) == in.Canary.Name {
-			_, err = a.restore(ctx, svc)
+			_, err = a.restore(ctx, svc, in)
 		}
 	case owned.Leftover:
 	}

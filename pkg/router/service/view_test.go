@@ -224,6 +224,45 @@ func TestTheAuthorsWishIsGivenBack(t *testing.T) {
 	}
 }
 
+// Deleted while the author's wish belongs to pods of a version that was not promoted: the target has the template of the
+// promoted one, and the Service leads to its pods.
+func TestAServiceIsGivenBackToThePodsThatThereAre(t *testing.T) {
+	v1, v2 := map[string]string{"app": "finch", "v": "1"}, map[string]string{"app": "finch", "v": "2"}
+	for name, tt := range map[string]struct {
+		reason   string
+		listens  int32
+		labels   map[string]string
+		selector map[string]string
+		ports    string
+		noted    bool
+	}{
+		"the promoted template": {"the wish would lead nowhere", 8080, v1, map[string]string{"app": "finch"}, "web:80->8080/TCP@30080", true},
+		"the next template":     {"it was promoted meanwhile", 8081, v2, v2, "web:80->8081/TCP@30080", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mine := user("finch", v1)
+			mine.Spec.Ports[0].TargetPort = intstr.FromInt32(8080)
+			w := newWorld(t, mine)
+			w.in.PodLabels, w.in.Main = v1, side(view(port("web", 80, 8080)), v1)
+			w.in.Trial = w.in.Main
+			w.apply()
+			w.edit("finch", func(s *corev1.Service) { s.Spec.Selector, s.Spec.Ports[0].TargetPort = v2, intstr.FromInt32(8081) })
+			w.in.PodLabels, w.in.Trial = v2, side(view(port("web", 80, 8081)), v2)
+			w.apply()
+			w.in.PodLabels, w.in.Template = tt.labels, template(corev1.ContainerPort{Name: "http", ContainerPort: tt.listens})
+			w.release()
+			w.selector("finch", tt.selector)
+			got := w.get("finch")
+			if show(got.Spec.Ports) != tt.ports {
+				t.Errorf("%s: %s", tt.reason, show(got.Spec.Ports))
+			}
+			if _, noted := got.Annotations[siskinv1.RestoredFromAnnotation]; noted != tt.noted {
+				t.Errorf("annotations %v", got.Annotations)
+			}
+		})
+	}
+}
+
 // kubectl apply of what is live already writes no field but its own annotation: the author has gone back to it.
 func TestAnApplyOfWhatIsLiveIsAWish(t *testing.T) {
 	w := newWorld(t, user("finch", map[string]string{"app": "finch"}))
