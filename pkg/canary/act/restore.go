@@ -49,6 +49,7 @@ func (a *Actor) restoreTarget(ctx context.Context, w *observe.World, name string
 		r.Restore(obj)
 		if is, _ := target.Template(obj); isPods && !equality.Semantic.DeepEqual(was, is) {
 			notes[siskinv1.RestoredFromAnnotation] = restored.Note(was, is)
+			noteApplied(notes, is)
 		}
 		obj.SetAnnotations(notes)
 	})

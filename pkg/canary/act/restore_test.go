@@ -1,6 +1,7 @@
 package act_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +61,32 @@ func TestATargetIsGivenThePromotedContent(t *testing.T) {
 	}
 	if err := s.do(plan.RestoreTarget{Revision: "r9"}); err == nil {
 		t.Error("a snapshot that does not exist was restored")
+	}
+}
+
+// What kubectl apply applied last counts for what it takes away with the next apply.
+func TestKubectlKnowsWhatATargetWasGiven(t *testing.T) {
+	for name, tt := range map[string]struct{ applied, want string }{
+		"as applied": {
+			`{"metadata":{"name":"web"},"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"web","image":"web:2"}]}}}}`, `"image":"web:1"`,
+		},
+		"nonsense":    {"nonsense", "nonsense"},
+		"not applied": {"", ""},
+	} {
+		s := newStage(t, canary(), deployment("web:2", func(d *appsv1.Deployment) {
+			if tt.applied != "" {
+				d.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: tt.applied}
+			}
+		}), stored(t, "r1", 1, deployment("web:1")))
+		s.must(plan.RestoreTarget{Revision: "r1"})
+		got := s.deployment("web").Annotations[corev1.LastAppliedConfigAnnotation]
+		if !strings.Contains(got, tt.want) || strings.Contains(got, "web:2") || name == "as applied" && !strings.Contains(got, `"replicas":3`) {
+			t.Errorf("%s: %s", name, got)
+		}
+		s.counter.Writes()
+		if s.must(plan.RestoreTarget{Revision: "r1"}); s.counter.Writes() != 0 {
+			t.Errorf("%s: it is written again", name)
+		}
 	}
 }
 
