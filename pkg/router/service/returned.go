@@ -4,21 +4,24 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
-
-	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
 // returned is what an adopted Service is given back with. That is what its author wants, but where it belongs to pods of
 // a version that was not promoted: the target has the pod template of the promoted one, and nobody would be behind the
-// Service. There it goes on leading to the pods of in as it does.
+// Service. There it selects by the same labels the pods of in, and its ports lead where they do.
 func (in In) returned(w wish, svc *corev1.Service) wish {
 	if _, replaced := leftIn(svc); !replaced || len(in.PodLabels) == 0 {
 		return w
 	}
 	out := wish{selector: w.selector, ports: copied(w.ports)}
 	if !matches(w.selector, in.PodLabels) {
-		out.selector = withoutRole(svc.Spec.Selector)
-		if delete(out.selector, siskinv1.CloneLabel); len(out.selector) == 0 || !matches(out.selector, in.PodLabels) {
+		out.selector = map[string]string{}
+		for key := range w.selector { // what tells the versions apart keeps out the clones' pods, which drain
+			if value, ok := in.PodLabels[key]; ok {
+				out.selector[key] = value
+			}
+		}
+		if len(out.selector) == 0 {
 			out.selector = in.Selector
 		}
 	}

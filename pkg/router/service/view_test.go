@@ -236,7 +236,7 @@ func TestAServiceIsGivenBackToThePodsThatThereAre(t *testing.T) {
 		ports    string
 		noted    bool
 	}{
-		"the promoted template": {"the wish would lead nowhere", 8080, v1, map[string]string{"app": "finch"}, "web:80->8080/TCP@30080", true},
+		"the promoted template": {"the wish would lead nowhere", 8080, v1, v1, "web:80->8080/TCP@30080", true},
 		"the next template":     {"it was promoted meanwhile", 8081, v2, v2, "web:80->8081/TCP@30080", false},
 	} {
 		t.Run(name, func(t *testing.T) {
