@@ -18,7 +18,7 @@ if [[ "$what" != manifests ]]; then
 fi
 if [[ "$what" != code ]]; then
   "$gen" crd:allowDangerousTypes=true paths=./api/... "output:crd:dir=$out/kustomize/crd"
-  "$gen" rbac:roleName=siskin "paths=./pkg/canary/...;./pkg/gitsync/..." "output:rbac:dir=$out/kustomize/rbac"
+  "$gen" rbac:roleName=siskin "paths=./pkg/canary/...;./pkg/gitsync/...;./pkg/router/..." "output:rbac:dir=$out/kustomize/rbac"
   go run ./hack/tenantrole -out "$out/kustomize/namespaced/tenant/role.yaml" "$out/kustomize/rbac/role.yaml"
   go run ./hack/apidoc -out "$out/docs/api.md" "$out"/kustomize/crd/siskin.dev_*.yaml
 fi

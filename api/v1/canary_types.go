@@ -66,7 +66,7 @@ type CanarySpec struct {
 	// +optional
 	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
-	// provider is the traffic router: "gatewayapi" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1" are other names of
+	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1" are other names of
 	// "gatewayapi". Default: the controller's --default-provider.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
@@ -234,6 +234,30 @@ type CanaryService struct {
 	// +optional
 	GatewayRefs []gatewayv1.ParentReference `json:"gatewayRefs,omitempty"`
 
+	// gateways are those of the generated VirtualService, as "name" or "namespace/name"; "mesh" is all sidecars. Default: mesh. Istio only.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	Gateways []string `json:"gateways,omitempty"`
+
+	// delegation generates a VirtualService without hosts and gateways, for one of yours that delegates to it. Default false.
+	// Istio only.
+	// +optional
+	Delegation bool `json:"delegation,omitempty"`
+
+	// trafficPolicy of the DestinationRules of primary and canary. Istio only.
+	// +optional
+	TrafficPolicy *TrafficPolicy `json:"trafficPolicy,omitempty"`
+
+	// retries of requests that failed. Default: the router's. Istio only.
+	// +optional
+	Retries *Retries `json:"retries,omitempty"`
+
+	// corsPolicy lets browsers ask from pages of other origins. Istio only.
+	// +optional
+	CorsPolicy *CorsPolicy `json:"corsPolicy,omitempty"`
+
 	// match narrows the generated route to some requests. Default: all paths.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=atomic
@@ -312,35 +336,35 @@ type RequestMatch struct {
 	// +optional
 	Name string `json:"name,omitempty"`
 
-	// The rest is known so that it is refused by its name, and not dropped without a word: no router can do it yet.
+	// The rest only Istio can do; other routers refuse it by its name, and do not drop it without a word.
 
-	// ignoreUriCase is refused: give uri.regex with (?i).
+	// ignoreUriCase lets the case of uri.exact and uri.prefix not count. Elsewhere give uri.regex with (?i).
 	// +optional
 	IgnoreURICase bool `json:"ignoreUriCase,omitempty"`
-	// withoutHeaders is refused: a route selects by what a request has.
+	// withoutHeaders are headers that the request must not have, or not with that value.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	WithoutHeaders map[string]StringMatch `json:"withoutHeaders,omitempty"`
-	// scheme is refused: attach to the listener of that protocol with service.gatewayRefs[].sectionName.
+	// scheme of the URL. For gatewayapi attach to the listener of that protocol with service.gatewayRefs[].sectionName.
 	// +optional
 	Scheme *StringMatch `json:"scheme,omitempty"`
-	// authority is refused: give service.hosts.
+	// authority is the host that was asked for. Elsewhere give service.hosts.
 	// +optional
 	Authority *StringMatch `json:"authority,omitempty"`
-	// port is refused: attach to the listener of that port with service.gatewayRefs[].port.
+	// port that was asked for. For gatewayapi attach to the listener of that port with service.gatewayRefs[].port.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
 	// +optional
 	Port int32 `json:"port,omitempty"`
-	// sourceLabels is refused: a route does not know the client's pod. Give a header.
+	// sourceLabels are labels of the client's pod, in the mesh. Elsewhere give a header.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	SourceLabels map[string]string `json:"sourceLabels,omitempty"`
-	// sourceNamespace is refused: a route does not know the client's pod. Give a header.
+	// sourceNamespace is that of the client's pod, in the mesh. Elsewhere give a header.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	SourceNamespace string `json:"sourceNamespace,omitempty"`
-	// gateways is refused: give service.gatewayRefs.
+	// gateways that the request comes through, some of service.gateways. For gatewayapi give service.gatewayRefs.
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=atomic
@@ -380,7 +404,8 @@ type Rewrite struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Authority string `json:"authority,omitempty"`
-	// type is ReplaceFullPath or ReplacePrefixMatch. Default ReplaceFullPath.
+	// type is ReplaceFullPath or ReplacePrefixMatch. Default ReplaceFullPath; with Istio, as Istio does it: what uri.exact or uri.prefix
+	// of service.match matched is replaced.
 	// +kubebuilder:validation:Enum=ReplaceFullPath;ReplacePrefixMatch
 	// +optional
 	Type string `json:"type,omitempty"`

@@ -29,6 +29,8 @@ const (
 	AppliedAnnotation = "siskin.dev/applied"
 	// WrittenAnnotation is a digest of a route as Siskin wrote it: one that says something else by now was written by somebody else.
 	WrittenAnnotation = "siskin.dev/written"
+	// WrittenAtAnnotation is when Siskin wrote a route (RFC 3339), where the data plane tells nothing: it is given time to take it.
+	WrittenAtAnnotation = "siskin.dev/written-at"
 
 	// HeldAnnotation marks a target that Siskin holds at zero replicas; its value is the name of the Canary. A DaemonSet, which has no
 	// replicas, and a Service that must lead nowhere get it as a selector too, with the value "true", which no node and no pod has.

@@ -193,7 +193,7 @@ func TestTheCommandRefusesWhatIsWrong(t *testing.T) {
 
 func TestProviders(t *testing.T) {
 	all := routers()
-	if diff := cmp.Diff([]string{"gatewayapi", "gatewayapi:v1", "gatewayapi:v1beta1", "kubernetes"}, all.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"gatewayapi", "gatewayapi:v1", "gatewayapi:v1beta1", "istio", "kubernetes"}, all.Names()); diff != "" {
 		t.Errorf("the documented names: -want +got\n%s", diff)
 	}
 	for name, reg := range all {
@@ -204,7 +204,7 @@ func TestProviders(t *testing.T) {
 	if !slices.Contains(all.Names(), defaults().defaultProvider) {
 		t.Errorf("the default provider %s is unknown", defaults().defaultProvider)
 	}
-	if _, err := all.New("istio", nil, nil); err == nil {
+	if _, err := all.New("istoi", nil, nil); err == nil {
 		t.Error("an unknown provider is an error, never a silent default")
 	}
 }

@@ -31,13 +31,14 @@ import (
 	"github.com/siskin-dev/siskin/pkg/notifier/slack"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
+	"github.com/siskin-dev/siskin/pkg/router/istio"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // routers are the providers by name.
 func routers() router.Registry {
-	out := router.Registry{"kubernetes": kubernetes.Registration()}
+	out := router.Registry{"kubernetes": kubernetes.Registration(), istio.Name: istio.Registration()}
 	for _, name := range gatewayapi.Names() { // the API server takes a change from one to another, see the rules of Canary
 		out[name] = gatewayapi.Registration()
 	}

@@ -63,6 +63,8 @@ func TestRole(t *testing.T) {
 		{"it writes Services", "", "services", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
 		{"it sees which pods serve", "discovery.k8s.io", "endpointslices", "", []string{"get", "list", "watch"}, true},
 		{"it writes routes", "gateway.networking.k8s.io", "httproutes", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
+		{"it writes Istio's", "networking.istio.io", "virtualservices", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
+		{"and their policies", "networking.istio.io", "destinationrules", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
 		{"it points autoscalers", "autoscaling", "horizontalpodautoscalers", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
 		{"it points KEDA's autoscalers", "keda.sh", "scaledobjects", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
 		{"it tells events", "events.k8s.io", "events", "", []string{"create", "patch"}, true},

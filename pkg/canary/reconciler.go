@@ -211,7 +211,6 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *riva
 	if other != nil {
 		other.spare(w, &s)
 	}
-	r.Asker.Measurable(ctx, w, &s)
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)
@@ -238,6 +237,7 @@ func (r *Reconciler) carryOut(ctx context.Context, c *siskinv1.Canary, w *observ
 	wake := sooner(d.Wake, later)
 	if !c.Spec.Suspend {
 		wake = sooner(sooner(sooner(sooner(wake, w.ConfigAgain), w.CapsAgain), w.PodsAgain), w.Views.Again)
+		wake = sooner(wake, w.Observation.Again)
 		if w.Doubt != nil { // nobody tells when it can be read again
 			wake = sooner(wake, doubtAgain)
 		}

@@ -75,7 +75,7 @@ func seriesOf(kind meter.Kind, s Subject) ([]series, error) {
 	case meter.Traefik:
 		return []series{traefikSeries(s)}, nil
 	case meter.Istio:
-		return []series{istioSeries(s)}, nil
+		return istioSeries(s), nil
 	}
 	return nil, &TemplateError{Message: fmt.Sprintf("no built-in metrics for kind %q: use one of %v, or give the metric a templateRef",
 		kind, meter.Kinds())}
@@ -126,24 +126,26 @@ func traefikSeries(s Subject) series {
 	}
 }
 
-// istioSeries : of the destination's sidecar, or of the waypoint in ambient mode.
-func istioSeries(s Subject) series {
-	namespace, name := match("destination_workload_namespace", s.Namespace), match("destination_workload", s.Workload)
+// istioSeries : of the destination's sidecar, or of the waypoint in ambient mode; of pods without either, of those who ask them, such as an
+// ingress gateway, which know the Service.
+func istioSeries(s Subject) []series {
+	service := match("destination_service_namespace", s.Namespace) + "," + match("destination_service_name", s.Service)
+	subject := match("destination_workload_namespace", s.Namespace) + "," + match("destination_workload", s.Workload)
 	if s.Kind == targetService {
-		namespace, name = match("destination_service_namespace", s.Namespace), match("destination_service_name", s.Service)
+		subject = service
 	}
-	return series{
-		counter: "istio_requests_total",
-		buckets: "istio_request_duration_milliseconds_bucket",
-		match: strings.Join([]string{
-			`reporter=~"destination|waypoint"`,
-			namespace, name,
-		}, ","),
-		bad: []string{
-			`response_code=~"5.."`,
-			`response_code!~"5..",request_protocol="grpc",grpc_response_status=~"2|4|8|1[2345]"`,
-		},
+	seen := func(reporter, subject string) series {
+		return series{
+			counter: "istio_requests_total",
+			buckets: "istio_request_duration_milliseconds_bucket",
+			match:   reporter + "," + subject,
+			bad: []string{
+				`response_code=~"5.."`,
+				`response_code!~"5..",request_protocol="grpc",grpc_response_status=~"2|4|8|1[2345]"`,
+			},
+		}
 	}
+	return []series{seen(`reporter=~"destination|waypoint"`, subject), seen(`reporter="source"`, service)}
 }
 
 // appSeries : Prometheus' and OpenTelemetry's name of the histogram, today's and yesterday's names of the pod's labels, and

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,6 +166,8 @@ type Observation struct {
 	Reason, Message string
 	// Rejected tells that the data plane refused the objects: waiting will not help, a person must act.
 	Rejected bool
+	// Again is how long it takes until the evidence may be higher although nothing happens that would be told; 0: something will be.
+	Again time.Duration
 	// MetricsKind tells which built-in queries fit the series of this data plane; meter.App, or "", that only the app's own series tell
 	// the versions apart.
 	MetricsKind meter.Kind

@@ -38,6 +38,7 @@ type story struct {
 	phases  []phase
 	unseen  [2]float64 // Prometheus was down
 	grpc    bool       // failures are told by the code of gRPC; apps do not export that
+	gateway bool       // Istio's series are those of the gateway: the pods have no sidecar
 	code    bool       // the app's status is in the label code, and there is an idle series with the label status
 	window  time.Duration
 	success float64 // in percent; -1: no data
@@ -93,6 +94,7 @@ var stories = map[string]story{
 		phases: []phase{{from: always, to: -95, rate: 20, bad: 0.5}, {from: -95, rate: 20}},
 		unseen: [2]float64{-85, -52}, success: 100,
 	},
+	"seen by the gateway alone":    {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, gateway: true, success: 75},
 	"label code":                   {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, code: true, success: 75},
 	"gRPC, every fourth fails":     {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, grpc: true, success: 75},
 	"gRPC, old, a quarter fails":   {phases: []phase{{from: always, rate: 40, bad: 0.25}}, grpc: true, success: 75},
@@ -136,6 +138,9 @@ func recordAt(b io.Writer, app, pod string, s story, good, bad float64, millis i
 	pod = fmt.Sprintf(`namespace="test",pod="%s-canary-7d9c5b8f6d-%s"`, app, pod)
 	service := fmt.Sprintf(`service="httproute-test-%[1]s-gw-default-gw-ep-web-0-svc-test-%[1]s-canary-1@kubernetesgateway",instance=%[2]q`, app, pod)
 	workload := fmt.Sprintf(`reporter="destination",destination_workload_namespace="test",destination_workload="%s-canary",instance=%q`, app, pod)
+	if s.gateway {
+		workload = fmt.Sprintf(`reporter="source",destination_service_namespace="test",destination_service_name="%s-canary",instance="gateway"`, app)
+	}
 	line := func(series string, value float64, labels ...string) {
 		_, _ = fmt.Fprintf(b, "%s{%s} %v %d\n", series, strings.Join(labels, ","), value, millis)
 	}

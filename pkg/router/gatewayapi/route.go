@@ -27,7 +27,10 @@ func build(in router.Intent) (*gatewayv1.HTTPRoute, error) {
 	if in.Port <= 0 {
 		return nil, invalid("spec.service.port", "the route needs the port of the Services: set spec.service.port")
 	}
-	var err error
+	err := elsewhere(svc)
+	if err != nil {
+		return nil, err
+	}
 	if route.Spec.ParentRefs, err = parents(svc.GatewayRefs); err != nil {
 		return nil, err
 	}
