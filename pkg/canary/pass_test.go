@@ -112,7 +112,7 @@ func TestAPassThatHasNothingToDoIsCheap(t *testing.T) {
 		}
 		run(3)
 		s.quiet()
-		const passes, most = 200, 64 << 10
+		const passes, most = 200, 54 << 10
 		var before, after goruntime.MemStats
 		goruntime.ReadMemStats(&before)
 		run(passes)

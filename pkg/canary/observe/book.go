@@ -28,7 +28,7 @@ type Guard func(what string)
 // passes: whoever changes it copies it first.
 type book struct {
 	// now is what this pass has asked for, before what the last one had: what no pass asks for any more is dropped.
-	now, before map[string]page
+	now, before map[string]*page
 	live        page // of the target
 	guarded     bool
 }
@@ -79,7 +79,7 @@ func (b *books) open(uid types.UID, guard Guard) *book {
 	if out.live.changed() {
 		guard("what was read of the target of Canary " + string(uid))
 	}
-	out.now, out.before = map[string]page{}, out.now
+	out.now, out.before = map[string]*page{}, out.now
 	return out
 }
 
@@ -90,13 +90,14 @@ func (b *books) forget(uid types.UID) {
 }
 
 // page decodes a snapshot, unless that version of it has been.
-func (b *book) page(s *appsv1.ControllerRevision) page {
+func (b *book) page(s *appsv1.ControllerRevision) *page {
 	if p, ok := b.now[s.Name]; ok && p.of(s) {
 		return p
 	}
 	p, ok := b.before[s.Name]
 	if !ok || !p.of(s) {
-		p = b.noted(decode(s))
+		decoded := b.noted(decode(s))
+		p = &decoded
 	}
 	b.now[s.Name] = p
 	return p

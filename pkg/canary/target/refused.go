@@ -56,7 +56,7 @@ func Unchangeable(obj, clone client.Object) *RefusedError {
 	if clone == nil || KindOf(obj) != KindOf(clone) || KindOf(obj) == Service {
 		return nil
 	}
-	want, have := From(obj).Workload, From(clone).Workload
+	want, have := unchanging(obj), unchanging(clone)
 	var field string
 	switch {
 	case !equality.Semantic.DeepEqual(plain(want.Selector), plain(have.Selector)):
@@ -71,6 +71,15 @@ func Unchangeable(obj, clone client.Object) *RefusedError {
 	return &RefusedError{ReasonInvalidSpec, fmt.Sprintf(
 		"%s %s: its %s differs from that of %s, which cannot be changed: put it back, or delete the Canary (the target is restored) and create it anew",
 		KindOf(obj), obj.GetName(), field, clone.GetName())}
+}
+
+// unchanging is what of a workload no update can change, without a copy of all the rest.
+func unchanging(obj client.Object) Workload {
+	var out Workload
+	w := workloadOf(obj)
+	w.take(&out)
+	out.Selector = *w.parts().selector
+	return out
 }
 
 // plain is a selector without what Siskin puts into those of clones.
