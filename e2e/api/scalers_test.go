@@ -191,6 +191,54 @@ func TestTheAutoscalerOwnsThePrimarysSize(t *testing.T) {
 	size("without an autoscaler", 5)
 }
 
+// TestTheCanarysAutoscalerThatIsApplied : whoever applies the autoscaler that Siskin made for the canary has it from
+// then on as it was applied, meets no conflict at the next apply, and gets Siskin's when it is deleted.
+func TestTheCanarysAutoscalerThatIsApplied(t *testing.T) {
+	own := strings.NewReplacer("name: finch}", "name: finch-canary}", "maxReplicas: 9", "maxReplicas: 44").Replace(hpaInGit)
+	own, _, _ = strings.Cut(own, "  behavior") // what Siskin's has beside it goes
+	for how, applies := range map[string]func(*aviary, string){
+		"kubectl": func(a *aviary, manifest string) { a.e.Given(a, a.ns, manifest) },
+		"server":  func(a *aviary, manifest string) { apply(a.T, a.e, a.ns, "argocd", manifest) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			a := newAviary(t, "{kind: HorizontalPodAutoscaler, name: finch, canary: {minReplicas: 1, maxReplicas: 2}}")
+			apply(t, a.e, a.ns, "git", hpaInGit)
+			made := plan.ApplyScaler{Floor: 2, Canary: true}
+			read := func() *unstructured.Unstructured {
+				u := scaler.New(scaler.HPA(), a.ns, "finch-canary")
+				a.get("finch-canary", u)
+				return u
+			}
+			a.do(a.world(), made)
+			applies(a, own)
+			if s := a.scaler(); !s.Drifted || !s.CanaryUsers {
+				t.Errorf("nobody would give it up: %+v", s)
+			}
+			for range 2 {
+				a.do(a.world(), plan.ApplyScaler{Floor: 2})
+				u := read()
+				least, _, _ := unstructured.NestedInt64(u.Object, "spec", "minReplicas")
+				most, _, _ := unstructured.NestedInt64(u.Object, "spec", "maxReplicas")
+				_, behaves, _ := unstructured.NestedMap(u.Object, "spec", "behavior")
+				if least != 2 || most != 44 || behaves || len(u.GetOwnerReferences()) > 0 || len(u.GetLabels()) > 0 {
+					t.Errorf("%v %v", u.Object["spec"], u.Object["metadata"])
+				}
+				applies(a, strings.Replace(own, "44", "44 # again", 1))
+			}
+			if s := a.scaler(); s.Drifted {
+				t.Errorf("it does not come to rest: %+v", s)
+			}
+			if err := a.e.API.Delete(t.Context(), read()); err != nil {
+				t.Fatal(err)
+			}
+			a.do(a.world(), made)
+			if u := read(); len(u.GetOwnerReferences()) != 1 {
+				t.Errorf("Siskin's is not back: %v", u.Object)
+			}
+		})
+	}
+}
+
 // TestAutoscalersComeToRest : what the API server makes of what Siskin writes is as Siskin wants it, at once: of both kinds, with and
 // without a rollout, with a copy for the canary; what is given back is what git wrote.
 func TestAutoscalersComeToRest(t *testing.T) {
