@@ -98,6 +98,15 @@ func TestAutoscaler(t *testing.T) {
 			},
 			more: func(d Decision) string { return must(d.Next.Floor == 5 && d.Next.Replicas == 5, "%+v", d.Next) },
 		},
+		"a rollout begins whose canary has an autoscaler of the user's": {
+			reason: "Siskin makes none",
+			in: given(Succeeded).target("r3").but(noCanary).scaled(5).but(func(s *Snapshot) {
+				s.Spec.CanaryScaled, s.Scaler.CanaryUsers = true, true
+			}),
+			want: seen{
+				Phase: Progressing, Told: []string{"NewRevision"}, Effects: []Effect{ApplyCanary{"r3", 3}, ApplyScaler{5, false}},
+			},
+		},
 		"a rollout that waits for approval": {
 			reason: "that may last a week: the floor begins with the canary",
 			in:     given(Succeeded).target("r3").but(noCanary).scaled(5).hook(ConfirmRollout, "approve"),
