@@ -57,23 +57,34 @@ func TestDeletion(t *testing.T) {
 	t.Logf("%v %v", s.NobodyFailed("users", users, time.Time{}), s.NobodyFailed("pods", pods, time.Time{}))
 }
 
-// TestDeletionMidway : the same in the middle of a rollout, with Services that Siskin made: they stay and lead to the target.
+// TestDeletionMidway : the same in the middle of a rollout, with Services that Siskin made, which stay and lead to the
+// target, and with the user's. Their selector names labels that the canary's pods have too: nobody reaches those by it.
 func TestDeletionMidway(t *testing.T) {
 	t.Parallel()
-	s, _ := story(t, fixtures.App{})
-	s.Start(s.App.Canary(brisk))
-	users, pods := s.Users(50), s.Pods(50)
-	s.Release("1.1.0")
-	s.Weight(50, time.Minute)
-	remove(s)
-	gone(s)
-	full(s, 1)
-	serves(s, "1.0.0", s.App.Name+"-", 10*time.Second) // what was promoted, and not what git says
-	routeLeadsHome(s)
-	users.Stop()
-	pods.Stop()
-	s.NobodyFailed("users", users, time.Time{})
-	s.NobodyFailed("pods", pods, time.Time{})
+	for name, adopted := range map[string]bool{"generated": false, "adopted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := story(t, fixtures.App{})
+			if adopted {
+				s.Apply(s.App.Service())
+			}
+			s.Start(s.App.Canary(brisk))
+			users, pods := s.Users(50), s.Pods(50)
+			s.Release("1.1.0")
+			s.Weight(50, time.Minute)
+			remove(s)
+			gone(s)
+			full(s, 1)
+			serves(s, "1.0.0", s.App.Name+"-", 10*time.Second) // what was promoted, and not what git says
+			routeLeadsHome(s)
+			users.Stop()
+			pods.Stop()
+			s.NobodyFailed("users", users, time.Time{})
+			if sum := s.NobodyFailed("pods", pods, time.Time{}); sum.ByVersion["1.1.0"] > 0 {
+				t.Errorf("clients of the apex reached the canary: %v", sum.ByVersion)
+			}
+		})
+	}
 }
 
 // TestDeletionOrphan : with deletionPolicy Orphan nothing moves.

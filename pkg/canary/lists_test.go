@@ -52,7 +52,7 @@ func TestEveryListSaysThatItWaitsForNobody(t *testing.T) {
 			if path == "act/abandon.go" { // what is left for ever must be found, also what was made in the pass before; it is one list in a lifetime
 				return nil
 			}
-			if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "routertest") {
+			if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test") {
 				return err
 			}
 			files := token.NewFileSet()

@@ -387,7 +387,8 @@ func (r *Reconciler) failed(ctx context.Context, c *siskinv1.Canary, err error, 
 		return reconcile.Result{RequeueAfter: sooner(wake, goneAgain)}, nil
 	}
 	past, known := r.problems.Swap(c.UID, err)
-	if before, ok := past.(error); !ok || before.Error() != err.Error() {
+	before, ok := past.(error)
+	if !apierrors.IsConflict(err) && (!ok || before.Error() != err.Error()) { // a conflict ends with the next look
 		r.Teller.failure(c, err)
 	}
 	switch {

@@ -226,8 +226,9 @@ func TestEventHooksAreTold(t *testing.T) {
 
 func TestAQuestionThatIsNotInTheSpecAnyMore(t *testing.T) {
 	w := &observe.World{Canary: &siskinv1.Canary{}}
+	asker := &Asker{Pool: NewPool(1, func(types.NamespacedName) {})}
 	for _, kind := range []plan.QuestionKind{plan.AskHook, plan.AskMetric} {
-		got, done := (&Asker{}).ask(types.NamespacedName{}, w, &plan.Snapshot{}, plan.Question{Kind: kind, Name: "gone"}, "k")
+		got, done := asker.ask(types.NamespacedName{}, w, &plan.Snapshot{}, plan.Question{Kind: kind, Name: "gone"}, "k")
 		if !done || got.Verdict != plan.Inconclusive || !strings.Contains(got.Message, "not in the spec") {
 			t.Errorf("%s: %+v, %t: it must neither pass nor wait for ever", kind, got, done)
 		}

@@ -16,6 +16,16 @@ func mutantsOfTargets() []mutant {
 		{"at a deletion a target is scaled before its controller has seen what it got", deleting(func(t *Target) { t.Current = true })},
 		{"at a deletion a paused target is given back as it is", deleting(func(t *Target) { t.Paused = false })},
 		{"after a deletion a paused target is not paused any more", deleting(func(t *Target) { t.Unpaused = false })},
+		{"at a deletion the canary's pods stay behind the apex", before(func(s *Snapshot) {
+			if s.Deleting {
+				s.Canary = Workload{}
+			}
+		})},
+		{"at a deletion the primary keeps what it had begun with", before(func(s *Snapshot) {
+			if s.Deleting && s.State.Phase == Terminating {
+				s.Primary.Revision, s.Primary.Updated = s.State.Stable, s.Primary.Pods
+			}
+		})},
 		{"what the primary passed and got is not promoted", func(s Snapshot) Decision {
 			if s.Deleting && s.State.Phase == Finalising {
 				s.State.Phase = Promoting

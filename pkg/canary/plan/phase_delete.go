@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -100,9 +101,10 @@ func beginEnd(s Snapshot, d *Decision) {
 // restore waits until the target serves the promoted revision at full size, and gives Services and route back then.
 func restore(s Snapshot, d *Decision) {
 	z := &d.Next
-	if s.mayLeaveCanary(*z) {
-		z.Split = AllPrimary()
+	if z.Split != AllPrimary() && s.mayLeaveCanary(*z) {
+		z.Split, z.StepAt = AllPrimary(), s.Now
 	}
+	reverting := s.revertPrimary(*z, d)
 	if why := s.restoreTarget(*z, d); why != "" {
 		if s.Route.Known && s.Route.Current != z.Split { // after the release: a broken router must not keep the target down
 			d.Effects = append(d.Effects, ApplySplit{z.Split})
@@ -114,6 +116,12 @@ func restore(s Snapshot, d *Decision) {
 			s.notDrained(z)
 			d.wake(Settle)
 		}
+		d.wakeAt(s.Now, s.deadline(*z))
+		return
+	}
+	if why := cmp.Or(reverting, s.clearCanary(*z, d)); why != "" {
+		d.because("waiting for the clones: %s", why)
+		d.wait("the clones: %s", why)
 		d.wakeAt(s.Now, s.deadline(*z))
 		return
 	}
@@ -130,6 +138,51 @@ func restore(s Snapshot, d *Decision) {
 	}
 	d.wakeAt(s.Now, z.DrainUntil)
 	d.wake(Settle)
+}
+
+// revertPrimary brings a primary that had begun with what was not promoted back, and says what of that is still to be
+// done. What the author of the Services selects by are labels that all clones have: when they are given back, each pod of
+// a clone gets a share of all requests. The deadline of the deletion ends it: nothing that is broken keeps anybody from
+// going.
+func (s Snapshot) revertPrimary(z State, d *Decision) string {
+	p := s.Primary
+	switch {
+	case !z.DrainUntil.IsZero(), s.expired(z), s.standing(), s.crosses(z), !p.Found, p.Unkept:
+		return ""
+	case p.Revision != z.Stable && !s.behindServices(z):
+		d.Effects = append(d.Effects, ApplyPrimary{z.Stable, p.Replicas})
+		return fmt.Sprintf("the primary is brought back to revision %s", z.Stable)
+	case !p.Current || p.Pods > p.Updated:
+		return "the primary: " + p.explain(z.Stable)
+	}
+	return ""
+}
+
+// clearCanary takes the canary's pods away before the Services are given back, if they run what was not promoted: first
+// their traffic, as at each rollback. It says what of that is still to be done. See revertPrimary.
+func (s Snapshot) clearCanary(z State, d *Decision) string {
+	c := s.Canary
+	switch {
+	case !z.DrainUntil.IsZero(), s.expired(z), s.standing(), s.crosses(z), z.Split != AllPrimary():
+		return ""
+	case !c.Found, c.Unkept, c.Revision == z.Stable && c.Pods == c.Updated, c.Replicas == 0 && c.Endpoints == 0:
+		return ""
+	case s.Route.Known && s.Route.Current != z.Split:
+		d.Effects = append(d.Effects, ApplySplit{z.Split})
+		return "the traffic leaves the canary"
+	case s.Route.Known && !s.settled():
+		d.wake(Settle)
+		return "the route: " + s.routeMessage()
+	}
+	free := latest(z.StepAt.Add(Settle+s.Spec.Drain), latest(s.Settled, s.Since).Add(s.Spec.Drain))
+	if s.Now.Before(free) {
+		d.wakeAt(s.Now, free)
+		return "the canary is draining"
+	}
+	if c.Replicas > 0 {
+		d.Effects = append(d.Effects, ApplyCanary{c.Revision, 0})
+	}
+	return "the canary's pods go"
 }
 
 // comfort says who serves while the target does not.

@@ -39,7 +39,7 @@ func TestADeletionGivesBackWhatWasPromoted(t *testing.T) {
 		},
 		"while the traffic is given back": {
 			reason: "the primary has passed and got r2",
-			in:     gone(Finalising).but(promoted),
+			in:     gone(Finalising).but(promoted).but(func(s *Snapshot) { s.Primary.Revision = "r2" }),
 			want:   seen{Phase: Terminating, Told: []string{"Terminating"}, Effects: []Effect{ReleaseTarget{2}}},
 			more:   func(d Decision) string { return cmp.Diff("r2", d.Next.Stable) },
 		},

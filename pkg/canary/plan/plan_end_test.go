@@ -221,8 +221,30 @@ func TestDeletion(t *testing.T) {
 		},
 		"the target is at full size": {
 			reason: "now the Services may go back to it",
-			in:     gone(Terminating).but(served),
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.Canary = Workload{} }),
 			want:   seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
+		},
+		"the canary has just lost its traffic": {
+			reason: "the apex would select its pods, but requests under way are served first",
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.State.StepAt = noon }),
+			want:   seen{Phase: Terminating},
+		},
+		"the canary has drained": {
+			reason: "its pods go before the apex, which would select them, is given back",
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.State.StepAt = noon.Add(-time.Minute) }),
+			want:   seen{Phase: Terminating, Effects: []Effect{ApplyCanary{"r2", 0}}},
+		},
+		"the canary does not get rid of its pods": {
+			reason: "a deletion ends all the same",
+			in: gone(Terminating).but(served).but(func(s *Snapshot) {
+				s.State.StepAt, s.State.Deadline, s.State.Overdue = noon.Add(-time.Hour), noon.Add(-time.Minute), true
+			}),
+			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
+		},
+		"the primary had begun with the revision on trial": {
+			reason: "the apex would select its pods",
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.Primary.Revision = "r2" }),
+			want:   seen{Phase: Terminating, Effects: []Effect{ApplyPrimary{"r1", 2}}},
 		},
 		"the clones drain": {
 			reason: "requests under way are served",

@@ -114,6 +114,7 @@ func (w *simulation) checkGivenBack(s Snapshot, d Decision) {
 			if untouched || given {
 				continue
 			}
+			w.checkBehindApex(s, want)
 			size := s.Target.Replicas
 			if w.nodes > 0 && size > 0 {
 				size = w.nodes
@@ -124,6 +125,21 @@ func (w *simulation) checkGivenBack(s Snapshot, d Decision) {
 		case Finish:
 			if t.unpaused && !slices.Contains(d.Effects[:i], Effect(PauseTarget{})) {
 				w.violated("18: after a deletion the target is not paused any more")
+			}
+		}
+	}
+}
+
+// checkBehindApex: the apex, as its author wrote it, selects the pods of all clones. None of them runs what was not
+// promoted when it is given back, unless only they can serve, or the time for that is over.
+func (w *simulation) checkBehindApex(s Snapshot, want string) {
+	if s.expired(s.State) || s.standing() || s.crosses(s.State) || s.State.Split != AllPrimary() {
+		return
+	}
+	for _, k := range []*workload{w.primary, w.canary} {
+		for _, p := range k.pods {
+			if p.ready && p.rev != want {
+				w.violated("17: at a deletion the apex is given back with pods of the %s behind it that run %s", k.role, p.rev)
 			}
 		}
 	}

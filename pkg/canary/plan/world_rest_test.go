@@ -48,6 +48,14 @@ func (w *simulation) checkDeletion(s Snapshot, d Decision) {
 				w.violated("5: traffic goes to a primary without pods while the canary serves")
 			}
 		case RestoreTarget, PauseTarget, Abandon: // checkGivenBack
+		case ApplyPrimary:
+			if e.Revision != w.restored() {
+				w.violated("18: at a deletion the primary is given %s instead of %s", e.Revision, w.restored())
+			}
+		case ApplyCanary:
+			if r := w.route; e.Replicas > 0 || r.known && (r.effective.Reaches() || w.now.Before(r.since.Add(s.Spec.Drain))) {
+				w.violated("deletion: the canary is made %d pods while requests reach it (%s since %s)", e.Replicas, r.effective, clock(r.since))
+			}
 		default:
 			w.violated("deletion: %T", e)
 		}
