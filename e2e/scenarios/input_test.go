@@ -122,17 +122,38 @@ spec:
     %s
 `
 
-// TestTemplateWithSyntaxError : a template that cannot be used is no bad release: the step holds, counts nothing, names the
-// template, and goes on once it is mended.
-func TestTemplateWithSyntaxError(t *testing.T) {
+const answersMetric = `
+    metrics:
+    - {name: answers, templateRef: {name: answers}, thresholdRange: {min: 1}}`
+
+// TestTemplatesAreCheckedBeforeARollout : one that cannot be used is told at rest, by the metric's field; a new version
+// waits, and begins when the template is mended.
+func TestTemplatesAreCheckedBeforeARollout(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{})
 	s.Apply(fmt.Sprintf(template, "vector({{ nonsense"))
-	s.Start(s.App.Canary(brisk + `
-    metrics:
-    - {name: answers, templateRef: {name: answers}, thresholdRange: {min: 1}}`))
+	s.Start(s.App.Canary(brisk + answersMetric))
+	stalls(s, "AnalysisInvalid", "spec.analysis.metrics[0] (answers)", "the next rollout waits")
+	s.Release("1.1.0")
+	c := stalls(s, "AnalysisInvalid", "waits until its metrics can be asked")
+	if c.Status.Phase != siskinv1.PhaseInitialized {
+		t.Errorf("it is %s", c.Status.Phase)
+	}
+	s.OneEvent("AnalysisInvalid")
+	s.Apply(fmt.Sprintf(template, "vector(1)"))
+	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
+}
+
+// TestTemplateWithSyntaxError : a template that cannot be used any more is no bad release: the step holds, counts
+// nothing, names the template, and goes on once it is mended.
+func TestTemplateWithSyntaxError(t *testing.T) {
+	t.Parallel()
+	s, _ := story(t, fixtures.App{ReadyAfter: 4})
+	s.Apply(fmt.Sprintf(template, "vector(1)"))
+	s.Start(s.App.Canary(brisk + answersMetric))
 	s.Release("1.1.0")
 	begun(s, 0)
+	s.Apply(fmt.Sprintf(template, "vector({{ nonsense")) // before its pods are ready
 	c := stalls(s, "AnalysisInvalid", "answers")
 	if c.Status.FailedChecks != 0 || c.Status.Phase != siskinv1.PhaseProgressing {
 		t.Errorf("%d failed checks in phase %s", c.Status.FailedChecks, c.Status.Phase)

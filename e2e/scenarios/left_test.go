@@ -39,6 +39,12 @@ func TestForcedDeletion(t *testing.T) {
 		if err := s.API.Delete(t.Context(), c); client.IgnoreNotFound(err) != nil {
 			t.Fatal(err)
 		}
+		cluster.Eventually(t, 30*time.Second, func(context.Context) error {
+			if d := s.Deployment(""); d.Status.AvailableReplicas != 2 {
+				return fmt.Errorf("the target has %d pods", d.Status.AvailableReplicas)
+			}
+			return nil
+		})
 		full(s, 2)
 		selects(s, "")
 		var svc corev1.Service

@@ -54,19 +54,21 @@ type Asker struct {
 	// Metrics asks metrics providers.
 	Metrics *metrics.Evaluator
 
-	polls polls
+	polls  polls
+	checks checks
 }
 
 // Forget drops all that is known of a Canary.
 func (a *Asker) Forget(who types.NamespacedName) {
 	a.Pool.Forget(who, nil)
 	a.polls.forget(who, nil)
+	a.checks.forget(who)
 }
 
 // Answer fills in the answers that are there and has the others found out. It returns the questions that are open.
 func (a *Asker) Answer(w *observe.World, s *plan.Snapshot) []string {
 	who := client.ObjectKeyFromObject(w.Canary)
-	asked, used := map[string]bool{}, map[string]bool{}
+	asked, used := map[string]bool{}, map[string]bool{a.checks.get(who).question: true}
 	var open []string
 	s.Said = map[string]string{}
 	for range rounds {

@@ -211,6 +211,7 @@ func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *riva
 	if other != nil {
 		other.spare(w, &s)
 	}
+	r.Asker.Measurable(ctx, w, &s)
 	waiting := r.Asker.Answer(w, &s)
 	d := plan.Decide(s)
 	d.WaitingFor = append(d.WaitingFor, waiting...)

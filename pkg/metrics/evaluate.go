@@ -179,6 +179,28 @@ func (e *Evaluator) ask(ctx context.Context, in Input, result *Result) (Sample, 
 	return provider.Query(ctx, Query{Text: result.Query, At: in.Now})
 }
 
+// Version names all that Validate of the Canary depends on, but for Secrets: the Canary itself, and the templates as the
+// cache has them.
+func (e *Evaluator) Version(ctx context.Context, c *siskinv1.Canary) string {
+	parts := []string{fmt.Sprintf("%s/%d", c.UID, c.Generation)}
+	for _, m := range c.Spec.Analysis.Metrics {
+		if m.TemplateRef == nil {
+			continue
+		}
+		key := templateKey(c.Namespace, *m.TemplateRef)
+		if e.cfg.NoCrossNamespaceRefs && key.Namespace != c.Namespace { // it is not read
+			continue
+		}
+		var t siskinv1.MetricTemplate
+		if err := e.cfg.Templates.Get(ctx, key, &t, client.UnsafeDisableDeepCopy); err != nil {
+			parts = append(parts, "none") // also if it could not be read: that is seen by the next look
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%s/%s", t.UID, t.ResourceVersion))
+	}
+	return strings.Join(parts, " ")
+}
+
 // Validate finds what is wrong with the Canary's metrics without asking any provider. What could not be read at the moment
 // is no finding.
 func (e *Evaluator) Validate(ctx context.Context, c *siskinv1.Canary) []Finding {

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,11 +64,13 @@ func (e *Evaluator) resolve(ctx context.Context, c *siskinv1.Canary, m siskinv1.
 	return s, nil
 }
 
+// templateKey is where a template is that a Canary of a namespace names.
+func templateKey(namespace string, ref siskinv1.NamespacedRef) types.NamespacedName {
+	return types.NamespacedName{Namespace: cmp.Or(ref.Namespace, namespace), Name: ref.Name}
+}
+
 func (e *Evaluator) resolveTemplate(ctx context.Context, namespace string, ref siskinv1.NamespacedRef) (source, error) {
-	key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
-	if key.Namespace == "" {
-		key.Namespace = namespace
-	}
+	key := templateKey(namespace, ref)
 	if e.cfg.NoCrossNamespaceRefs && key.Namespace != namespace {
 		return source{}, invalidf(ReasonAccessDenied,
 			"MetricTemplate %s is in another namespace, which --no-cross-namespace-refs forbids: copy it to %s", key, namespace)

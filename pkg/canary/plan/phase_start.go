@@ -154,6 +154,11 @@ func idle(s Snapshot, d *Decision) {
 			"without analysis", rev, z.Split)
 	case s.Spec.Invalid != "":
 		d.because("revision %s waits until the spec can be used: %s", rev, s.Spec.Invalid)
+	case s.Spec.Unmeasurable != "":
+		d.because("revision %s waits until its metrics can be asked: %s", rev, s.Spec.Unmeasurable)
+	case s.Spec.Unchecked:
+		d.because("revision %s waits until its metrics have been checked", rev)
+		d.wait("the check of the metrics")
 	case s.Spec.doubts() != "":
 		waitToKnow(d, rev, s.Spec.doubts())
 	case len(s.untold()) > 0:

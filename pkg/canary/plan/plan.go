@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Decide returns what to do next. It is total and deterministic.
 //
@@ -101,6 +104,12 @@ func amiss(s Snapshot, d *Decision) {
 		d.Stalled = s.Spec.InvalidReason
 		if !d.Next.Phase.ending() {
 			d.because("%s", s.Spec.Invalid)
+		}
+	}
+	if s.Spec.Unmeasurable != "" && d.Next.Phase.Idle() && d.Stalled == "" {
+		d.Stalled = "AnalysisInvalid"
+		if !strings.Contains(d.Why, s.Spec.Unmeasurable) {
+			d.because("%s; the next rollout waits: %s", d.Why, s.Spec.Unmeasurable)
 		}
 	}
 	if s.Scaler.Missing && d.Stalled == "" {

@@ -129,6 +129,10 @@ type Spec struct {
 	Suspend bool
 	// Orphan leaves everything as it is when the Canary is deleted.
 	Orphan bool
+	// Unmeasurable tells why what the analysis measures cannot be: no rollout begins that would need it. Unchecked tells
+	// that this is being found out.
+	Unmeasurable string
+	Unchecked    bool
 	// Invalid tells in one sentence why the spec cannot be used, InvalidReason in CamelCase. Nothing goes forward then; what takes a
 	// version back still does.
 	Invalid, InvalidReason string
