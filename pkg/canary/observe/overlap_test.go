@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestThePortOfAServiceTargetChanges(t *testing.T) {
 					if p.Name == "" {
 						t.Error("of several ports each needs a name")
 					}
-					out = append(out, fmt.Sprint(p.Port))
+					out = append(out, strconv.Itoa(int(p.Port)))
 				}
 				return strings.Join(out, " ")
 			}

@@ -104,7 +104,8 @@ func TestScaler(t *testing.T) {
 		"another's copy":            {"it is somebody's", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"))}, found},
 		"the user's for the canary": {"it takes the place of a copy", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), onCanary)}, with(found, func(s *plan.Scaler) { s.CanaryUsers = true })},
 		"a copy that was applied": {
-			"it is to be given up", scaled(limits), []client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), onCanary, ownedBy("web", "canary-uid"), applied)},
+			"it is to be given up", scaled(limits),
+			[]client.Object{hpa(pointed(0, 2)), hpa(named("web-canary"), onCanary, ownedBy("web", "canary-uid"), applied)},
 			with(found, func(s *plan.Scaler) { s.CanaryUsers, s.Drifted = true, true }),
 		},
 		"a stray":           {"it is to be given back", scaled(), []client.Object{hpa(pointed(0, 2)), hpa(named("old"), pointed(0, 2))}, with(found, func(s *plan.Scaler) { s.Drifted = true })},
