@@ -6,12 +6,16 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary"
+	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/scaler"
 )
 
 // force takes the finalizer off the Canary and deletes it.
@@ -82,7 +86,15 @@ func TestWhatAForcedDeletionLeftIsGivenBack(t *testing.T) {
 		"midway, in the start, all is gone": {midway: true, collected: true, restarted: true, image: "web:2", says: "with the content that it has"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, newCanary(), func(s *stage) {
+			scaled := func(c *siskinv1.Canary) {
+				c.Spec.AutoscalerRef = &siskinv1.AutoscalerRef{Kind: scaler.KindHPA, Name: "web"}
+			}
+			play(t, newCanary(scaled), func(s *stage) {
+				s.Observer.Scalers = observe.ScalerSource{Kinds: []schema.GroupVersionKind{scaler.HPA()}}
+				hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+				hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
+				hpa.Spec.MinReplicas, hpa.Spec.MaxReplicas = new(int32(1)), 5
+				s.create(hpa)
 				user := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
 				user.Spec.Selector = map[string]string{"app": "web"}
 				user.Spec.Ports = []corev1.ServicePort{{Port: 80}}
@@ -93,6 +105,9 @@ func TestWhatAForcedDeletionLeftIsGivenBack(t *testing.T) {
 				if tc.midway {
 					s.image("web:2")
 					s.reach(siskinv1.PhaseProgressing)
+				}
+				if s.get("web", hpa); hpa.Spec.ScaleTargetRef.Name != "web-primary" {
+					t.Fatalf("the test needs an autoscaler that was taken: %+v", hpa.Spec)
 				}
 				if d := s.deployment("web"); *d.Spec.Replicas != 0 || s.service("web").Spec.Selector[siskinv1.RoleLabel] == "" {
 					t.Fatalf("the test needs a target that is held: %d", *d.Spec.Replicas)
@@ -118,6 +133,10 @@ func TestWhatAForcedDeletionLeftIsGivenBack(t *testing.T) {
 				marked := svc.Annotations[siskinv1.ServingAnnotation] != ""
 				if len(svc.Spec.Selector) != 1 || svc.Spec.Selector["app"] != "web" || marked {
 					t.Errorf("the Service selects %v, and has %v", svc.Spec.Selector, svc.Annotations)
+				}
+				s.get("web", hpa)
+				if ref := hpa.Spec.ScaleTargetRef; ref.Name != "web" || hpa.Annotations[siskinv1.ScalesAnnotation] != "" {
+					t.Errorf("the autoscaler scales %s, and has %v", ref.Name, hpa.Annotations)
 				}
 				told := s.events.take()
 				if reasons(told) != "GivenBack" || !strings.Contains(told[0], tc.says) {
