@@ -38,7 +38,7 @@ type check struct {
 	asked           time.Time // when it was first asked about version
 	known           bool
 	at              time.Time // when it was found
-	problem, reason string    // what was; "": nothing is wrong
+	problem  string    // what was; "": nothing is wrong
 }
 
 // Measurable finds out whether what the analysis of a Canary measures can be measured, as far as that shows without
@@ -46,8 +46,7 @@ type check struct {
 // version of the Canary and its templates, and again after a while if something was wrong.
 func (a *Asker) Measurable(ctx context.Context, w *observe.World, s *plan.Snapshot) {
 	c := w.Canary
-	resting := s.State.Phase.Idle() || s.State.Phase == plan.Initializing
-	if !resting || s.Deleting || c.Spec.Suspend || s.Spec.SkipAnalysis || len(c.Spec.Analysis.Metrics) == 0 || a.Metrics == nil {
+	if a.Metrics == nil || !measures(c, s) {
 		return
 	}
 	who := client.ObjectKeyFromObject(c)
@@ -70,6 +69,12 @@ func (a *Asker) Measurable(ctx context.Context, w *observe.World, s *plan.Snapsh
 	if s.Spec.Unchecked {
 		w.CapsAgain = sooner(w.CapsAgain, checkWait)
 	}
+}
+
+// measures tells whether a Canary that rests, or begins, will measure anything in its next rollout.
+func measures(c *siskinv1.Canary, s *plan.Snapshot) bool {
+	resting := s.State.Phase.Idle() || s.State.Phase == plan.Initializing
+	return resting && !s.Deleting && !c.Spec.Suspend && !s.Spec.SkipAnalysis && len(c.Spec.Analysis.Metrics) > 0
 }
 
 // check asks what is wrong, and notes the answer if it is there.
