@@ -196,10 +196,13 @@ func TestProviders(t *testing.T) {
 	if diff := cmp.Diff([]string{"gatewayapi", "gatewayapi:v1", "gatewayapi:v1beta1", "istio", "kubernetes"}, all.Names()); diff != "" {
 		t.Errorf("the documented names: -want +got\n%s", diff)
 	}
-	for name, reg := range all {
+	for _, reg := range all {
 		if reg.New == nil {
-			t.Errorf("%s cannot be made", name)
+			t.Errorf("%v cannot be made", reg.Names)
 		}
+	}
+	if unique := slices.Compact(all.Names()); len(unique) != len(all.Names()) {
+		t.Errorf("two routers have one name: %v", all.Names())
 	}
 	if !slices.Contains(all.Names(), defaults().defaultProvider) {
 		t.Errorf("the default provider %s is unknown", defaults().defaultProvider)

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
-	"slices"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
@@ -36,13 +33,13 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
-// routers are the providers by name.
+// routers are the providers, one line for each.
 func routers() router.Registry {
-	out := router.Registry{"kubernetes": kubernetes.Registration(), istio.Name: istio.Registration()}
-	for _, name := range gatewayapi.Names() { // the API server takes a change from one to another, see the rules of Canary
-		out[name] = gatewayapi.Registration()
+	return router.Registry{
+		kubernetes.Registration(),
+		gatewayapi.Registration(),
+		istio.Registration(),
 	}
-	return out
 }
 
 // metricProviders are the metric providers by type.
@@ -113,9 +110,13 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Providers: metrics.NewFactory(metricProviders(), metrics.NewInstruments(reg, clk)),
 		}),
 	}
-	made, owns, missing, err := build(c, mgr)
+	registry := routers()
+	made, err := registry.Make(c, mgr.GetAPIReader(), mgr.GetRESTMapper())
 	if err != nil {
-		return err
+		return fmt.Errorf("making the routers: %w", err)
+	}
+	for _, name := range made.Missing {
+		ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
 	}
 	server, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -144,10 +145,10 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	}
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Settle: o.settle, Gauges: canary.NewGauges(reg),
-		Selector: selector, NoCrossNamespaceRefs: o.noCrossNamespaceRefs,
+		Selector: selector, NoCrossNamespaceRefs: o.noCrossNamespaceRefs, Claims: registry.Claims,
 		Observer: &observe.Observer{
-			Client: c, Routers: made, Default: o.defaultProvider,
-			Unavailable: missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
+			Client: c, Routers: made.Routers, Default: o.defaultProvider,
+			Unavailable: made.Missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
 			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config, Clock: clk,
 			Guard:   guard(),
 			Ailing:  &observe.Ailing{Live: live, Clock: clk, Run: asker.Looks(wake)},
@@ -155,7 +156,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		},
 		Actor: &act.Actor{
 			Client: c, Services: service.New(c, live), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
-			Scalers: scalers, Clock: clk, Owns: owns,
+			Scalers: scalers, Clock: clk, Routers: made.All,
 		},
 		Teller: &canary.Teller{
 			Recorder: recorder, Events: live, Instance: instance(), Dispatcher: dispatcher, Asker: asker, Clock: clk, Wake: wake,
@@ -168,24 +169,8 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		return fmt.Errorf("adding the dispatcher: %w", err)
 	}
 	return r.SetupWithManager(ctx, mgr, canary.Options{
-		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: owns, Matters: matters(routers()), Scalers: kinds, Wakes: wakes,
+		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: made.Owns, Watches: made.Watches, Matters: registry.Matters, Scalers: kinds, Wakes: wakes,
 	})
-}
-
-// matters tells whether an update of a generated object matters to all routers.
-func matters(all router.Registry) func(before, after client.Object) bool {
-	var asked []func(before, after client.Object) bool
-	seen := map[reflect.Type]bool{} // several names may be one router's
-	for _, reg := range all {
-		if reg.Matters == nil || len(reg.Owns) == 0 || seen[reflect.TypeOf(reg.Owns[0])] {
-			continue
-		}
-		seen[reflect.TypeOf(reg.Owns[0])] = true
-		asked = append(asked, reg.Matters)
-	}
-	return func(before, after client.Object) bool {
-		return !slices.ContainsFunc(asked, func(f func(before, after client.Object) bool) bool { return !f(before, after) })
-	}
 }
 
 // guard ends the process, as client-go's detector of changed cache objects does and where that is turned on, when a pass
@@ -204,37 +189,6 @@ func instance() string {
 		return siskinv1.FieldManager
 	}
 	return siskinv1.FieldManager + "-" + host
-}
-
-// build makes the routers whose objects this API server knows: without the Gateway API's CRDs Siskin runs all the same, and
-// "gatewayapi" is an unknown provider.
-func build(c client.Client, mgr ctrl.Manager) (made map[string]router.Router, owns []client.Object, missing []string, err error) {
-	made = map[string]router.Router{}
-	seen := map[string]bool{}
-	for name, reg := range routers() {
-		served := true
-		for _, obj := range reg.Owns {
-			gvk, err := c.GroupVersionKindFor(obj)
-			if err == nil {
-				_, err = mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-			}
-			if err != nil && !meta.IsNoMatchError(err) { // not an answer: a start without a provider would strand its rollouts
-				return nil, nil, nil, fmt.Errorf("finding out whether %s is served: %w", gvk, err)
-			}
-			served = served && err == nil
-			if err == nil && !seen[gvk.String()] {
-				seen[gvk.String()] = true
-				owns = append(owns, obj)
-			}
-		}
-		if served {
-			made[name] = reg.New(c, mgr.GetAPIReader())
-		} else {
-			missing = append(missing, name)
-			ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
-		}
-	}
-	return made, owns, missing, nil
 }
 
 // alertFailed tells on the Canary that an alert could not be sent.

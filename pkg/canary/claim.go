@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -29,12 +31,17 @@ const (
 	ReasonTargetConflict = "TargetConflict"
 	// ReasonServiceConflict : one of its Services, which name its routes too, is another Canary's.
 	ReasonServiceConflict = "ServiceConflict"
+	// ReasonRouteConflict : an object that its provider routes by is another Canary's.
+	ReasonRouteConflict = "RouteConflict"
 )
 
 const indexClaims = "claims"
 
-// claim is something that only one Canary of a namespace can have. Routes are named like the apex.
-type claim struct{ kind, name string }
+// claim is something that only one Canary of a namespace can have. field names it, if its router says so; else it is a target, or a
+// Service: most routes are named like the apex.
+type claim struct{ kind, name, field string }
+
+func (c claim) same(other claim) bool { return c.kind == other.kind && c.name == other.name }
 
 func (c claim) String() string { return c.kind + " " + c.name }
 
@@ -43,13 +50,32 @@ const claimedService = "Service"
 // claims of a Canary: its target with both clones, then its three Services. A Service that is the target has no clones.
 func claims(c *siskinv1.Canary) []claim {
 	kind, name, apex := c.Spec.TargetRef.Kind, c.Spec.TargetRef.Name, service.ApexName(c)
-	out := []claim{{"target " + kind, name}}
+	out := []claim{{kind: "target " + kind, name: name}}
 	if kind != claimedService {
 		for _, role := range []string{siskinv1.RolePrimary, siskinv1.RoleCanary} {
-			out = append(out, claim{"target " + kind, target.CloneName(name, role)})
+			out = append(out, claim{kind: "target " + kind, name: target.CloneName(name, role)})
 		}
 	}
-	return append(out, claim{claimedService, apex}, claim{claimedService, apex + "-primary"}, claim{claimedService, apex + "-canary"})
+	for _, svc := range []string{apex, apex + "-primary", apex + "-canary"} {
+		out = append(out, claim{kind: claimedService, name: svc})
+	}
+	return out
+}
+
+// claims of a Canary: those that all have, and those of its router.
+func (r *Reconciler) claims(c *siskinv1.Canary) []claim {
+	out := claims(c)
+	for _, route := range r.routed(c) {
+		out = append(out, claim{kind: route.Kind, name: route.Name, field: route.Field})
+	}
+	return out
+}
+
+func (r *Reconciler) routed(c *siskinv1.Canary) []router.Claim {
+	if r.Claims == nil {
+		return nil
+	}
+	return r.Claims(r.Observer.ProviderOf(c), c)
 }
 
 // claimKeys find the Canaries that may claim the same as c: those with a common stem. One look-up in the cache is
@@ -58,6 +84,17 @@ func claimKeys(c *siskinv1.Canary) []string {
 	out := []string{stem(c.Spec.TargetRef.Name)}
 	if apex := stem(service.ApexName(c)); apex != out[0] {
 		out = append(out, apex)
+	}
+	return out
+}
+
+// claimKeys are those of a Canary with what its router claims.
+func (r *Reconciler) claimKeys(c *siskinv1.Canary) []string {
+	out := claimKeys(c)
+	for _, route := range r.routed(c) {
+		if key := stem(route.Name); !slices.Contains(out, key) {
+			out = append(out, key)
+		}
 	}
 	return out
 }
@@ -87,9 +124,9 @@ func (r *Reconciler) rival(ctx context.Context, c *siskinv1.Canary) (*rival, err
 	if err != nil || len(near) == 0 {
 		return nil, err
 	}
-	for _, want := range claims(c) {
+	for _, want := range r.claims(c) {
 		for _, other := range near {
-			if slices.Contains(claims(other), want) && precedes(other, c) {
+			if slices.ContainsFunc(r.claims(other), want.same) && precedes(other, c) {
 				return &rival{name: other.Name, uid: other.UID, has: want}, nil
 			}
 		}
@@ -99,7 +136,7 @@ func (r *Reconciler) rival(ctx context.Context, c *siskinv1.Canary) (*rival, err
 
 // near are the other Canaries of c's namespace that may claim the same.
 func (r *Reconciler) near(ctx context.Context, c *siskinv1.Canary) ([]*siskinv1.Canary, error) {
-	keys := claimKeys(c)
+	keys := r.claimKeys(c)
 	if r.claimIndex == "" {
 		keys = []string{""}
 	}
@@ -140,15 +177,18 @@ func precedes(a, b *siskinv1.Canary) bool {
 }
 
 func (v *rival) reason() string {
-	if v.has.kind == claimedService {
+	switch {
+	case v.has.field != "":
+		return ReasonRouteConflict
+	case v.has.kind == claimedService:
 		return ReasonServiceConflict
 	}
 	return ReasonTargetConflict
 }
 
 func (v *rival) message() string {
-	if v.has.kind == claimedService {
-		return fmt.Sprintf("Canary %s already routes %s: give this one another spec.service.name, or delete one of them; until then it touches nothing", v.name, v.has)
+	if field := cmp.Or(v.has.field, "spec.service.name"); v.reason() != ReasonTargetConflict {
+		return fmt.Sprintf("Canary %s already routes %s: give this one another %s, or delete one of them; until then it touches nothing", v.name, v.has, field)
 	}
 	return fmt.Sprintf("Canary %s already has %s: delete one of them; until then this one touches nothing", v.name, v.has)
 }

@@ -70,6 +70,8 @@ type Reconciler struct {
 	Selector labels.Selector
 	// NoCrossNamespaceRefs refuses Canaries that name objects of other namespaces.
 	NoCrossNamespaceRefs bool
+	// Claims are what the routing of a Canary of this provider needs for itself besides its Services; nil: nothing.
+	Claims func(provider string, c *siskinv1.Canary) []router.Claim
 
 	claimIndex string // the cache's field index of Canaries by what they claim; "": all of a namespace are looked through
 
@@ -97,8 +99,6 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways;gatewayclasses,verbs=get
 
 // Reconcile makes one decision for one Canary: it reads the world, asks what is due, stores the decision, carries it out and
 // tells it. It is level-based: a crash anywhere repeats effects and never skips or advances a step.

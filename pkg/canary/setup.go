@@ -28,6 +28,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -57,6 +58,8 @@ type Options struct {
 	Owns []client.Object
 	// Matters tells whether an update of a generated object wakes its Canary; nil: each does.
 	Matters func(before, after client.Object) bool
+	// Watches are kinds that routers adopt or read objects of.
+	Watches []router.Watch
 	// Scalers are the kinds of autoscalers that the API server has.
 	Scalers []schema.GroupVersionKind
 	// Wakes are Canaries whose answers are there.
@@ -66,7 +69,7 @@ type Options struct {
 // SetupWithManager registers the reconciler: what wakes a Canary is a change of its spec, its target, its clones, its Services and
 // their endpoints, its routes, and answers.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	err := index(ctx, mgr)
+	err := r.index(ctx, mgr)
 	if err != nil {
 		return err
 	}
@@ -77,7 +80,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	o = o.withDefaults()
 	changed := r.sharded(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalized()))
 	b := ctrl.NewControllerManagedBy(mgr).For(&siskinv1.Canary{}, builder.WithPredicates(changed)).
-		Watches(&siskinv1.Canary{}, r.rivals(), builder.WithPredicates(freed())).
+		Watches(&siskinv1.Canary{}, r.rivals(), builder.WithPredicates(r.freed())).
 		Watches(&siskinv1.Canary{}, r.gathered(&handler.EnqueueRequestForObject{}), builder.WithPredicates(r.asked())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
@@ -99,6 +102,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
 		b = b.Watches(obj, r.gathered(owner), builder.WithPredicates(o.updates())).
 			Watches(obj, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(unowned(), predicate.ResourceVersionChangedPredicate{}))
+	}
+	if b, err = r.watchRoutes(ctx, mgr, b, o.Watches); err != nil {
+		return err
 	}
 	if b, err = r.watchScalers(ctx, mgr, b, o.Scalers); err != nil {
 		return err
@@ -293,7 +299,7 @@ func finalized() predicate.Predicate {
 	}}
 }
 
-func index(ctx context.Context, mgr ctrl.Manager) error {
+func (r *Reconciler) index(ctx context.Context, mgr ctrl.Manager) error {
 	indexer := mgr.GetFieldIndexer()
 	for field, keys := range map[string]func(*siskinv1.Canary) []string{
 		indexTarget: func(c *siskinv1.Canary) []string { return []string{c.Spec.TargetRef.Name} },
@@ -302,7 +308,7 @@ func index(ctx context.Context, mgr ctrl.Manager) error {
 			return []string{apex, apex + "-primary", apex + "-canary"}
 		},
 		indexScaler: scalerKeys,
-		indexClaims: claimKeys,
+		indexClaims: r.claimKeys,
 	} {
 		err := indexer.IndexField(ctx, &siskinv1.Canary{}, field, func(o client.Object) []string {
 			c, ok := o.(*siskinv1.Canary)

@@ -2,6 +2,7 @@ package canary
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,14 +42,14 @@ func (r *Reconciler) sharded(inner predicate.Predicate) predicate.Predicate {
 }
 
 // freed lets events pass after which a Canary no longer claims what it did, or is gone.
-func freed() predicate.Predicate {
+func (r *Reconciler) freed() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, ok := e.ObjectOld.(*siskinv1.Canary)
 			is, ok2 := e.ObjectNew.(*siskinv1.Canary)
-			return ok && ok2 && service.ApexName(was) != service.ApexName(is)
+			return ok && ok2 && (service.ApexName(was) != service.ApexName(is) || !slices.Equal(r.routed(was), r.routed(is)))
 		},
 	}
 }
@@ -61,7 +62,7 @@ func (r *Reconciler) rivals() handler.EventHandler {
 			return nil
 		}
 		var out []reconcile.Request
-		for _, key := range claimKeys(c) {
+		for _, key := range r.claimKeys(c) {
 			out = append(out, r.requests(ctx, client.InNamespace(c.Namespace), client.MatchingFields{indexClaims: key})...)
 		}
 		return out

@@ -64,9 +64,9 @@ func SlimCanary(mine labels.Selector) toolscache.TransformFunc {
 			return in, nil
 		}
 		if mine != nil && !mine.Matches(labels.Set(c.Labels)) {
-			kept := siskinv1.CanarySpec{TargetRef: c.Spec.TargetRef}
-			kept.Service.Name = c.Spec.Service.Name
-			c.Spec, c.Status = kept, siskinv1.CanaryStatus{Stable: c.Status.Stable} // which tells that it has begun
+			// What routers claim hangs on the provider and the service, see router.Registration.
+			c.Spec = siskinv1.CanarySpec{TargetRef: c.Spec.TargetRef, Provider: c.Spec.Provider, Service: c.Spec.Service}
+			c.Status = siskinv1.CanaryStatus{Provider: c.Status.Provider, Stable: c.Status.Stable} // which tells that it has begun
 		}
 		return Slim(c)
 	}

@@ -135,10 +135,10 @@ func TestWhichCanariesWakeAShard(t *testing.T) {
 func TestWhatFreesAClaim(t *testing.T) {
 	one, other := newSharded(), newSharded()
 	other.Spec.Service.Name = "web"
-	if !freed().Delete(event.DeleteEvent{Object: one}) || freed().Create(event.CreateEvent{Object: one}) {
+	if !(&Reconciler{}).freed().Delete(event.DeleteEvent{Object: one}) || (&Reconciler{}).freed().Create(event.CreateEvent{Object: one}) {
 		t.Error("a deletion frees, a creation does not")
 	}
-	if !freed().Update(event.UpdateEvent{ObjectOld: one, ObjectNew: other}) || freed().Update(event.UpdateEvent{ObjectOld: one, ObjectNew: one}) {
+	if !(&Reconciler{}).freed().Update(event.UpdateEvent{ObjectOld: one, ObjectNew: other}) || (&Reconciler{}).freed().Update(event.UpdateEvent{ObjectOld: one, ObjectNew: one}) {
 		t.Error("another name of the Service frees, nothing else does")
 	}
 }

@@ -197,14 +197,21 @@ type Contested interface {
 // its split is to be moved; a port that is not known yet is no error. Apply is idempotent, writes only when something differs, and
 // touches only what it owns; what Capabilities leaves out it refuses. Observe reads from caches and never writes. Release hands
 // everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep); it is idempotent and is
-// called when the target's pods can take all traffic again. Errors: ErrNotFound (wait), *InvalidError (the user must act); anything
+// called when the target's pods can take all traffic again. Orphan gives everything up as it is: the objects stay and say what they
+// say, but would not go with the Canary any more; one of the same name takes them back. It is idempotent. Errors: ErrNotFound (wait), *InvalidError (the user must act); anything
 // else is retried with backoff.
 type Router interface {
 	Capabilities(ctx context.Context, c *siskinv1.Canary) Capabilities
 	Validate(in Intent) error
 	Apply(ctx context.Context, in Intent) (Receipt, error)
 	Observe(ctx context.Context, in Intent) (Observation, error)
+	Leaver
+}
+
+// Leaver ends a router's work for a Canary, see Router.
+type Leaver interface {
 	Release(ctx context.Context, in Intent) error
+	Orphan(ctx context.Context, in Intent) error
 }
 
 // ErrNotFound : something that the route needs does not exist yet.
@@ -227,32 +234,6 @@ func (e *InvalidError) Error() string {
 // Constructor makes a router that reads and writes through c. Reads come from c's cache; live reads from the API server itself, for
 // the little that is not worth a cache.
 type Constructor func(c client.Client, live client.Reader) Router
-
-// Registry maps the value of spec.provider to a constructor; it is built in cmd and passed as a value.
-type Registry map[string]Registration
-
-// Registration is one router with the objects to watch for it.
-type Registration struct {
-	// New makes the router.
-	New Constructor
-	// Owns are the kinds that the router generates; a change of one wakes its Canary.
-	Owns []client.Object
-	// Matters tells whether an update of an object of such a kind wakes its Canary; nil: each does. It is asked of other
-	// routers' kinds too, whose updates matter.
-	Matters func(before, after client.Object) bool
-}
-
-// New returns the router of a provider. An unknown provider is an *InvalidError, never a silent default.
-func (r Registry) New(provider string, c client.Client, live client.Reader) (Router, error) {
-	reg, ok := r[provider]
-	if !ok {
-		return nil, &InvalidError{
-			Router: provider, Field: "spec.provider",
-			Message: fmt.Sprintf("unknown provider %q: use one of %v", provider, r.Names()),
-		}
-	}
-	return reg.New(c, live), nil
-}
 
 // Sticky tells whether users are kept at a version: as long as both versions get a share. When one of them gets all, no cookie may
 // say otherwise.

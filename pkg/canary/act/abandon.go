@@ -7,15 +7,14 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
+	"github.com/siskin-dev/siskin/pkg/canary/report"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
-	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 // abandon takes the owner off everything that would go with the Canary.
@@ -40,56 +39,18 @@ func (a *Actor) abandon(ctx context.Context, w *observe.World) error {
 			objs = append(objs, s.DeepCopy())
 		}
 	}
-	if r, ok := w.Router.(interface {
-		Orphan(ctx context.Context, in router.Intent) error
-	}); ok {
-		if err := r.Orphan(ctx, w.Intent); err != nil {
-			return err //nolint:wrapcheck // a router's errors say what they are about
+	in := w.IntentOf(report.State(&w.Canary.Status))
+	for _, r := range a.Routers {
+		if err := r.Orphan(ctx, in); err != nil {
+			return fmt.Errorf("giving the route up: %w", err)
 		}
 	}
-	routed, err := a.routed(ctx, w)
-	if err != nil {
-		return err
-	}
-	for _, obj := range append(objs, routed...) {
+	for _, obj := range objs {
 		if err := a.disown(ctx, w.Canary, obj); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// routed lists the objects that routers have generated for the Canary, of each kind that they generate.
-func (a *Actor) routed(ctx context.Context, w *observe.World) ([]client.Object, error) {
-	var out []client.Object
-	for _, kind := range a.Owns {
-		gvk, err := a.Client.GroupVersionKindFor(kind)
-		if err != nil {
-			return nil, fmt.Errorf("finding the kind of %T: %w", kind, err)
-		}
-		gvk.Kind += "List"
-		made, err := a.Client.Scheme().New(gvk)
-		if err != nil {
-			return nil, fmt.Errorf("making a list of %T: %w", kind, err)
-		}
-		list, ok := made.(client.ObjectList)
-		if !ok {
-			return nil, fmt.Errorf("%T is no list", made)
-		}
-		if err := a.Client.List(ctx, list, client.InNamespace(w.Canary.Namespace), client.MatchingLabels{siskinv1.CanaryLabel: w.Canary.Name}); err != nil {
-			return nil, fmt.Errorf("listing what was generated, %s: %w", gvk.Kind, err)
-		}
-		items, err := meta.ExtractList(list)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", gvk.Kind, err)
-		}
-		for _, item := range items {
-			if obj, ok := item.(client.Object); ok {
-				out = append(out, obj)
-			}
-		}
-	}
-	return out, nil
 }
 
 // untrack takes the label off a clone that an earlier Siskin gave it: Argo CD would prune it as soon as it has no

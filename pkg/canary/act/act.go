@@ -44,8 +44,8 @@ type Actor struct {
 	Live client.Client
 	// Expire is told of a ConfigMap or Secret whose content is not what was observed; nil: nobody is.
 	Expire func(kind, namespace, name string)
-	// Owns are the kinds that the routers generate, which a Canary leaves when its policy is Orphan.
-	Owns []client.Object
+	// Routers are all that there are: what they made for a Canary is left when its policy is Orphan, also by a provider that it had before.
+	Routers []router.Router
 	// Scalers reads autoscalers from the same caches as the observer, and writes them; nil: Client.
 	Scalers client.Client
 	// Clock tells when a route that somebody else rewrites is due for the next repair; nil: the real one.

@@ -8,7 +8,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -100,7 +99,7 @@ func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 			return c.Patch(ctx, obj, p, opts...)
 		},
 	})}
-	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter, s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter, Owns: []client.Object{&networkingv1.Ingress{}}}
+	s.Actor = &act.Actor{Client: s.counter, Services: service.New(s.counter, s.counter), Memo: act.NewServiceMemo(), ServerVersion: "v9", Live: s.counter, Routers: []router.Router{s.router}}
 	s.canary = &siskinv1.Canary{}
 	s.get(c.Name, s.canary)
 	return s

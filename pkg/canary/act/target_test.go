@@ -1,21 +1,19 @@
 package act_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 	"github.com/siskin-dev/siskin/pkg/router"
+	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
 func TestHoldTouchesOnlySizeAndMarks(t *testing.T) {
@@ -136,16 +134,11 @@ func TestRestoreTellsWhatFailed(t *testing.T) {
 }
 
 func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
-	ref := *metav1.NewControllerRef(canary(), siskinv1.GroupVersion.WithKind("Canary"))
-	other := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"}
-	route := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{
-		Name: "web", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{other, ref},
-	}}
 	r := target.From(deployment("web:1"))
 	tracked := cloned(canary(), "primary", "r1", r, 1)
 	tracked.Labels[target.Tracking] = "web" // an earlier Siskin wrote it
 	s := newStage(t, canary(func(c *siskinv1.Canary) { c.Spec.DeletionPolicy = siskinv1.DeletionPolicyOrphan }),
-		deployment("web:1"), route, stored(t, "r1", 1, deployment("web:1")),
+		deployment("web:1"), stored(t, "r1", 1, deployment("web:1")),
 		tracked, cloned(canary(), "canary", "r1", r, 1))
 	s.must(plan.ApplyServices{Serving: true, Split: plan.AllPrimary()})
 	s.must(plan.Abandon{}, plan.Finish{})
@@ -154,10 +147,8 @@ func TestAbandonTakesTheOwnerOffEverything(t *testing.T) {
 		t.Error("Argo CD would prune what serves")
 	}
 
-	var kept networkingv1.Ingress
-	s.get("web", &kept)
-	if diff := cmp.Diff([]metav1.OwnerReference{other}, kept.OwnerReferences); diff != "" {
-		t.Errorf("another owner stays: -want +got\n%s", diff)
+	if calls := s.router.Calls(); len(calls) == 0 || calls[len(calls)-1].Op != "Orphan" {
+		t.Errorf("the route would go with the Canary: %v", calls)
 	}
 	var cr appsv1.ControllerRevision
 	s.get("r1", &cr)
@@ -195,39 +186,18 @@ func TestABlueGreenApexFollowsTheSplit(t *testing.T) {
 	}
 }
 
-// failing makes lists of routes fail.
-type failing struct{ client.Client }
-
-func (f failing) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if _, ok := list.(*networkingv1.IngressList); ok {
-		return errBoom
-	}
-	return f.Client.List(ctx, list, opts...)
-}
-
-// What a router generated would go with the Canary: not to know what there is, is an error.
+// What a router generated would go with the Canary: one that cannot be asked to leave it keeps the Canary. All routers are asked, also
+// those of providers that the Canary had before.
 func TestAbandonWithoutAnAnswerKeepsTheCanary(t *testing.T) {
 	s := newStage(t, canary(func(c *siskinv1.Canary) { c.Spec.DeletionPolicy = siskinv1.DeletionPolicyOrphan }), deployment("web:1"))
-	s.Client = failing{s.Client}
+	other := routertest.NewFake(router.Capabilities{})
+	other.FailNext("Orphan", errBoom)
+	s.Routers = append(s.Routers, other)
 	if err := s.do(plan.Abandon{}, plan.Finish{}); !errors.Is(err, errBoom) {
 		t.Errorf("abandoned: %v", err)
 	}
 	var c siskinv1.Canary
 	if s.get("web", &c); len(c.Finalizers) == 0 {
 		t.Error("the Canary goes, and takes its routes with it")
-	}
-}
-
-// A kind that no gateway of Siskin's has is left like any other.
-func TestAbandonLeavesEveryKindThatARouterGenerates(t *testing.T) {
-	ref := *metav1.NewControllerRef(canary(), siskinv1.GroupVersion.WithKind("Canary"))
-	made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Name: "routes", Namespace: "shop", Labels: map[string]string{siskinv1.CanaryLabel: "web"}, OwnerReferences: []metav1.OwnerReference{ref},
-	}}
-	s := newStage(t, canary(), deployment("web:1"), made)
-	s.Owns = []client.Object{&networkingv1.Ingress{}, &corev1.ConfigMap{}}
-	s.must(plan.Abandon{})
-	if s.get("routes", made); len(made.OwnerReferences) > 0 {
-		t.Errorf("it would go with the Canary: %v", made.OwnerReferences)
 	}
 }

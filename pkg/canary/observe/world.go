@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -156,14 +157,7 @@ func (o *Observer) RouterOf(c *siskinv1.Canary) (router.Router, error) {
 			"provider %q needs CRDs that this cluster does not have: install them and restart Siskin, or use another provider", name)}
 	}
 	if !ok {
-		known := router.Registry{}
-		for n := range o.Routers {
-			known[n] = router.Registration{}
-		}
-		return nil, &router.InvalidError{
-			Router: name, Field: "spec.provider",
-			Message: fmt.Sprintf("unknown provider %q: use one of %v", name, known.Names()),
-		}
+		return nil, router.Unknown(name, slices.Sorted(maps.Keys(o.Routers)))
 	}
 	return r, nil
 }

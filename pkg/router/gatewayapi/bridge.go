@@ -130,14 +130,25 @@ func (r *Router) dismantle(ctx context.Context, in router.Intent, bridge *gatewa
 	return r.remove(ctx, bridge)
 }
 
-// Orphan gives an adopted route up as it is: nothing of it waits for Siskin any more.
+// Orphan gives the routes up as they are: a generated one has no owner any more, and nothing of an adopted one waits for Siskin.
 func (r *Router) Orphan(ctx context.Context, in router.Intent) error {
-	live, err := r.get(ctx, in)
-	if err != nil || live == nil || holder(live) != in.Owner.Name {
-		return err
-	}
-	if err := r.unlock(ctx, live); err != nil {
-		return fmt.Errorf("giving HTTPRoute %s up: %w", live.Name, err)
+	for _, name := range []string{in.Apex, bridgeOf(in)} {
+		live, err := r.named(ctx, in, name)
+		if err != nil {
+			return err
+		}
+		if live == nil {
+			continue
+		}
+		if err := owned.Orphan(ctx, r.c, live, in.Owner); err != nil {
+			return fmt.Errorf("giving HTTPRoute %s up: %w", live.Name, err)
+		}
+		if holder(live) != in.Owner.Name {
+			continue
+		}
+		if err := r.unlock(ctx, live); err != nil {
+			return fmt.Errorf("giving HTTPRoute %s up: %w", live.Name, err)
+		}
 	}
 	return nil
 }

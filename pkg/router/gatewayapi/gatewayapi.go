@@ -33,6 +33,9 @@ type Router struct {
 
 var _ router.Router = (*Router)(nil)
 
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways;gatewayclasses,verbs=get
+
 // Names are the names of the provider; all mean the same. The versions are those that Flagger's manifests name.
 func Names() []string { return []string{Name, Name + ":v1", Name + ":v1beta1"} }
 
@@ -45,8 +48,11 @@ func New(c client.Client, live client.Reader, clk clock.PassiveClock) *Router {
 // Registration registers the router.
 func Registration() router.Registration {
 	return router.Registration{
-		New:  func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
-		Owns: []client.Object{&gatewayv1.HTTPRoute{}}, Matters: matters,
+		Names:       Names(),
+		AddToScheme: gatewayv1.Install,
+		New:         func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
+		Owns:        []client.Object{&gatewayv1.HTTPRoute{}},
+		Matters:     matters,
 	}
 }
 

@@ -159,6 +159,29 @@ func (r *Router) Release(ctx context.Context, in router.Intent) error {
 	return r.removeRules(ctx, in, in.Primary, in.Canary)
 }
 
+// Orphan leaves what was generated as it is, without an owner. An adopted VirtualService has none.
+func (r *Router) Orphan(ctx context.Context, in router.Intent) error {
+	live, err := r.get(ctx, in)
+	if err != nil {
+		return err
+	}
+	if live != nil {
+		if err := owned.Orphan(ctx, r.c, live, in.Owner); err != nil {
+			return fmt.Errorf("giving VirtualService %s up: %w", live.Name, err)
+		}
+	}
+	for _, name := range []string{in.Apex, in.Primary, in.Canary} {
+		rule, err := r.rule(ctx, in, name)
+		if err == nil && rule != nil {
+			err = owned.Orphan(ctx, r.c, rule, in.Owner)
+		}
+		if err != nil {
+			return fmt.Errorf("giving DestinationRule %s up: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // get returns the VirtualService, or nil if there is none. It is the cache's own: whoever changes it copies it first.
 func (r *Router) get(ctx context.Context, in router.Intent) (*istiov1.VirtualService, error) {
 	var vs istiov1.VirtualService

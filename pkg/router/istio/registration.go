@@ -11,7 +11,9 @@ import (
 // Registration registers the router.
 func Registration() router.Registration {
 	return router.Registration{
-		New:  func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
-		Owns: []client.Object{&istiov1.VirtualService{}, &istiov1.DestinationRule{}},
+		Names:       []string{Name},
+		AddToScheme: istiov1.AddToScheme,
+		New:         func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
+		Owns:        []client.Object{&istiov1.VirtualService{}, &istiov1.DestinationRule{}},
 	}
 }

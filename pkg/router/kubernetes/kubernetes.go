@@ -50,7 +50,7 @@ func New(c client.Client, live client.Reader) *Router {
 
 // Registration registers the router. Services and EndpointSlices are watched by the engine for every provider.
 func Registration() router.Registration {
-	return router.Registration{New: func(c client.Client, live client.Reader) router.Router { return New(c, live) }}
+	return router.Registration{Names: []string{Name}, New: func(c client.Client, live client.Reader) router.Router { return New(c, live) }}
 }
 
 // Capabilities : no weights; the EndpointSlices tell what the apex really leads to.
@@ -134,6 +134,9 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 func (r *Router) Release(ctx context.Context, in router.Intent) error {
 	return r.services.ReleaseApex(ctx, service.In{Canary: in.Owner, Apex: in.Apex, Keep: in.Keep})
 }
+
+// Orphan leaves the apex as it is: the engine takes the Canary out of the owners of the Services.
+func (r *Router) Orphan(context.Context, router.Intent) error { return nil }
 
 // programmed raises the evidence when the apex's ready endpoints are those of the role's own Service.
 func (r *Router) programmed(ctx context.Context, in router.Intent, backend string, obs router.Observation) (router.Observation, error) {

@@ -70,6 +70,7 @@ func RunContract(t *testing.T, build func(t *testing.T) Harness) {
 		"InvalidSplitRefused":    invalidSplitRefused,
 		"ErrorsAreTyped":         errorsAreTyped,
 		"ReleaseRestores":        releaseRestores,
+		"OrphanLeavesAll":        orphanLeavesAll,
 		"ObserveNeverWrites":     observeNeverWrites,
 		"IntentIsNotChanged":     intentIsNotChanged,
 		"StrategiesReadBack":     strategiesReadBack,
@@ -337,8 +338,11 @@ func errorsAreTyped(s *suite) {
 	_, observed := s.router.Observe(ctx, in)
 	_, applied := s.router.Apply(ctx, in)
 	for call, err := range map[string]error{
-		"Apply": applied, "Observe": observed, "Release": s.router.Release(ctx, in),
+		"Apply": applied, "Observe": observed, "Release": s.router.Release(ctx, in), "Orphan": s.router.Orphan(ctx, in),
 	} {
+		if s.Adopted && call == "Orphan" && err == nil {
+			continue // what is adopted has no owner: there may be nothing to do
+		}
 		if !apierrors.IsTooManyRequests(err) {
 			s.Errorf("%s hides the API server's error: %v", call, err)
 		}
@@ -384,6 +388,40 @@ func releaseRestores(s *suite) {
 				s.Fatalf("Release left Siskin as a field manager: %v", entry)
 			}
 		}
+	}
+}
+
+// orphanLeavesAll : what is given up stays as it is, without an owner, and is taken back by the next Apply.
+func orphanLeavesAll(s *suite) {
+	split := router.Split{Canary: 100}
+	in := s.intent(split)
+	if err := s.router.Orphan(s.Context(), in); err != nil {
+		s.Fatalf("Orphan of what was never applied: %v", err)
+	}
+	s.apply(split)
+	s.accept(split)
+	for range 2 {
+		if err := s.router.Orphan(s.Context(), in); err != nil {
+			s.Fatalf("Orphan: %v", err)
+		}
+		obj := s.get()
+		if obj == nil {
+			s.Fatal("Orphan deleted the object")
+		}
+		if metav1.IsControlledBy(obj, in.Owner) {
+			s.Fatalf("it would go with the Canary: %v", obj.GetOwnerReferences())
+		}
+		if obs := s.observe(split); obs.Current != split || obs.Evidence != s.caps().Ceiling {
+			s.Fatalf("Orphan changed the split: %+v", obs)
+		}
+	}
+	s.counter.Writes()
+	if err := s.router.Orphan(s.Context(), in); err != nil || s.counter.Writes() != 0 {
+		s.Fatalf("Orphan writes when all is done: %v", err)
+	}
+	s.apply(split)
+	if obs := s.observe(split); obs.Evidence < router.EvidenceWritten {
+		s.Fatalf("what was given up is not taken back: %+v", obs)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Call is one call of a Fake.
 type Call struct {
-	// Op is Apply, Observe or Release.
+	// Op is Apply, Observe, Release or Orphan.
 	Op string
 	// App is namespace/name of the Canary.
 	App string
@@ -75,9 +75,9 @@ func NewFake(caps router.Capabilities) *Fake {
 	return &Fake{Name: "fake", caps: caps, fail: map[string][]error{}, routes: map[string]*route{}, fights: map[string]*fight{}}
 }
 
-// Registration registers this very Fake under any name.
+// Registration registers this very Fake under its name.
 func (f *Fake) Registration() router.Registration {
-	return router.Registration{New: func(client.Client, client.Reader) router.Router { return f }}
+	return router.Registration{Names: []string{f.Name}, New: func(client.Client, client.Reader) router.Router { return f }}
 }
 
 // AcceptAfter makes every split that is written from now on be accepted by the nth Observe after the first: 0 is at once.
@@ -124,7 +124,7 @@ func (f *Fake) Relent() {
 	f.rejected, f.partly = nil, nil
 }
 
-// FailNext makes the next call of op (Apply, Observe, Release) return err and do nothing. Several are returned in turn.
+// FailNext makes the next call of op (Apply, Observe, Release, Orphan) return err and do nothing. Several are returned in turn.
 func (f *Fake) FailNext(op string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -297,6 +297,15 @@ func (f *Fake) Release(_ context.Context, in router.Intent) error {
 	if err == nil {
 		delete(f.routes, app(in))
 	}
+	return err
+}
+
+// Orphan leaves what is stored.
+func (f *Fake) Orphan(_ context.Context, in router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.next("Orphan")
+	f.record("Orphan", in, err)
 	return err
 }
 

@@ -130,3 +130,20 @@ func Disown(obj metav1.Object, canary *siskinv1.Canary) {
 		return o.UID == canary.UID || beside
 	}))
 }
+
+// Orphan gives obj up without deleting it: the Canary is no owner any more, and the rest stays as it is. obj is not changed. One that is
+// not the Canary's is left alone.
+func Orphan(ctx context.Context, c client.Client, obj client.Object, canary *siskinv1.Canary) error {
+	if !metav1.IsControlledBy(obj, canary) {
+		return nil
+	}
+	kept, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %T %s", obj, obj.GetName())
+	}
+	Disown(kept, canary)
+	if err := c.Patch(ctx, kept, client.MergeFrom(obj), client.FieldOwner(siskinv1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("releasing %T %s: %w", obj, obj.GetName(), err)
+	}
+	return nil
+}
