@@ -14,7 +14,8 @@ import (
 // unsure is a router of which it is not known yet whether it mirrors.
 func unsure() router.Capabilities {
 	c := able()
-	c.Unsure = router.Unsure{Mirror: true, MirrorPercent: true, Why: "Service shop/web: no controller has answered for it yet"}
+	c.Features = c.Features.With(router.Maybe, router.FeatureMirror, router.FeatureMirrorPart)
+	c.Unsure = "Service shop/web: no controller has answered for it yet"
 	c.Vouch = "if it can, annotate the Canary"
 	return c
 }
@@ -85,7 +86,8 @@ func TestWhatBecomesKnownToBeImpossibleIsRefused(t *testing.T) {
 		s.image("web:2")
 		s.pass()
 		caps := able()
-		caps.Mirror, caps.MirrorPercent, caps.Vouch = false, false, "if it can, annotate the Canary"
+		caps.Features = caps.Features.With(router.No, router.FeatureMirror, router.FeatureMirrorPart)
+		caps.Vouch = "if it can, annotate the Canary"
 		s.router.SetCapabilities(caps)
 		s.pass()
 		s.stalled("InvalidSpec", "spec.analysis.mirror: ", "cannot mirror", "set it to false", "; if it can, annotate")
@@ -119,7 +121,7 @@ func TestWhatGoesOnIsNotHeldUpByAnOpenQuestion(t *testing.T) {
 func TestAGatewayThatLearnsIsNoticed(t *testing.T) {
 	play(t, newCanary(mirrored), func(s *stage) {
 		caps := able()
-		caps.Mirror = false
+		caps.Features[router.FeatureMirror] = router.No
 		s.router.SetCapabilities(able())
 		s.until(siskinv1.PhaseInitialized)
 		s.router.SetCapabilities(caps)

@@ -336,7 +336,7 @@ func acted(effects []plan.Effect) bool {
 // cannot be used is told in the spec: it keeps rollouts from going forward, and neither a rollback nor a deletion from being carried out.
 func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router.Router, caps router.Capabilities, spec plan.Spec, able bool) {
 	route, unknown := r.Observer.RouterOf(c)
-	caps = router.Capabilities{Weighted: true}
+	caps = router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights)}
 	if unknown == nil {
 		caps = route.Capabilities(ctx, c)
 	}
@@ -355,7 +355,7 @@ func (r *Reconciler) spec(ctx context.Context, c *siskinv1.Canary) (route router
 	if err != nil {
 		spec.Invalid, spec.InvalidReason = err.Error(), reasonOf(err)
 	}
-	waits := len(c.Spec.Service.Mirror) > 0 && caps.Unsure.Mirror // the route is without it until that is known
+	waits := len(c.Spec.Service.Mirror) > 0 && caps.Features[router.FeatureMirror] == router.Maybe // the route is without it until that is known
 	return route, caps, spec, !unable && !waits || unknown != nil
 }
 

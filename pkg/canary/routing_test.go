@@ -17,9 +17,7 @@ import (
 
 // able is what a router can do that can do everything.
 func able() router.Capabilities {
-	return router.Capabilities{
-		Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted, Of: "Gateway shop/public of example.org",
-	}
+	return router.Capabilities{Features: router.Every(router.Yes), Ceiling: router.EvidenceAccepted, Of: "Gateway shop/public of example.org"}
 }
 
 func (s *stage) stalled(reason string, words ...string) {
@@ -91,28 +89,32 @@ func TestStrategiesReachTheRouter(t *testing.T) {
 func TestW8AStrategyThatTheGatewayCannotDoIsRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		edit func(*siskinv1.CanaryAnalysis)
-		caps func(*router.Capabilities)
+		lack []router.Feature
 		want string
 	}{
 		"mirror": {
 			func(a *siskinv1.CanaryAnalysis) { a.Mirror = true },
-			func(c *router.Capabilities) { c.Mirror, c.MirrorPercent = false, false }, "spec.analysis.mirror: ",
+			[]router.Feature{router.FeatureMirror, router.FeatureMirrorPart},
+			"spec.analysis.mirror: ",
 		},
 		"a part of a mirror": {
 			func(a *siskinv1.CanaryAnalysis) { a.Mirror, a.MirrorWeight = true, new(int32(10)) },
-			func(c *router.Capabilities) { c.MirrorPercent = false }, "spec.analysis.mirrorWeight: ",
+			[]router.Feature{router.FeatureMirrorPart},
+			"spec.analysis.mirrorWeight: ",
 		},
 		"match": {
 			func(a *siskinv1.CanaryAnalysis) { a.Match = routertest.Audience() },
-			func(c *router.Capabilities) { c.Match = false }, "spec.analysis.match[0]: ",
+			router.Matching(), "spec.analysis.match[0]: ",
 		},
 		"match by query": {
 			func(a *siskinv1.CanaryAnalysis) { a.Match = routertest.Audience() },
-			func(c *router.Capabilities) { c.NoQueryMatch = true }, "spec.analysis.match[2]: ",
+			[]router.Feature{router.FeatureMatchQuery},
+			"spec.analysis.match[2]: ",
 		},
 		"sticky users": {
 			func(a *siskinv1.CanaryAnalysis) { a.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web"} },
-			func(c *router.Capabilities) { c.Affinity = false }, "spec.analysis.sessionAffinity: ",
+			[]router.Feature{router.FeatureAffinity},
+			"spec.analysis.sessionAffinity: ",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +122,7 @@ func TestW8AStrategyThatTheGatewayCannotDoIsRefused(t *testing.T) {
 				s.router.SetCapabilities(able())
 				s.until(siskinv1.PhaseInitialized)
 				caps := able()
-				tt.caps(&caps)
+				caps.Features = caps.Features.With(router.No, tt.lack...)
 				s.router.SetCapabilities(caps)
 				s.edit(func(c *siskinv1.Canary) { tt.edit(&c.Spec.Analysis) })
 				s.pass()
@@ -146,7 +148,7 @@ func TestW8AStrategyThatTheGatewayCannotDoIsRefused(t *testing.T) {
 func TestCopiesThatTheGatewayCannotMakeAreRefused(t *testing.T) {
 	play(t, newCanary(func(c *siskinv1.Canary) { c.Spec.SkipAnalysis = true }), func(s *stage) {
 		caps := able()
-		caps.MirrorPercent = false
+		caps.Features[router.FeatureMirrorPart] = router.No
 		s.router.SetCapabilities(caps)
 		s.until(siskinv1.PhaseInitialized)
 		port := gatewayv1.PortNumber(80)

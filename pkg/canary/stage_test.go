@@ -156,7 +156,7 @@ func newStage(t *testing.T, c *siskinv1.Canary) *stage {
 	t.Helper()
 	s := &stage{
 		t: t, clock: testingclock.NewFakePassiveClock(noon), metrics: &metricstest.Fake{}, events: &recorder{}, chat: &notifiertest.Fake{},
-		router: routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted}), sick: map[string]bool{},
+		router: routertest.NewFake(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted}), sick: map[string]bool{},
 	}
 	s.metrics.Answer(0.5)
 	chat := &siskinv1.AlertProvider{ObjectMeta: metav1.ObjectMeta{Name: "chat", Namespace: "shop"}}

@@ -57,35 +57,18 @@ func (s Split) Valid() bool { return s.Primary >= 0 && s.Canary >= 0 && s.Primar
 
 // Capabilities is what a router can do; what it cannot is refused before a rollout starts.
 type Capabilities struct {
-	// Weighted : any whole percentage. Without it only 0 and 100 are possible (blue/green).
-	Weighted bool
-	// Match : requests can be selected by header, cookie, query parameter, path and method (A/B).
-	Match bool
-	// Mirror : requests can be copied; MirrorPercent : also only some of them.
-	Mirror, MirrorPercent bool
-	// NoQueryMatch and NoMethodMatch are what Match leaves out here.
-	NoQueryMatch, NoMethodMatch bool
-	// Affinity : a user can be kept at a version by a cookie.
-	Affinity bool
-	// Unsure are those of the features above of which nobody can tell yet.
-	Unsure Unsure
+	// Features that the data plane has.
+	Features Features
+	// Unsure tells, in a few words, why some of them are at Maybe, and whose they are; "" when all is known.
+	Unsure string
 	// Ceiling is the highest evidence that this router can give; the engine waits for it.
 	Ceiling Evidence
-	// Vouch tells what a person can do who knows that a feature is there which is left out or unsure above, as the end of a sentence:
-	// "if it can, …"; "": nothing.
+	// Vouch tells what a person can do who knows that a feature is there which is at No or Maybe, as the end of a sentence: "if it can, …";
+	// "": nothing.
 	Vouch string
 	// Of names the data plane that these are the capabilities of, for people: "Gateway infra/public of traefik.io/gateway-controller".
 	// "" when the router is all there is.
 	Of string
-}
-
-// Unsure are features of which it cannot be told yet whether the data plane has them. They count as there, so that Apply and Validate refuse
-// none of them: no edit is refused for what may be possible, and what goes on already goes on. It is the engine's to wait before it uses one
-// for the first time.
-type Unsure struct {
-	Mirror, MirrorPercent, QueryMatch, MethodMatch, Affinity bool
-	// Why, in a few words, and whose feature it is; "" when all is known.
-	Why string
 }
 
 // Intent is the whole desired state of one app's routing. Routers are level-based: the same Intent gives the same objects.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -21,99 +22,71 @@ func (s Split) String() string {
 
 // Check refuses an intent whose split is no split, and one that the router of this name cannot do.
 func (c Capabilities) Check(name string, in Intent) error {
-	field, message := c.refusal(in)
+	field, message := in.broken()
 	if message == "" {
-		return nil
+		f, asks, lacks := c.Lacks(in)
+		if !lacks {
+			return nil
+		}
+		who := c.Of
+		if who == "" {
+			who = "this router"
+		}
+		field, message = asks, who+" "+c.Cannot(f, asks)
 	}
 	return &InvalidError{Router: name, Field: field, Message: message}
 }
 
-func (c Capabilities) refusal(in Intent) (field, message string) {
+// broken tells what is wrong with an intent, whoever is to carry it out; "" if nothing.
+func (in Intent) broken() (field, message string) {
 	s := in.Split
 	switch {
 	case !s.Valid():
 		return "spec.analysis", fmt.Sprintf("the shares %d and %d must be >= 0 and sum to 100", s.Primary, s.Canary)
 	case s.Mirror < 0 || s.Mirror > 100:
 		return "spec.analysis.mirrorWeight", fmt.Sprintf("%d is no percentage", s.Mirror)
-	case !c.Weighted && s.Primary*s.Canary != 0:
-		return "spec.analysis", fmt.Sprintf(
-			"a split of %d/%d needs weights: use analysis.iterations (blue/green), or a provider that can split, such as gatewayapi", s.Primary, s.Canary)
-	case s.Mirror > 0 && !c.Mirror:
-		return "spec.analysis.mirror", c.name() + " cannot mirror requests: set mirror to false, or use a provider that can"
-	case s.Mirror%100 > 0 && !c.MirrorPercent:
-		return "spec.analysis.mirrorWeight", c.name() + " mirrors all requests or none: leave mirrorWeight out"
-	case in.Sticky() && !c.Affinity:
-		return "spec.analysis.sessionAffinity", c.name() + " cannot keep users at a version: leave sessionAffinity out, or use a provider that can"
-	case s.Audience:
-		return c.audience(in)
+	case s.Audience && len(in.Audience) == 0:
+		return "spec.analysis.match", "nothing tells which requests are selected: give at least one entry"
 	}
 	return "", ""
 }
 
-func (c Capabilities) audience(in Intent) (field, message string) {
-	if len(in.Audience) == 0 {
-		return "spec.analysis.match", "nothing tells which requests are selected: give at least one entry"
-	}
-	what, i := c.Unmatched(in.Audience)
-	if what == "" {
-		return "", ""
-	}
-	return fmt.Sprintf("spec.analysis.match[%d]", i), fmt.Sprintf("%s cannot select requests by %s: use another way, or a provider that can", c.name(), what)
+// Lacks returns the first feature that an intent needs and that is not there, and the field of the Canary that asks for it.
+func (c Capabilities) Lacks(in Intent) (f Feature, field string, lacks bool) {
+	return c.at(No, in.needs())
 }
 
-// Unmatched returns what of a match cannot be done, and in which entry; "" if all can.
-func (c Capabilities) Unmatched(match []siskinv1.RequestMatch) (what string, entry int) {
-	for i, m := range match {
-		switch {
-		case !c.Match:
-			return "header, cookie, path or query parameter", i
-		case c.NoQueryMatch && len(m.QueryParams) > 0:
-			return "query parameter", i
-		case c.NoMethodMatch && m.Method != nil:
-			return "method", i
+// LacksForService is Lacks for what spec.service of a Canary asks for besides the split. A router may leave that out of its route, and
+// carry out the split all the same.
+func (c Capabilities) LacksForService(owner *siskinv1.Canary) (f Feature, field string, lacks bool) {
+	return c.at(No, serviceNeeds(owner))
+}
+
+// Doubts returns the first feature that an intent needs and of which it is not known whether it is there.
+func (c Capabilities) Doubts(in Intent) (f Feature, doubts bool) {
+	f, _, doubts = c.at(Maybe, in.needs())
+	return f, doubts
+}
+
+func (c Capabilities) at(l Level, needs iter.Seq2[Feature, string]) (Feature, string, bool) {
+	for f, field := range needs {
+		if c.Features[f] == l {
+			return f, field, true
 		}
 	}
-	return "", 0
+	return 0, "", false
 }
 
-// Unmirrored returns what of the copies that a Canary's spec.service.mirror asks for cannot be made, and in which entry; "" if
-// all can.
-func (c Capabilities) Unmirrored(owner *siskinv1.Canary) (what string, entry int) {
-	for i, m := range owner.Spec.Service.Mirror {
-		switch {
-		case !c.Mirror:
-			return "mirror requests", i
-		case !c.MirrorPercent && (m.Percent != nil || m.Fraction != nil):
-			return "mirror a part of the requests", i
-		}
+// Cannot tells that a feature which a field of the Canary asks for is not there, and what to do, as the end of a sentence. It is the text of
+// every refusal.
+func (c Capabilities) Cannot(f Feature, field string) string {
+	what := f.String()
+	if all := Matching(); slices.Contains(all, f) && !slices.ContainsFunc(all, c.Features.Can) {
+		what = "select requests by header, cookie, path or query parameter"
 	}
-	return "", 0
-}
-
-// Doubt returns what of an intent it is not known of whether it can be done; "" if nothing.
-func (c Capabilities) Doubt(in Intent) string {
-	u := c.Unsure
-	asked := func(by func(siskinv1.RequestMatch) bool) bool {
-		return in.Split.Audience && slices.ContainsFunc(in.Audience, by)
+	text := "cannot " + what + ": " + instead(field)
+	if c.Vouch != "" {
+		text += "; " + c.Vouch
 	}
-	switch {
-	case in.Split.Mirror > 0 && u.Mirror:
-		return "mirror requests"
-	case in.Split.Mirror%100 > 0 && u.MirrorPercent:
-		return "mirror a part of the requests"
-	case in.Sticky() && u.Affinity:
-		return "keep users at a version"
-	case u.QueryMatch && asked(func(m siskinv1.RequestMatch) bool { return len(m.QueryParams) > 0 }):
-		return "select requests by query parameter"
-	case u.MethodMatch && asked(func(m siskinv1.RequestMatch) bool { return m.Method != nil }):
-		return "select requests by method"
-	}
-	return ""
-}
-
-func (c Capabilities) name() string {
-	if c.Of == "" {
-		return "this router"
-	}
-	return c.Of
+	return text
 }

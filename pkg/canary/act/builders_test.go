@@ -75,7 +75,7 @@ type stage struct {
 
 func newStage(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *stage {
 	t.Helper()
-	s := &stage{t: t, router: routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})}
+	s := &stage{t: t, router: routertest.NewFake(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted})}
 	base := canarytest.NewClient(t, append(objs, c)...)
 	s.api = base
 	s.counter = &routertest.Counter{Client: interceptor.NewClient(base, interceptor.Funcs{

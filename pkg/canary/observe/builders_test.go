@@ -106,7 +106,7 @@ type place struct {
 
 func newPlace(t *testing.T, c *siskinv1.Canary, objs ...client.Object) *place {
 	t.Helper()
-	p := &place{canary: c, router: routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})}
+	p := &place{canary: c, router: routertest.NewFake(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted})}
 	p.client = routertest.NewClient(t, objs...)
 	p.Observer = &observe.Observer{Client: p.client, Routers: map[string]router.Router{"fake": p.router}, Default: "fake"}
 	return p

@@ -224,7 +224,7 @@ func TestRefusedTargets(t *testing.T) {
 
 func TestAServiceNeedsARouterBetweenServices(t *testing.T) {
 	c := canary(ofKind("Service"))
-	if _, err := observe.Spec(c, router.Capabilities{Weighted: true}, 0); err != nil {
+	if _, err := observe.Spec(c, router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights)}, 0); err != nil {
 		t.Error(err)
 	}
 	c.Spec.Analysis.StepWeight, c.Spec.Analysis.Iterations = nil, new(int32(1))
@@ -232,7 +232,7 @@ func TestAServiceNeedsARouterBetweenServices(t *testing.T) {
 		t.Errorf("the router that moves selectors would move the user's: %v", err)
 	}
 	c.Spec.Service.Name = "front"
-	if _, err := observe.Spec(c, router.Capabilities{Weighted: true}, 0); err == nil || !strings.Contains(err.Error(), "spec.service.name") {
+	if _, err := observe.Spec(c, router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights)}, 0); err == nil || !strings.Contains(err.Error(), "spec.service.name") {
 		t.Errorf("its route would lead to a Service that nobody made: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	weighted = router.Capabilities{Weighted: true}
+	weighted = router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights)}
 	switches = router.Capabilities{}
 )
 
@@ -234,35 +234,32 @@ func TestThresholdZeroIsOne(t *testing.T) {
 
 // What is not known yet is no error: the steps that ask for it are marked, and no others.
 func TestStepsOfUnknownCapabilities(t *testing.T) {
-	everything := router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true}
+	everything := router.Capabilities{Features: router.Every(router.Yes)}
 	why := "Gateway infra/public: it could not be read"
 	query := []siskinv1.RequestMatch{{QueryParams: map[string]siskinv1.StringMatch{"q": {Exact: "1"}}}}
 	method := []siskinv1.RequestMatch{{Method: &siskinv1.StringMatch{Exact: "GET"}}}
 	mirror := func(a *siskinv1.CanaryAnalysis) { a.Mirror = true }
 	kept := func(a *siskinv1.CanaryAnalysis) { a.SessionAffinity = &siskinv1.SessionAffinity{CookieName: "web"} }
 	for name, tc := range map[string]struct {
-		unsure router.Unsure
+		unsure []router.Feature
 		edit   func(*siskinv1.CanaryAnalysis)
 		want   []string // what of each step is not known
 	}{
-		"nothing":                     {router.Unsure{}, mirror, []string{"", "", "", ""}},
-		"mirror":                      {router.Unsure{Mirror: true}, mirror, []string{"mirror requests", "", "", ""}},
-		"mirror, which nobody wants":  {router.Unsure{Mirror: true, MirrorPercent: true}, kept, []string{"", "", ""}},
-		"a part, where all is wanted": {router.Unsure{MirrorPercent: true}, mirror, []string{"", "", "", ""}},
-		"a part": {router.Unsure{MirrorPercent: true}, func(a *siskinv1.CanaryAnalysis) {
+		"nothing":                     {nil, mirror, []string{"", "", "", ""}},
+		"mirror":                      {[]router.Feature{router.FeatureMirror}, mirror, []string{"mirror requests", "", "", ""}},
+		"mirror, which nobody wants":  {[]router.Feature{router.FeatureMirror, router.FeatureMirrorPart}, kept, []string{"", "", ""}},
+		"a part, where all is wanted": {[]router.Feature{router.FeatureMirrorPart}, mirror, []string{"", "", "", ""}},
+		"a part": {[]router.Feature{router.FeatureMirrorPart}, func(a *siskinv1.CanaryAnalysis) {
 			a.Mirror, a.MirrorWeight = true, new(int32(10))
 		}, []string{"mirror a part of the requests", "", "", ""}},
-		"affinity":                        {router.Unsure{Affinity: true}, kept, []string{"keep users at a version", "keep users at a version", ""}},
-		"query":                           {router.Unsure{QueryMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, slices.Repeat([]string{"select requests by query parameter"}, 3)},
-		"method":                          {router.Unsure{MethodMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = method }, slices.Repeat([]string{"select requests by method"}, 3)},
-		"method, where a query is wanted": {router.Unsure{MethodMatch: true}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, []string{"", "", ""}},
+		"affinity":                        {[]router.Feature{router.FeatureAffinity}, kept, []string{"keep users at a version", "keep users at a version", ""}},
+		"query":                           {[]router.Feature{router.FeatureMatchQuery}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, slices.Repeat([]string{"select requests by query parameter"}, 3)},
+		"method":                          {[]router.Feature{router.FeatureMatchMethod}, func(a *siskinv1.CanaryAnalysis) { a.Match = method }, slices.Repeat([]string{"select requests by method"}, 3)},
+		"method, where a query is wanted": {[]router.Feature{router.FeatureMatchMethod}, func(a *siskinv1.CanaryAnalysis) { a.Match = query }, []string{"", "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			caps := everything
-			caps.Unsure = tc.unsure
-			if caps.Unsure != (router.Unsure{}) {
-				caps.Unsure.Why = why
-			}
+			caps.Features, caps.Unsure = caps.Features.With(router.Maybe, tc.unsure...), why
 			got, err := observe.Spec(canary(analysis(func(a *siskinv1.CanaryAnalysis) {
 				a.StepWeight, a.StepWeights = nil, []int32{20, 50, 100}
 				tc.edit(a)

@@ -104,15 +104,15 @@ func listed(in []siskinv1.AnalysisStep, every time.Duration) ([]plan.Step, error
 
 // doubtful marks the steps of which it is not known yet whether the router can do what they ask for.
 func doubtful(c *siskinv1.Canary, steps []plan.Step, caps router.Capabilities) {
-	if caps.Unsure == (router.Unsure{}) {
+	if caps.Features.Sure() {
 		return
 	}
 	in := Widest(c)
 	for i := range steps {
 		in.Split = router.Split{Primary: 100 - steps[i].Weight, Canary: steps[i].Weight, Mirror: steps[i].Mirror, Audience: steps[i].Audience}
-		if what := caps.Doubt(in); what != "" {
+		if what, doubts := caps.Doubts(in); doubts {
 			steps[i].Unsure = fmt.Sprintf("it is not known yet whether this provider (%s) can %s (%s): mend that, which is noticed within %s",
-				providerOf(c), what, caps.Unsure.Why, plan.Relearn)
+				providerOf(c), what, caps.Unsure, plan.Relearn)
 			if caps.Vouch != "" {
 				steps[i].Unsure += ", or, " + caps.Vouch
 			}
@@ -124,53 +124,37 @@ func providerOf(c *siskinv1.Canary) string {
 	return cmp.Or(c.Spec.Provider, c.Status.Provider, "the default one")
 }
 
-// need is what a strategy asks of its router.
-type need struct {
-	missing bool
-	// plane tells that the data plane, and not the provider, decides.
-	plane bool
-	// field below spec; what the router cannot do; what to do instead.
-	field, what, instead string
-}
-
 // possible refuses a strategy that the router cannot do, by name.
 func possible(c *siskinv1.Canary, z plan.Spec, caps router.Capabilities) error {
 	a := c.Spec.Analysis
-	if what, i := caps.Unmirrored(c); what != "" {
-		return unable(c, need{plane: true, field: fmt.Sprintf(".service.mirror[%d]", i), what: what, instead: "leave it out, or use a provider that can"}, caps)
+	if f, field, lacks := caps.LacksForService(c); lacks {
+		return unable(c, caps, f, field)
 	}
 	if z.SkipAnalysis {
 		return nil
 	}
-	unmatched, entry := caps.Unmatched(a.Match)
-	for _, n := range []need{
-		{weighted(a) && !caps.Weighted, false, ".analysis", "split traffic by weight", "use iterations (blue/green) or provider gatewayapi"},
-		{z.PromotionStep > 0 && !caps.Weighted, false, ".analysis.stepWeightPromotion", "split traffic by weight", "leave it out"},
-		{unmatched != "", caps.Match, fmt.Sprintf(".analysis.match[%d]", entry), "select requests by " + unmatched, "leave it out, or use a provider that can"},
-		{a.Mirror && !caps.Mirror, true, ".analysis.mirror", "mirror requests", "set it to false, or use a provider that can"},
-		{mirror(a)%100 > 0 && !caps.MirrorPercent, true, ".analysis.mirrorWeight", "mirror a part of the requests", "leave it out"},
-		{a.SessionAffinity != nil && !caps.Affinity, true, ".analysis.sessionAffinity", "keep users at a version", "leave it out, or use a provider that can"},
-	} {
-		if n.missing {
-			return unable(c, n, caps)
-		}
+	if !weighted(a) && z.PromotionStep > 0 && !caps.Features.Can(router.FeatureWeights) {
+		return unable(c, caps, router.FeatureWeights, "spec.analysis.stepWeightPromotion")
+	}
+	if f, field, lacks := caps.Lacks(Widest(c)); lacks {
+		return unable(c, caps, f, field)
+	}
+	if a.SessionAffinity != nil && !caps.Features.Can(router.FeatureAffinity) {
+		return unable(c, caps, router.FeatureAffinity, "spec.analysis.sessionAffinity")
 	}
 	switch {
 	case a.SessionAffinity != nil && !weighted(a):
 		return &InvalidSpecError{"spec.analysis.sessionAffinity", "it needs weights: give stepWeight, stepWeights or steps"}
-	case !weighted(a) && a.Iterations == nil && caps.Weighted:
+	case !weighted(a) && a.Iterations == nil && caps.Features.Can(router.FeatureWeights):
 		return &InvalidSpecError{"spec.analysis", "give stepWeight, stepWeights, steps or iterations"}
 	}
 	return nil
 }
 
-func unable(c *siskinv1.Canary, n need, caps router.Capabilities) error {
-	name, instead := providerOf(c), n.instead
+func unable(c *siskinv1.Canary, caps router.Capabilities, f router.Feature, field string) error {
+	name := providerOf(c)
 	if caps.Of != "" { // of a Gateway, its controller decides
 		name += ", " + caps.Of
 	}
-	if caps.Vouch != "" && n.plane {
-		instead += "; " + caps.Vouch
-	}
-	return &UnableError{InvalidSpecError{"spec" + n.field, fmt.Sprintf("this provider (%s) cannot %s: %s", name, n.what, instead)}}
+	return &UnableError{InvalidSpecError{field, fmt.Sprintf("this provider (%s) %s", name, caps.Cannot(f, field))}}
 }

@@ -157,7 +157,7 @@ func releasable(c *siskinv1.Canary, caps router.Capabilities) error {
 	if ref.Kind != target.Service {
 		return nil
 	}
-	if !caps.Weighted {
+	if !caps.Features.Can(router.FeatureWeights) {
 		return &InvalidSpecError{"spec.targetRef.kind", "a Service needs a provider that routes between Services, which this one does not: set spec.provider to gatewayapi"}
 	}
 	if name := c.Spec.Service.Name; name != "" && name != ref.Name {

@@ -59,7 +59,7 @@ func (r *Router) adoptee(ctx context.Context, in router.Intent, live *gatewayv1.
 	a := adoptee{whole: w, live: live, held: w.annotations[siskinv1.CanaryLabel] == in.Owner.Name}
 	a.wish, a.written, a.edited = wishOf(a.rules, a.annotations, in)
 	if in.Expires() {
-		if caps := r.Capabilities(ctx, in.Owner); !caps.Affinity || caps.Unsure.Affinity {
+		if caps := r.Capabilities(ctx, in.Owner); caps.Features[router.FeatureAffinity] < router.Yes {
 			in.Expired = nil
 		}
 	}

@@ -47,27 +47,33 @@ func TestMerge(t *testing.T) {
 		rule, want string
 	}{
 		"alone": {
-			router.Split{Primary: 90, Canary: 10}, `{backendRefs: [{name: finch, port: 80}]}`,
+			router.Split{Primary: 90, Canary: 10},
+			`{backendRefs: [{name: finch, port: 80}]}`,
 			`{backendRefs: [{name: finch-primary, port: 80, weight: 90}, {name: finch-canary, port: 80, weight: 10}]}`,
 		},
 		"beside another backend": {
-			router.Split{Primary: 90, Canary: 10}, `{backendRefs: [{name: finch, port: 80, weight: 30}, {name: legacy, port: 80, weight: 10}]}`,
+			router.Split{Primary: 90, Canary: 10},
+			`{backendRefs: [{name: finch, port: 80, weight: 30}, {name: legacy, port: 80, weight: 10}]}`,
 			`{backendRefs: [{name: finch-primary, port: 80, weight: 27}, {name: finch-canary, port: 80, weight: 3}, {name: legacy, port: 80, weight: 10}]}`,
 		},
 		"in shares that are no whole numbers": {
-			router.Split{Primary: 90, Canary: 10}, `{backendRefs: [{name: legacy, port: 80}, {name: finch, port: 80, weight: 3}]}`,
+			router.Split{Primary: 90, Canary: 10},
+			`{backendRefs: [{name: legacy, port: 80}, {name: finch, port: 80, weight: 3}]}`,
 			`{backendRefs: [{name: legacy, port: 80, weight: 10}, {name: finch-primary, port: 80, weight: 27}, {name: finch-canary, port: 80, weight: 3}]}`,
 		},
 		"at rest": {
-			router.Split{Primary: 100}, `{backendRefs: [{name: legacy, port: 80}, {name: finch, port: 80, weight: 3}]}`,
+			router.Split{Primary: 100},
+			`{backendRefs: [{name: legacy, port: 80}, {name: finch, port: 80, weight: 3}]}`,
 			`{backendRefs: [{name: legacy, port: 80}, {name: finch-primary, port: 80, weight: 3}, {name: finch-canary, port: 80, weight: 0}]}`,
 		},
 		"the largest weights": {
-			router.Split{Primary: 99, Canary: 1}, `{backendRefs: [{name: finch, port: 80, weight: 1000000}, {name: legacy, port: 80, weight: 1}]}`,
+			router.Split{Primary: 99, Canary: 1},
+			`{backendRefs: [{name: finch, port: 80, weight: 1000000}, {name: legacy, port: 80, weight: 1}]}`,
 			`{backendRefs: [{name: finch-primary, port: 80, weight: 990000}, {name: finch-canary, port: 80, weight: 10000}, {name: legacy, port: 80, weight: 1}]}`,
 		},
 		"beyond the largest weights": {
-			router.Split{Primary: 99, Canary: 1}, `{backendRefs: [{name: finch, port: 80, weight: 999999}, {name: legacy, port: 80, weight: 1}]}`,
+			router.Split{Primary: 99, Canary: 1},
+			`{backendRefs: [{name: finch, port: 80, weight: 999999}, {name: legacy, port: 80, weight: 1}]}`,
 			`{backendRefs: [{name: finch-primary, port: 80, weight: 1000000}, {name: finch-canary, port: 80, weight: 10101}, {name: legacy, port: 80, weight: 1}]}`,
 		},
 		"filters and what is not known": {
@@ -86,12 +92,14 @@ func TestMerge(t *testing.T) {
 		"turned off":        {router.Split{Primary: 50, Canary: 50}, `{backendRefs: [{name: finch, port: 80, weight: 0}, {name: a, port: 80}]}`, ""},
 		"no backend":        {router.Split{Primary: 50, Canary: 50}, `{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}`, ""},
 		"with its namespace": {
-			router.Split{Canary: 100}, `{backendRefs: [{name: finch, port: 80, namespace: aviary, group: "", kind: Service}]}`,
+			router.Split{Canary: 100},
+			`{backendRefs: [{name: finch, port: 80, namespace: aviary, group: "", kind: Service}]}`,
 			`{backendRefs: [{name: finch-primary, port: 80, namespace: aviary, group: "", kind: Service, weight: 0},
 			  {name: finch-canary, port: 80, namespace: aviary, group: "", kind: Service, weight: 100}]}`,
 		},
 		"mirrored": {
-			router.Split{Primary: 100, Mirror: 30}, `{filters: [{type: Novel}], backendRefs: [{name: finch, port: 80}]}`,
+			router.Split{Primary: 100, Mirror: 30},
+			`{filters: [{type: Novel}], backendRefs: [{name: finch, port: 80}]}`,
 			`{filters: [{type: Novel}, {type: RequestMirror, requestMirror: {percent: 30, backendRef: {group: "", kind: Service, name: finch-canary, port: 80}}}],
 			  backendRefs: [{name: finch-primary, port: 80, weight: 100}, {name: finch-canary, port: 80, weight: 0}]}`,
 		},
@@ -601,7 +609,7 @@ func TestWhatCannotBeSaidBesideTheUsersRule(t *testing.T) {
 	in.Split = router.Split{Primary: 50, Canary: 50, Audience: true}
 	in.Audience = routertest.Audience()[1:2]
 	applied(t, r, intent(nil))
-	if caps := r.Capabilities(t.Context(), in.Owner); !caps.Match || !caps.Affinity {
+	if caps := r.Capabilities(t.Context(), in.Owner); !caps.Features.Can(router.FeatureMatchCookie) || !caps.Features.Can(router.FeatureAffinity) {
 		t.Errorf("nothing is asked for, and refused: %+v", caps)
 	}
 	_, err := r.Apply(t.Context(), in)
@@ -609,7 +617,7 @@ func TestWhatCannotBeSaidBesideTheUsersRule(t *testing.T) {
 		t.Errorf("Apply: %v", err)
 	}
 	in.Owner.Spec.Analysis.Match, in.Owner.Spec.Analysis.SessionAffinity = in.Audience, &routertest.Affinity().SessionAffinity
-	if caps := r.Capabilities(t.Context(), in.Owner); caps.Match || caps.Affinity || !strings.Contains(caps.Of, "Cookie") {
+	if caps := r.Capabilities(t.Context(), in.Owner); caps.Features.Can(router.FeatureMatchCookie) || caps.Features.Can(router.FeatureAffinity) || !strings.Contains(caps.Of, "Cookie") {
 		t.Errorf("it is not refused before: %+v", caps)
 	}
 	if diff := cmp.Diff(map[string]int32{"finch-primary": 50, "finch-canary": 50}, weights(get(t, c))); diff != "" {

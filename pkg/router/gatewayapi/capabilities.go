@@ -55,12 +55,15 @@ func (r *Router) sayable(ctx context.Context, c *siskinv1.Canary, live *gatewayv
 		out.Of = fmt.Sprintf("HTTPRoute %s as its author wrote it (%s)", live.Name, a.refused)
 		return false
 	}
-	if len(in.Audience) > 0 {
-		out.Match = out.Match && try(router.Split{Primary: 100, Audience: true}, nil)
+	if len(in.Audience) > 0 && !try(router.Split{Primary: 100, Audience: true}, nil) {
+		out.Features = out.Features.With(router.No, router.Matching()...)
 	}
 	if a := c.Spec.Analysis.SessionAffinity; a != nil {
 		token := strings.Repeat("0", tokenLength)
-		out.Affinity = out.Affinity && try(router.Split{Primary: 50, Canary: 50}, &router.Affinity{SessionAffinity: *a, Token: token, PrimaryToken: token})
+		kept := &router.Affinity{SessionAffinity: *a, Token: token, PrimaryToken: token}
+		if out.Features.Can(router.FeatureAffinity) && !try(router.Split{Primary: 50, Canary: 50}, kept) {
+			out.Features[router.FeatureAffinity] = router.No
+		}
 	}
 	return out
 }
@@ -70,32 +73,28 @@ const tokenLength = 20
 
 // everything that this router can write; that a controller accepted the route is the most that the standard tells.
 func everything() router.Capabilities {
-	return router.Capabilities{
-		Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted,
-	}
+	return router.Capabilities{Features: router.Every(router.Yes), Ceiling: router.EvidenceAccepted}
 }
 
-// least is what two parents can do that both carry the traffic. What one of them cannot do is certain, whatever the other can.
+// least is what two parents can do that both carry the traffic.
 func least(a, b router.Capabilities) router.Capabilities {
-	a.Mirror, a.MirrorPercent, a.Affinity = a.Mirror && b.Mirror, a.MirrorPercent && b.MirrorPercent, a.Affinity && b.Affinity
-	a.NoQueryMatch, a.NoMethodMatch = a.NoQueryMatch || b.NoQueryMatch, a.NoMethodMatch || b.NoMethodMatch
-	open := func(can, x, y bool) bool { return can && (x || y) }
-	u := router.Unsure{
-		Mirror:        open(a.Mirror, a.Unsure.Mirror, b.Unsure.Mirror),
-		MirrorPercent: open(a.MirrorPercent, a.Unsure.MirrorPercent, b.Unsure.MirrorPercent),
-		QueryMatch:    open(!a.NoQueryMatch, a.Unsure.QueryMatch, b.Unsure.QueryMatch),
-		MethodMatch:   open(!a.NoMethodMatch, a.Unsure.MethodMatch, b.Unsure.MethodMatch),
-		Affinity:      open(a.Affinity, a.Unsure.Affinity, b.Unsure.Affinity),
+	a.Features = a.Features.Least(b.Features)
+	if a.Unsure = cmp.Or(a.Unsure, b.Unsure); a.Features.Sure() {
+		a.Unsure = ""
 	}
-	if u != (router.Unsure{}) {
-		u.Why = cmp.Or(a.Unsure.Why, b.Unsure.Why)
-	}
-	a.Unsure, a.Vouch = u, cmp.Or(a.Vouch, b.Vouch)
+	a.Vouch = cmp.Or(a.Vouch, b.Vouch)
 	if a.Of != "" && b.Of != "" {
 		a.Of += " and "
 	}
 	a.Of += b.Of
 	return a
+}
+
+// optional are the features that not every implementation of the standard has.
+func optional() []router.Feature {
+	return []router.Feature{
+		router.FeatureMatchQuery, router.FeatureMatchMethod, router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity,
+	}
 }
 
 // parent tells what one parent of the route can do: what its class says, or else what is known of its controller and what a person vouches
@@ -121,7 +120,7 @@ func (r *Router) parent(ctx context.Context, c *siskinv1.Canary, ref gatewayv1.P
 	switch {
 	case name == "":
 		out = everything()
-		out.Unsure = router.Unsure{Mirror: true, MirrorPercent: true, QueryMatch: true, MethodMatch: true, Affinity: true, Why: of + ": " + why}
+		out.Features, out.Unsure = out.Features.With(router.Maybe, optional()...), of+": "+why
 		out.Of = of + " (" + why + ")"
 	case p.final:
 		out = fromController(name)
@@ -148,14 +147,11 @@ func unanswered(p plane, kind string) string {
 
 // perhaps makes of what a controller is not known to do what it may do: its class, which cannot be read just now, may say that it does.
 func perhaps(known router.Capabilities, why string) router.Capabilities {
-	out := everything()
-	out.Unsure = router.Unsure{
-		Mirror: !known.Mirror, MirrorPercent: !known.MirrorPercent, QueryMatch: known.NoQueryMatch, MethodMatch: known.NoMethodMatch, Affinity: !known.Affinity,
+	known.Features = known.Features.Most(router.Every(router.Maybe))
+	if !known.Features.Sure() {
+		known.Unsure = why
 	}
-	if out.Unsure != (router.Unsure{}) {
-		out.Unsure.Why = why
-	}
-	return out
+	return known
 }
 
 // vouched adds what a person says that the Canary's gateways and mesh can do.
@@ -167,14 +163,8 @@ func vouched(c *siskinv1.Canary, out router.Capabilities) router.Capabilities {
 	if len(said) == 0 {
 		return out
 	}
-	can, u := fromFeatures(said), &out.Unsure
-	out.Mirror, u.Mirror = out.Mirror || can.Mirror, u.Mirror && !can.Mirror
-	out.MirrorPercent, u.MirrorPercent = out.MirrorPercent || can.MirrorPercent, u.MirrorPercent && !can.MirrorPercent
-	out.Affinity, u.Affinity = out.Affinity || can.Affinity, u.Affinity && !can.Affinity
-	out.NoQueryMatch, u.QueryMatch = out.NoQueryMatch && can.NoQueryMatch, u.QueryMatch && can.NoQueryMatch
-	out.NoMethodMatch, u.MethodMatch = out.NoMethodMatch && can.NoMethodMatch, u.MethodMatch && can.NoMethodMatch
-	if *u == (router.Unsure{Why: u.Why}) {
-		u.Why = ""
+	if out.Features = out.Features.Most(fromFeatures(said).Features); out.Features.Sure() {
+		out.Unsure = ""
 	}
 	return out
 }
@@ -220,11 +210,17 @@ func (r *Router) answered(ctx context.Context, c *siskinv1.Canary, ref gatewayv1
 // at a version: whoever filters the requests of one backend and the answers of a rule does that too.
 func fromFeatures(said map[features.FeatureName]bool) router.Capabilities {
 	out := everything()
-	out.Mirror = said[features.SupportHTTPRouteRequestMirror]
-	out.MirrorPercent = out.Mirror && said[features.SupportHTTPRouteRequestPercentageMirror]
-	out.Affinity = said[features.SupportHTTPRouteBackendRequestHeaderModification] && said[features.SupportHTTPRouteResponseHeaderModification]
-	out.NoQueryMatch = !said[features.SupportHTTPRouteQueryParamMatching]
-	out.NoMethodMatch = !said[features.SupportHTTPRouteMethodMatching]
+	for f, has := range map[router.Feature]bool{
+		router.FeatureMirror:      said[features.SupportHTTPRouteRequestMirror],
+		router.FeatureMirrorPart:  said[features.SupportHTTPRouteRequestMirror] && said[features.SupportHTTPRouteRequestPercentageMirror],
+		router.FeatureAffinity:    said[features.SupportHTTPRouteBackendRequestHeaderModification] && said[features.SupportHTTPRouteResponseHeaderModification],
+		router.FeatureMatchQuery:  said[features.SupportHTTPRouteQueryParamMatching],
+		router.FeatureMatchMethod: said[features.SupportHTTPRouteMethodMatching],
+	} {
+		if !has {
+			out.Features[f] = router.No
+		}
+	}
 	return out
 }
 
@@ -232,22 +228,23 @@ func fromFeatures(said map[features.FeatureName]bool) router.Capabilities {
 // that they match requests and keep users, and not that they mirror: to be wrong about that costs users their answers.
 func fromController(name string) router.Capabilities {
 	out := everything()
+	lack := func(some ...router.Feature) { out.Features = out.Features.With(router.No, some...) }
 	switch {
 	case oneOf(name, "istio.io/", "gateway.envoyproxy.io/", "kgateway.dev/", "agentgateway.dev/", "io.cilium/", "tigera.io/"):
 	case oneOf(name, "gateway.nginx.org/"):
-		out.Affinity = false
+		lack(router.FeatureAffinity)
 	case oneOf(name, "networking.gke.io/"):
-		out.Affinity, out.NoQueryMatch, out.NoMethodMatch = false, true, true
+		lack(router.FeatureAffinity, router.FeatureMatchQuery, router.FeatureMatchMethod)
 	case oneOf(name, "solo.io/"):
-		out.MirrorPercent, out.Affinity = false, false
+		lack(router.FeatureMirrorPart, router.FeatureAffinity)
 	case oneOf(name, "linkerd.io/"):
-		out.Mirror, out.MirrorPercent, out.Affinity = false, false, false
+		lack(router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity)
 	case oneOf(name, "konghq.com/", "haproxy-ingress.github.io/", "application-networking.k8s.aws/"):
-		out.Mirror, out.MirrorPercent, out.Affinity, out.NoQueryMatch, out.NoMethodMatch = false, false, false, true, true
+		lack(router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity, router.FeatureMatchQuery, router.FeatureMatchMethod)
 	case oneOf(name, "gateway.k8s.aws/"):
-		out.Mirror, out.MirrorPercent, out.Affinity, out.NoQueryMatch = false, false, false, true
+		lack(router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity, router.FeatureMatchQuery)
 	default: // traefik.io among them
-		out.Mirror, out.MirrorPercent = false, false
+		lack(router.FeatureMirror, router.FeatureMirrorPart)
 	}
 	return out
 }

@@ -93,24 +93,23 @@ func forbidden(kind string) func(client.Object) error {
 
 func TestCapabilities(t *testing.T) {
 	const traefik = "traefik.io/gateway-controller"
-	all := router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted}
-	but := func(edit func(*router.Capabilities)) router.Capabilities {
+	all := router.Capabilities{Features: router.Every(router.Yes), Ceiling: router.EvidenceAccepted}
+	at := func(l router.Level, some ...router.Feature) router.Capabilities {
 		c := all
-		edit(&c)
+		c.Features = c.Features.With(l, some...)
 		return c
 	}
-	noMirror := but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent = false, false })
-	unsure := func(why string, edits ...func(*router.Capabilities)) router.Capabilities {
-		return but(func(c *router.Capabilities) {
-			c.Unsure = router.Unsure{Mirror: true, MirrorPercent: true, QueryMatch: true, MethodMatch: true, Affinity: true, Why: why}
-			for _, edit := range edits {
-				edit(c)
-			}
-		})
+	but := func(some ...router.Feature) router.Capabilities { return at(router.No, some...) }
+	noMirror := but(router.FeatureMirror, router.FeatureMirrorPart)
+	little := but(router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity, router.FeatureMatchQuery, router.FeatureMatchMethod)
+	unsure := func(why string, sure ...router.Feature) router.Capabilities {
+		c := at(router.Maybe, router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity, router.FeatureMatchQuery, router.FeatureMatchMethod)
+		c.Features, c.Unsure = c.Features.With(router.Yes, sure...), why
+		return c
 	}
-	onlyMirror := func(c *router.Capabilities) {
-		c.Unsure.Affinity, c.Unsure.QueryMatch, c.Unsure.MethodMatch = false, false, false
-	}
+	both := but(router.FeatureMirrorPart, router.FeatureAffinity, router.FeatureMatchQuery)
+	both.Features = both.Features.With(router.Maybe, router.FeatureMirror, router.FeatureMatchMethod)
+	both.Unsure = "Service aviary/finch: no controller has answered for it yet"
 	down := func(s *sky, kind string) {
 		s.refuse = func(obj client.Object) error {
 			if _, class := obj.(*gatewayv1.GatewayClass); class == (kind == "GatewayClass") {
@@ -139,9 +138,7 @@ func TestCapabilities(t *testing.T) {
 		"a class that says as Traefik": {"it answers 500 to a route that mirrors, and accepts it", []features.FeatureName{
 			"HTTPRoute", "HTTPRouteQueryParamMatching", "HTTPRouteMethodMatching", "HTTPRouteBackendRequestHeaderModification", "HTTPRouteResponseHeaderModification",
 		}, func(t *testing.T, s *sky, _ *siskinv1.Canary) { t.Helper(); s.controller(t, traefik) }, noMirror, traefik},
-		"a class that says little": {"what is not said cannot be done", []features.FeatureName{"HTTPRoute", "HTTPRouteResponseHeaderModification"}, nil, but(func(c *router.Capabilities) {
-			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch, c.NoMethodMatch = false, false, false, true, true
-		}), ""},
+		"a class that says little": {"what is not said cannot be done", []features.FeatureName{"HTTPRoute", "HTTPRouteResponseHeaderModification"}, nil, little, ""},
 		"a percentage without a mirror": {"nothing is to be copied", []features.FeatureName{
 			"HTTPRouteRequestPercentageMirror", "HTTPRouteQueryParamMatching", "HTTPRouteMethodMatching",
 			"HTTPRouteBackendRequestHeaderModification", "HTTPRouteResponseHeaderModification",
@@ -153,7 +150,7 @@ func TestCapabilities(t *testing.T) {
 		"a silent class of NGINX": {"its conformance report counts", nil, func(t *testing.T, s *sky, _ *siskinv1.Canary) {
 			t.Helper()
 			s.controller(t, "gateway.nginx.org/nginx-gateway-controller")
-		}, but(func(c *router.Capabilities) { c.Affinity = false }), ""},
+		}, but(router.FeatureAffinity), ""},
 		"a silent class of nobody": {"to mirror where that is not known costs users their answers", nil, nil, noMirror, ""},
 		"no Gateway": {"it may come later", nil, func(t *testing.T, s *sky, _ *siskinv1.Canary) {
 			t.Helper()
@@ -176,7 +173,7 @@ func TestCapabilities(t *testing.T) {
 			t.Helper()
 			down(s, "GatewayClass")
 			s.answered(t, c, traefik)
-		}, unsure("Gateway aviary/public of "+traefik+": its GatewayClass class-aviary could not be read", onlyMirror), traefik},
+		}, unsure("Gateway aviary/public of "+traefik+": its GatewayClass class-aviary could not be read", router.FeatureAffinity, router.FeatureMatchQuery, router.FeatureMatchMethod), traefik},
 		"a class that may not be read, of Traefik": {"nothing more will be known", nil, func(t *testing.T, s *sky, c *siskinv1.Canary) {
 			t.Helper()
 			s.refuse = forbidden("GatewayClass")
@@ -192,18 +189,14 @@ func TestCapabilities(t *testing.T) {
 			s.refuse = forbidden("GatewayClass")
 			vouch(c, "HTTPRouteRequestMirror")
 			s.answered(t, c, "example.org/gateway-controller")
-		}, but(func(c *router.Capabilities) { c.MirrorPercent = false }), "example.org/gateway-controller"},
+		}, but(router.FeatureMirrorPart), "example.org/gateway-controller"},
 		"a mesh that has not answered, vouched for": {"a person knows", nil, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
 			mesh(c)
 			vouch(c, "HTTPRouteRequestMirror, HTTPRouteRequestPercentageMirror")
-		}, unsure("Service aviary/finch: no controller has answered for it yet", func(c *router.Capabilities) {
-			c.Unsure.Mirror, c.Unsure.MirrorPercent = false, false
-		}), "Service aviary/finch"},
+		}, unsure("Service aviary/finch: no controller has answered for it yet", router.FeatureMirror, router.FeatureMirrorPart), "Service aviary/finch"},
 		"a class that says little, vouched for": {"the class knows better", []features.FeatureName{"HTTPRoute"}, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
 			vouch(c, "HTTPRouteRequestMirror")
-		}, but(func(c *router.Capabilities) {
-			c.Mirror, c.MirrorPercent, c.Affinity, c.NoQueryMatch, c.NoMethodMatch = false, false, false, true, true
-		}), ""},
+		}, little, ""},
 		"a class that may not be read": {"a Siskin of one namespace has no such right", nil, func(_ *testing.T, s *sky, _ *siskinv1.Canary) {
 			s.refuse = forbidden("GatewayClass")
 		}, unsure("Gateway aviary/public: Siskin may not read its GatewayClass class-aviary, and no controller has answered for the Gateway yet"), "Gateway aviary/public (Siskin may not read"},
@@ -220,17 +213,14 @@ func TestCapabilities(t *testing.T) {
 			t.Helper()
 			mesh(c)
 			s.answered(t, c, "linkerd.io/policy-controller")
-		}, but(func(c *router.Capabilities) { c.Mirror, c.MirrorPercent, c.Affinity = false, false, false }), "linkerd.io/policy-controller"},
+		}, but(router.FeatureMirror, router.FeatureMirrorPart, router.FeatureAffinity), "linkerd.io/policy-controller"},
 		"a Gateway and a mesh": {"both carry the traffic, so that the lesser counts", []features.FeatureName{
 			"HTTPRouteRequestMirror", "HTTPRouteResponseHeaderModification", "HTTPRouteMethodMatching",
 		}, func(_ *testing.T, _ *sky, c *siskinv1.Canary) {
-			both := c.Spec.Service.GatewayRefs
+			gateways := c.Spec.Service.GatewayRefs
 			mesh(c)
-			c.Spec.Service.GatewayRefs = append(c.Spec.Service.GatewayRefs, both...)
-		}, but(func(c *router.Capabilities) {
-			c.MirrorPercent, c.Affinity, c.NoQueryMatch = false, false, true
-			c.Unsure = router.Unsure{Mirror: true, MethodMatch: true, Why: "Service aviary/finch: no controller has answered for it yet"}
-		}), " and Gateway aviary/public"},
+			c.Spec.Service.GatewayRefs = append(c.Spec.Service.GatewayRefs, gateways...)
+		}, both, " and Gateway aviary/public"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -263,7 +253,7 @@ func TestWhatIsBehindAGatewayIsRemembered(t *testing.T) {
 	ask := func(wantReads int, wantMirror bool, when string) {
 		t.Helper()
 		for range 3 {
-			if have := s.router.Capabilities(t.Context(), c).Mirror; have != wantMirror {
+			if have := s.router.Capabilities(t.Context(), c).Features.Can(router.FeatureMirror); have != wantMirror {
 				t.Errorf("%s: mirror %v", when, have)
 			}
 		}
@@ -308,7 +298,7 @@ func TestAGatewayThatHangs(t *testing.T) {
 		},
 	})
 	r := gatewayapi.New(s, hang, s.clock)
-	if caps := r.Capabilities(t.Context(), gatewayapitest.Canary(namespace)); !caps.Unsure.Mirror || !caps.Weighted || !strings.Contains(caps.Of, "could not be read") {
+	if caps := r.Capabilities(t.Context(), gatewayapitest.Canary(namespace)); caps.Features[router.FeatureMirror] != router.Maybe || !caps.Features.Can(router.FeatureWeights) || !strings.Contains(caps.Of, "could not be read") {
 		t.Errorf("%+v", caps)
 	}
 }

@@ -82,17 +82,18 @@ func (r *Router) feasible(ctx context.Context, in router.Intent) (router.Intent,
 		return in, nil
 	}
 	caps := r.Capabilities(ctx, in.Owner)
-	if !caps.Affinity || caps.Unsure.Affinity {
+	if caps.Features[router.FeatureAffinity] < router.Yes {
 		in.Expired = nil
 	}
-	what, i := caps.Unmirrored(in.Owner)
-	if len(mirror) == 0 || what == "" && !caps.Unsure.Mirror && !caps.Unsure.MirrorPercent {
+	f, field, lacks := caps.LacksForService(in.Owner)
+	unsure := caps.Features[router.FeatureMirror] == router.Maybe || caps.Features[router.FeatureMirrorPart] == router.Maybe
+	if len(mirror) == 0 || !lacks && !unsure {
 		return in, nil
 	}
 	in.Owner = in.Owner.DeepCopy()
 	in.Owner.Spec.Service.Mirror = nil
-	if what == "" {
+	if !lacks {
 		return in, nil
 	}
-	return in, invalid(fmt.Sprintf("spec.service.mirror[%d]", i), "%s cannot %s: leave it out, or use a provider that can", caps.Of, what)
+	return in, invalid(field, "%s %s", caps.Of, caps.Cannot(f, field))
 }

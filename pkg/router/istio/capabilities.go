@@ -10,9 +10,7 @@ import (
 
 // Capabilities are those of Envoy for requests. Connections can be split, and nothing more.
 func (r *Router) Capabilities(ctx context.Context, c *siskinv1.Canary) router.Capabilities {
-	out := router.Capabilities{
-		Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted,
-	}
+	out := router.Capabilities{Features: router.Every(router.Yes), Ceiling: router.EvidenceAccepted}
 	in := names(c)
 	connections := streams(in)
 	live, err := r.get(ctx, in)
@@ -20,7 +18,7 @@ func (r *Router) Capabilities(ctx context.Context, c *siskinv1.Canary) router.Ca
 		connections = len(live.Spec.Tcp)+len(live.Spec.Tls) > 0 && !requested(live, in)
 	}
 	if connections {
-		out.Match, out.Mirror, out.MirrorPercent, out.Affinity = false, false, false, false
+		out.Features = router.Features{}.With(router.Yes, router.FeatureWeights)
 		out.Of = "Istio, for a port of TCP,"
 	}
 	return out

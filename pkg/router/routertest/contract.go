@@ -91,7 +91,7 @@ func RunContract(t *testing.T, build func(t *testing.T) Harness) {
 
 // splits that the router can do, in an order that visits both ends twice.
 func (s *suite) splits() []router.Split {
-	if s.caps().Weighted {
+	if s.caps().Features.Can(router.FeatureWeights) {
 		return []router.Split{{Primary: 100}, {Primary: 99, Canary: 1}, {Primary: 50, Canary: 50}, {Canary: 100}, {Primary: 100}}
 	}
 	return []router.Split{{Primary: 100}, {Canary: 100}, {Primary: 100}}
@@ -318,7 +318,7 @@ func invalidSplitRefused(s *suite) {
 	s.apply(router.Split{Primary: 100})
 	before := s.get().GetResourceVersion()
 	bad := []router.Split{{}, {Primary: 100, Canary: 100}, {Primary: 101, Canary: -1}, {Primary: -1, Canary: 101}, {Primary: 50, Canary: 49}}
-	if !s.caps().Weighted {
+	if !s.caps().Features.Can(router.FeatureWeights) {
 		bad = append(bad, router.Split{Primary: 50, Canary: 50})
 	}
 	for _, split := range bad {

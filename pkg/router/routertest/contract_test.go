@@ -3,6 +3,8 @@ package routertest_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/siskin-dev/siskin/pkg/router"
@@ -27,7 +29,7 @@ func TestFake(t *testing.T) {
 	ctx := t.Context()
 	in := routertest.Intent(routertest.Canary("aviary"))
 	in.Split = router.Split{Primary: 90, Canary: 10}
-	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
+	f := routertest.NewFake(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted})
 	boom := errors.New("boom")
 	f.FailNext("Apply", boom)
 	if _, err := f.Apply(ctx, in); !errors.Is(err, boom) {
@@ -72,20 +74,18 @@ func TestFakeFaults(t *testing.T) {
 	in := routertest.Intent(routertest.Canary("aviary"))
 	in.Split = router.Split{Primary: 70, Canary: 30, Mirror: 10, Audience: true}
 	in.Audience, in.Affinity = routertest.Audience(), routertest.Affinity()
-	f := routertest.NewFake(router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted})
-	for _, caps := range []router.Capabilities{
-		{Weighted: true, Match: true, Mirror: true, MirrorPercent: true},
-		{Weighted: true, Match: true, Mirror: true, Affinity: true},
-		{Weighted: true, Mirror: true, MirrorPercent: true, Affinity: true},
-		{Match: true, Mirror: true, MirrorPercent: true, Affinity: true},
-		{Weighted: true, Match: true, NoMethodMatch: true, Mirror: true, MirrorPercent: true, Affinity: true},
-	} {
-		f.SetCapabilities(caps)
-		if _, err := f.Apply(ctx, in); err == nil {
-			t.Errorf("%+v can do everything", caps)
+	f := routertest.NewFake(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted})
+	if all := router.AllFeatures(); !slices.Equal(in.Needs(), all) {
+		t.Errorf("it needs %v, not %v", in.Needs(), all)
+	}
+	for _, lack := range router.AllFeatures() {
+		f.SetCapabilities(router.Capabilities{Features: router.Every(router.Yes).With(router.No, lack), Ceiling: router.EvidenceAccepted})
+		_, err := f.Apply(ctx, in)
+		if refused, ok := errors.AsType[*router.InvalidError](err); !ok || !strings.Contains(refused.Message, "cannot "+lack.String()+": ") {
+			t.Errorf("a router that cannot %s: %v", lack, err)
 		}
 	}
-	f.SetCapabilities(router.Capabilities{Weighted: true, Match: true, Mirror: true, MirrorPercent: true, Affinity: true, Ceiling: router.EvidenceAccepted})
+	f.SetCapabilities(router.Capabilities{Features: router.Every(router.Yes), Ceiling: router.EvidenceAccepted})
 	apply := func(want router.Receipt) {
 		t.Helper()
 		receipt, err := f.Apply(ctx, in)

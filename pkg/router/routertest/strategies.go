@@ -33,27 +33,25 @@ func Affinity() *router.Affinity {
 // strategies are intents of all kinds that the router can do; the last has all at once.
 func (s *suite) strategies() []router.Intent {
 	caps := s.caps()
+	var able []siskinv1.RequestMatch // of the audience
+	for _, m := range Audience() {
+		if _, _, lacks := caps.Lacks(router.Intent{Split: router.Split{Primary: 100, Audience: true}, Audience: []siskinv1.RequestMatch{m}}); !lacks {
+			able = append(able, m)
+		}
+	}
 	var out []router.Intent
 	add := func(split router.Split, affinity *router.Affinity) {
 		in := s.intent(split)
-		in.Audience, in.Affinity = Audience(), affinity
-		out = append(out, in)
+		in.Audience, in.Affinity = able, affinity
+		if _, _, lacks := caps.Lacks(in); !lacks && (len(able) > 0 || !split.Audience) {
+			out = append(out, in)
+		}
 	}
-	if caps.Match {
-		add(router.Split{Primary: 100, Audience: true}, nil)
-	}
-	if caps.Mirror {
-		add(router.Split{Primary: 100, Mirror: 100}, nil)
-	}
-	if caps.MirrorPercent {
-		add(router.Split{Primary: 100, Mirror: 30}, nil)
-	}
-	if caps.Affinity && caps.Weighted {
-		add(router.Split{Primary: 80, Canary: 20}, Affinity())
-	}
-	if caps.Match && caps.Affinity && caps.MirrorPercent && caps.Weighted {
-		add(router.Split{Primary: 50, Canary: 50, Audience: true, Mirror: 7}, Affinity())
-	}
+	add(router.Split{Primary: 100, Audience: true}, nil)
+	add(router.Split{Primary: 100, Mirror: 100}, nil)
+	add(router.Split{Primary: 100, Mirror: 30}, nil)
+	add(router.Split{Primary: 80, Canary: 20}, Affinity())
+	add(router.Split{Primary: 50, Canary: 50, Audience: true, Mirror: 7}, Affinity())
 	return out
 }
 
@@ -126,7 +124,7 @@ func strategiesAreTakenOut(s *suite) {
 
 // tokensAreWritten : a new rollout or step has other cookies, which is a change though no share moves.
 func tokensAreWritten(s *suite) {
-	if !s.caps().Affinity {
+	if !s.caps().Features.Can(router.FeatureAffinity) {
 		return
 	}
 	in := s.intent(router.Split{Primary: 80, Canary: 20})
@@ -165,21 +163,20 @@ func impossibleIsRefused(s *suite) {
 		}
 		refusals++
 	}
-	for i, m := range Audience() {
-		if what, _ := caps.Unmatched([]siskinv1.RequestMatch{m}); what != "" {
-			refused("spec.analysis.match", func(in *router.Intent) { in.Split.Audience, in.Audience = true, Audience()[i:i+1] })
+	refused("spec.analysis.match", func(in *router.Intent) { in.Split.Audience = true }) // nobody is selected
+	impossible := func(edit func(*router.Intent)) {
+		in := s.intent(router.Split{Primary: 100})
+		edit(&in)
+		if _, field, lacks := caps.Lacks(in); lacks {
+			refused(field, edit)
 		}
 	}
-	refused("spec.analysis.match", func(in *router.Intent) { in.Split.Audience = true }) // nobody is selected
-	if !caps.Mirror {
-		refused("spec.analysis.mirror", func(in *router.Intent) { in.Split.Mirror = 100 })
+	for i := range Audience() {
+		impossible(func(in *router.Intent) { in.Split.Audience, in.Audience = true, Audience()[i:i+1] })
 	}
-	if !caps.MirrorPercent {
-		refused("spec.analysis.mirror", func(in *router.Intent) { in.Split.Mirror = 30 })
-	}
-	if !caps.Affinity {
-		refused("spec.analysis", func(in *router.Intent) { in.Split, in.Affinity = router.Split{Primary: 80, Canary: 20}, Affinity() })
-	}
+	impossible(func(in *router.Intent) { in.Split.Mirror = 100 })
+	impossible(func(in *router.Intent) { in.Split.Mirror = 30 })
+	impossible(func(in *router.Intent) { in.Split, in.Affinity = router.Split{Primary: 80, Canary: 20}, Affinity() })
 	if s.Limit != nil && refusals < 4 {
 		s.Errorf("%d refusals: the data plane was to be able to do less: %+v", refusals, caps)
 	}

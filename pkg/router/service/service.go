@@ -86,7 +86,7 @@ func New(c client.Client, live client.Reader) *Applier { return &Applier{c: c, l
 // ServingRole is the role that the apex selects for a split: the primary, but for a router without weights, which moves
 // traffic by that very selector. Engine and router both go by it, so they never fight.
 func ServingRole(caps router.Capabilities, split router.Split) string {
-	if !caps.Weighted && split.Canary == 100 {
+	if !caps.Features.Can(router.FeatureWeights) && split.Canary == 100 {
 		return siskinv1.RoleCanary
 	}
 	return siskinv1.RolePrimary

@@ -472,7 +472,7 @@ func TestRouterAndEngineAgree(t *testing.T) {
 			}
 		})
 	}
-	if service.ServingRole(router.Capabilities{Weighted: true}, router.Split{Canary: 100}) != siskinv1.RolePrimary {
+	if service.ServingRole(router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights)}, router.Split{Canary: 100}) != siskinv1.RolePrimary {
 		t.Error("a weighted router never moves the apex")
 	}
 }

@@ -57,7 +57,7 @@ func Table(c *siskinv1.Canary) string { return c.Annotations[TableAnnotation] }
 
 // Capabilities : weights and nothing else.
 func (r *Router) Capabilities(context.Context, *siskinv1.Canary) router.Capabilities {
-	return router.Capabilities{Weighted: true, Ceiling: router.EvidenceAccepted}
+	return router.Capabilities{Features: router.Features{}.With(router.Yes, router.FeatureWeights), Ceiling: router.EvidenceAccepted}
 }
 
 // Validate wants a table.
