@@ -125,9 +125,15 @@ func TestARouteThatComesLater(t *testing.T) {
 		}
 		return ""
 	})
+	id := s.Now().Status.Rollout.ID
 	s.Release("1.2.0")
+	begun(s, id)
 	endsAs(s, siskinv1.PhaseSucceeded, time.Minute)
 	users.Stop()
+	var bridge gatewayv1.HTTPRoute
+	if err := s.API.Get(t.Context(), client.ObjectKey{Namespace: s.NS, Name: s.App.Name + "-bridge"}, &bridge); !apierrors.IsNotFound(err) {
+		t.Errorf("the bridge is still there: %v", err)
+	}
 	if sum := s.NobodyFailed("users", users, time.Time{}); sum.ByVersion["1.2.0"] == 0 {
 		t.Errorf("nobody saw the last version: %v", sum.ByVersion)
 	}
