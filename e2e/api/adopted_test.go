@@ -38,8 +38,8 @@ spec:
     backendRefs: [{name: admin, port: 80}]
 `
 
-// TestAdoptionKeepsFieldsOfNewerCRDs : what this version's types do not know stays while a route is adopted, an edit of it
-// counts, and what is given back is what its author wrote, as JSON.
+// TestAdoptionKeepsFieldsOfNewerCRDs : what this version's types do not know stays while a route is adopted, an edit
+// of it counts, and what is given back is what its author wrote, as JSON.
 func TestAdoptionKeepsFieldsOfNewerCRDs(t *testing.T) {
 	e := given(t)
 	ctx, ns := t.Context(), e.Namespace(t)

@@ -89,8 +89,9 @@ func splitBy(note string, ok func(canary int32) bool) func(*gatewayv1.HTTPRoute)
 	}
 }
 
-// TestARouteThatComesLater : the user's own route of the name of the one that Siskin generated carries the split as it is,
-// also when it is applied again in the middle of a rollout. When it is deleted, the generated one is back. Nobody notices.
+// TestARouteThatComesLater : the user's own route of the name of the one that Siskin generated carries the split as it
+// is, also when it is applied again in the middle of a rollout. When it is deleted, the generated one is back. Nobody
+// notices.
 func TestARouteThatComesLater(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Name: "guest", Replicas: 1, Version: "1.0.0", Gateway: fixtures.TestGateway})
@@ -139,8 +140,8 @@ func TestARouteThatComesLater(t *testing.T) {
 	}
 }
 
-// TestARouteThatWasThereFirst : a route that the user had before carries releases, one of which is taken back, and is at the
-// end what it was. Nobody notices any of it.
+// TestARouteThatWasThereFirst : a route that the user had before carries releases, one of which is taken back, and is
+// at the end what it was. Nobody notices any of it.
 func TestARouteThatWasThereFirst(t *testing.T) {
 	t.Parallel()
 	s, _ := story(t, fixtures.App{Name: "host", Replicas: 1, Version: "1.0.0", Gateway: fixtures.TestGateway})

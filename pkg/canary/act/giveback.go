@@ -11,6 +11,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 // GiveBack gives back what a Canary left that went without doing so: the promoted content, if its snapshot is still
@@ -35,7 +36,20 @@ func (a *Actor) GiveBack(ctx context.Context, w *observe.World) (done bool, err 
 	if released != nil {
 		released = fmt.Errorf("giving the Services back: %w", released)
 	}
-	return true, errors.Join(a.restoreScaler(ctx, w), released)
+	return true, errors.Join(a.restoreScaler(ctx, w), released, unrouted(ctx, w))
+}
+
+// unrouted gives back what routers have adopted.
+func unrouted(ctx context.Context, w *observe.World) error {
+	var errs []error
+	for _, r := range w.Routers {
+		if adopts, ok := r.(interface {
+			GiveBack(ctx context.Context, in router.Intent) error
+		}); ok {
+			errs = append(errs, adopts.GiveBack(ctx, w.Intent))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Lookup reads an object past the caches.

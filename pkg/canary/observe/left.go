@@ -2,6 +2,8 @@ package observe
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +20,7 @@ func (o *Observer) Left(ctx context.Context, c *siskinv1.Canary) (*World, error)
 	w := &World{
 		Canary: c, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
 		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}, include: o.Include,
+		Intent: intent(c), Routers: slices.Collect(maps.Values(o.Routers)),
 	}
 	var err error
 	if w.Target, err = o.object(ctx, c, name); err != nil {

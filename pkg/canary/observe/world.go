@@ -59,6 +59,8 @@ type World struct {
 	// Router of the Canary, what it can do, Intent for the stored split, and what was seen of it.
 	Router router.Router
 	Caps   router.Capabilities
+	// Routers are all that may have adopted something for a Canary that is gone; of others nil.
+	Routers []router.Router
 	// CapsAgain is when to ask the router again what it can do; 0: the spec asks for nothing that it cannot.
 	CapsAgain   time.Duration
 	Intent      router.Intent

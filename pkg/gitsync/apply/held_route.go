@@ -10,8 +10,8 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
 
-// keepAdopted leaves a route that Siskin has adopted the rules that carry the split, for as long as git says what it said
-// when they were made. merged is what an apply would make of live. It returns true if desired was changed.
+// keepAdopted leaves a route that Siskin has adopted the rules that carry the split, for as long as git says what it
+// said when they were made. merged is what an apply would make of live. It returns true if desired was changed.
 func keepAdopted(desired, live, merged *unstructured.Unstructured) (bool, error) {
 	text := live.GetAnnotations()[siskinv1.RulesAnnotation]
 	var recorded []any

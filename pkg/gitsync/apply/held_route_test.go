@@ -41,7 +41,9 @@ func TestAnAdoptedRouteKeepsItsSplit(t *testing.T) {
 	}{
 		{"the same", "a", "podinfo", "unchanged", split},
 		{"another host", "b", "podinfo", "configured", split},
-		{"other rules", "b", "other", "configured", []any{map[string]any{"backendRefs": []any{map[string]any{"name": "other", "port": int64(80)}}}}},
+		{"other rules", "b", "other", "configured", []any{map[string]any{
+			"backendRefs": []any{map[string]any{"name": "other", "port": int64(80)}},
+		}}},
 	} {
 		got := mustApply(t, c, step.name, git(step.host, step.service))
 		if diff := cmp.Diff([]string{"HTTPRoute prod/podinfo " + step.action}, got); diff != "" {

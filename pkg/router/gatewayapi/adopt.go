@@ -26,12 +26,12 @@ import (
 // ReasonNoApex : no rule of the adopted HTTPRoute leads to the apex Service.
 const ReasonNoApex = "NoApexBackend"
 
-// patchTries bounds how often a write is repeated because something else of the route was written meanwhile, such as its
-// status.
+// patchTries bounds how often a write is repeated because something else of the route was written meanwhile, such as
+// its status.
 const patchTries = 3
 
-// maxRecord is how large the rules of an adopted route may be that are kept in an annotation, in bytes: half of what all
-// annotations of an object can have.
+// maxRecord is how large the rules of an adopted route may be that are kept in an annotation, in bytes: half of what
+// all annotations of an object can have.
 const maxRecord = 128 << 10
 
 // adoptee is a route that somebody else made.
@@ -42,9 +42,11 @@ type adoptee struct {
 	held bool
 	// wish are the rules that its author wants.
 	wish []any
-	// written tells that they were written since Siskin wrote, edited that this was done in what Siskin had made of them.
+	// written tells that they were written since Siskin wrote, edited that this was done in what Siskin had made of
+	// them.
 	written, edited bool
-	// want is what is to be written; none tells that nothing of it leads to the apex; refused what cannot be said in it.
+	// want is what is to be written; none tells that nothing of it leads to the apex; refused what cannot be said in
+	// it.
 	want    []merged
 	none    bool
 	refused error
@@ -88,12 +90,13 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *gatewayv1.HT
 		return router.Receipt{}, err
 	}
 	if live.DeletionTimestamp != nil && !a.held {
-		return router.Receipt{}, fmt.Errorf("waiting until HTTPRoute %s, which is being deleted, is gone: %w", live.Name, router.ErrNotFound)
+		return router.Receipt{}, fmt.Errorf("waiting until HTTPRoute %s, which is being deleted, is gone: %w",
+			live.Name, router.ErrNotFound)
 	}
 	refused := cmp.Or(r.adoptable(ctx, in, live), a.refused)
 	if a.none {
-		refused = cmp.Or(refused, invalid("spec.service.name", "no rule of HTTPRoute %s has a backendRef to Service %s, port %d, whose traffic could be split: "+
-			"give it one, or rename the route, and one is generated", in.Apex, in.Apex, in.Port))
+		refused = cmp.Or(refused, invalid("spec.service.name",
+			"no rule of HTTPRoute %s has a backendRef to Service %s, port %d, whose traffic could be split: give it one, or rename the route, and one is generated", in.Apex, in.Apex, in.Port))
 	}
 	if refused != nil && !a.held {
 		return router.Receipt{}, refused
@@ -142,10 +145,12 @@ func allIn(part, all map[string]string) bool {
 func (r *Router) adoptable(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) error {
 	const field = "spec.service.name"
 	if live.Annotations[siskinv1.AdoptAnnotation] == "disabled" {
-		return invalid(field, "HTTPRoute %s has the annotation %s: disabled: remove it, or choose another spec.service.name", live.Name, siskinv1.AdoptAnnotation)
+		return invalid(field, "HTTPRoute %s has the annotation %s: disabled: remove it, or choose another spec.service.name",
+			live.Name, siskinv1.AdoptAnnotation)
 	}
 	if ref := metav1.GetControllerOf(live); ref != nil {
-		return invalid(field, "HTTPRoute %s exists and is kept by %s %s, which would write it anew: rename or delete it, or choose another spec.service.name",
+		return invalid(field,
+			"HTTPRoute %s exists and is kept by %s %s, which would write it anew: rename or delete it, or choose another "+field,
 			live.Name, ref.Kind, ref.Name)
 	}
 	held := holder(live)
@@ -174,7 +179,8 @@ func unused(svc siskinv1.CanaryService, live *gatewayv1.HTTPRoute) string {
 		}
 	}
 	refs, err := parents(svc.GatewayRefs)
-	add("gatewayRefs", len(svc.GatewayRefs) > 0 && (err != nil || !sameParents(live.Namespace, refs, live.Spec.ParentRefs)))
+	add("gatewayRefs",
+		len(svc.GatewayRefs) > 0 && (err != nil || !sameParents(live.Namespace, refs, live.Spec.ParentRefs)))
 	hosts, err := hostnames(svc.Hosts)
 	add("hosts", len(svc.Hosts) > 0 && (err != nil || !equality.Semantic.DeepEqual(hosts, live.Spec.Hostnames)))
 	add("match", len(svc.Match) > 0)
@@ -186,7 +192,11 @@ func unused(svc siskinv1.CanaryService, live *gatewayv1.HTTPRoute) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s of the Canary %s not count: HTTPRoute %s says it", strings.Join(names, ", "), map[bool]string{true: "does", false: "do"}[len(names) == 1], live.Name)
+	do := "do"
+	if len(names) == 1 {
+		do = "does"
+	}
+	return fmt.Sprintf("%s of the Canary %s not count: HTTPRoute %s says it", strings.Join(names, ", "), do, live.Name)
 }
 
 func sameParents(namespace string, xs, ys []gatewayv1.ParentReference) bool {
@@ -196,7 +206,9 @@ func sameParents(namespace string, xs, ys []gatewayv1.ParentReference) bool {
 }
 
 // observeAdopted is Observe for a route that somebody else made.
-func (r *Router) observeAdopted(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) (router.Observation, error) {
+func (r *Router) observeAdopted(
+	ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute,
+) (router.Observation, error) {
 	obs := router.Observation{MetricsKind: metricsKind(live)}
 	obs.Counted = obs.MetricsKind.Counted()
 	a, err := r.adoptee(ctx, in, live)
@@ -209,7 +221,8 @@ func (r *Router) observeAdopted(ctx context.Context, in router.Intent, live *gat
 	}
 	switch {
 	case !a.held:
-		obs.Reason, obs.Message = ReasonForeignRoute, fmt.Sprintf("HTTPRoute %s is not Siskin's, and is not adopted yet.", live.Name)
+		obs.Reason = ReasonForeignRoute
+		obs.Message = fmt.Sprintf("HTTPRoute %s is not Siskin's, and is not adopted yet.", live.Name)
 		if !v.accepted && !v.rejected { // it may be what Release wrote last
 			obs.Leaving, obs.Message = true, fmt.Sprintf("HTTPRoute %s is its author's, but %s", live.Name, v.message)
 		}
@@ -217,7 +230,8 @@ func (r *Router) observeAdopted(ctx context.Context, in router.Intent, live *gat
 	case a.written || !a.done():
 		obs.Current, obs.Known = a.states(in)
 		obs.Reason = ReasonSpecDiffers
-		obs.Message = fmt.Sprintf("HTTPRoute %s does not say %s: its author wrote it, or it was not written yet.", live.Name, in.Split)
+		obs.Message = fmt.Sprintf("HTTPRoute %s does not say %s: its author wrote it, or it was not written yet.",
+			live.Name, in.Split)
 		return obs, nil
 	case a.refused != nil:
 		obs.Current, obs.Known = router.Split{Primary: in.Split.Primary, Canary: in.Split.Canary}, true
@@ -225,12 +239,14 @@ func (r *Router) observeAdopted(ctx context.Context, in router.Intent, live *gat
 		return obs, nil
 	case a.none && (in.Split.Canary > 0 || in.Split.Audience || in.Split.Mirror > 0):
 		obs.Current, obs.Known = router.Split{Primary: 100}, true
-		obs.Reason, obs.Message = ReasonNoApex, fmt.Sprintf("No rule of HTTPRoute %s leads to Service %s.", live.Name, in.Apex)
+		obs.Reason = ReasonNoApex
+		obs.Message = fmt.Sprintf("No rule of HTTPRoute %s leads to Service %s.", live.Name, in.Apex)
 		return obs, nil
 	}
 	obs.Current, obs.Known = in.Split, true
 	if live.DeletionTimestamp != nil {
-		obs.Reason, obs.Message = ReasonRouteDeleted, fmt.Sprintf("HTTPRoute %s is being deleted: another one takes its place.", live.Name)
+		obs.Reason = ReasonRouteDeleted
+		obs.Message = fmt.Sprintf("HTTPRoute %s is being deleted: another one takes its place.", live.Name)
 		return obs, nil
 	}
 	obs.Evidence, obs.Reason, obs.Message, obs.Rejected = router.EvidenceWritten, v.reason, v.message, v.rejected
@@ -287,14 +303,16 @@ func (r *Router) restore(ctx context.Context, in router.Intent, live *gatewayv1.
 	return r.letGo(ctx, live)
 }
 
-// letGo takes Siskin's field manager off a route that was given back, so that its author's next server-side apply meets no
-// conflict. It is a write of its own: the one before makes Siskin the manager of what it restores.
+// letGo takes Siskin's field manager off a route that was given back, so that its author's next server-side apply
+// meets no conflict. It is a write of its own: the one before makes Siskin the manager of what it restores.
 func (r *Router) letGo(ctx context.Context, live *gatewayv1.HTTPRoute) error {
 	raw, err := r.wholes.read(ctx, live)
 	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	others := slices.DeleteFunc(raw.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Manager == siskinv1.FieldManager })
+	others := slices.DeleteFunc(raw.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == siskinv1.FieldManager
+	})
 	if len(others) == 0 || len(others) == len(raw.GetManagedFields()) {
 		return nil
 	}
@@ -306,8 +324,8 @@ func (r *Router) letGo(ctx context.Context, live *gatewayv1.HTTPRoute) error {
 	return client.IgnoreNotFound(err)
 }
 
-// yield gives a generated route up that somebody else has applied, in one write: it loses its owner and all that says it
-// is generated, and of its spec what nobody but Siskin asks for.
+// yield gives a generated route up that somebody else has applied, in one write: it loses its owner and all that says
+// it is generated, and of its spec what nobody but Siskin asks for.
 func (r *Router) yield(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) (*gatewayv1.HTTPRoute, error) {
 	raw, err := r.wholes.read(ctx, live)
 	if err != nil {
@@ -353,7 +371,8 @@ func (r *Router) write(ctx context.Context, a *adoptee, patch fields) error {
 			return failed
 		}
 		now := wholeOf(raw)
-		if now.generation != a.generation || !maps.Equal(notes(now.annotations), notes(a.annotations)) || !slices.Equal(now.finalizers, a.finalizers) {
+		if now.generation != a.generation || !maps.Equal(notes(now.annotations), notes(a.annotations)) ||
+			!slices.Equal(now.finalizers, a.finalizers) {
 			return err
 		}
 		a.version = now.version
@@ -363,7 +382,9 @@ func (r *Router) write(ctx context.Context, a *adoptee, patch fields) error {
 // notes are Siskin's annotations on an adopted route.
 func notes(annotations map[string]string) map[string]string {
 	out := map[string]string{}
-	for _, key := range []string{siskinv1.CanaryLabel, siskinv1.RulesAnnotation, siskinv1.LeftAnnotation, siskinv1.AdoptAnnotation} {
+	for _, key := range []string{
+		siskinv1.CanaryLabel, siskinv1.RulesAnnotation, siskinv1.LeftAnnotation, siskinv1.AdoptAnnotation,
+	} {
 		out[key] = annotations[key]
 	}
 	return out
@@ -382,8 +403,8 @@ func (r *Router) patch(ctx context.Context, route *gatewayv1.HTTPRoute, patch fi
 	return nil
 }
 
-// claimedRoute tells whether somebody else has applied a route that Siskin generated: it is theirs from then on. What was
-// only edited is put right, as ever.
+// claimedRoute tells whether somebody else has applied a route that Siskin generated: it is theirs from then on. What
+// was only edited is put right, as ever.
 func (r *Router) claimedRoute(ctx context.Context, live *gatewayv1.HTTPRoute) (bool, error) {
 	if service.Claimant(live) == "" {
 		return false, nil

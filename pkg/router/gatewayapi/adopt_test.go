@@ -238,8 +238,8 @@ func ways(t *testing.T) map[string]func(c client.Client, route *gatewayv1.HTTPRo
 	}
 }
 
-// users is the user's route, with one host more, and with the API's defaults: the fake API server writes those as another
-// manager.
+// users is the user's route, with one host more, and with the API's defaults: the fake API server writes those as
+// another manager.
 func users(t *testing.T, host string) *gatewayv1.HTTPRoute {
 	t.Helper()
 	c := gatewayapitest.NewClient(t)
@@ -333,6 +333,24 @@ func TestRouteThatComesLater(t *testing.T) {
 	}
 }
 
+// What only Siskin had asked for in the generated route goes with that.
+func TestNothingOfTheGeneratedRouteStays(t *testing.T) {
+	for way, write := range ways(t) {
+		t.Run(way, func(t *testing.T) {
+			c := gatewayapitest.NewClient(t)
+			r, in := newRouter(c), intent(nil)
+			applied(t, r, in)
+			theirs := users(t, "a.example.org")
+			theirs.Spec.Hostnames = nil // all of them
+			write(c, theirs)
+			applied(t, r, in)
+			if route := get(t, c); len(route.Spec.Hostnames) > 0 || len(route.Spec.ParentRefs) != 1 {
+				t.Errorf("hosts %v, parents %v", route.Spec.Hostnames, route.Spec.ParentRefs)
+			}
+		})
+	}
+}
+
 // routes are those of the namespace, by name.
 func routes(t *testing.T, c client.Client) map[string]*gatewayv1.HTTPRoute {
 	t.Helper()
@@ -356,8 +374,8 @@ func accept(t *testing.T, c client.Client, name string) {
 	}
 }
 
-// A route that is deleted while it is adopted is generated again, and at each moment one that a gateway has taken carries
-// the split, also if that moves meanwhile.
+// A route that is deleted while it is adopted is generated again, and at each moment one that a gateway has taken
+// carries the split, also if that moves meanwhile.
 func TestAdoptedRouteGoesAgain(t *testing.T) {
 	c := gatewayapitest.NewClient(t, gatewayapitest.UsersRoute(namespace))
 	r, in := newRouter(c), intent(nil)
@@ -409,6 +427,13 @@ func TestAdoptedRouteGoesAgain(t *testing.T) {
 	if obs, err := r.Observe(t.Context(), in); err != nil || obs.Evidence != router.EvidenceAccepted {
 		t.Errorf("at the end: %+v %v", obs, err)
 	}
+}
+
+// gatewayIntent is what is known of a Canary that is gone.
+func gatewayIntent(in router.Intent) router.Intent {
+	in.Owner = &siskinv1.Canary{ObjectMeta: in.Owner.ObjectMeta}
+	in.Apex, in.Port, in.Split = "another", 0, router.Split{Primary: 100}
+	return in
 }
 
 // What keeps an adopted route from going must itself not stay.
@@ -479,6 +504,16 @@ func TestNothingKeepsARouteForEver(t *testing.T) {
 			t.Errorf("%v %v", err, routes(t, c))
 		}
 	})
+	t.Run("its Canary is gone without a word", func(t *testing.T) {
+		c, _, r, in := held(t, nil)
+		if err := r.GiveBack(t.Context(), gatewayIntent(in)); err != nil {
+			t.Fatal(err)
+		}
+		route := get(t, c)
+		if diff := cmp.Diff(map[string]int32{"finch": 1}, weights(route)); diff != "" || len(route.Finalizers)+len(route.Annotations) > 0 {
+			t.Errorf("%s %+v", diff, route.ObjectMeta)
+		}
+	})
 	t.Run("it is orphaned", func(t *testing.T) {
 		c, _, r, in := held(t, nil)
 		if err := r.Orphan(t.Context(), in); err != nil {
@@ -518,7 +553,8 @@ func TestWhatTheRouteSays(t *testing.T) {
 	}
 }
 
-// What may not be adopted is refused before it is touched; once it is adopted, that is told and the way back stays open.
+// What may not be adopted is refused before it is touched; once it is adopted, that is told and the way back stays
+// open.
 func TestRoutesThatAreNotAdopted(t *testing.T) {
 	for name, tt := range map[string]struct {
 		edit func(*gatewayv1.HTTPRoute)
@@ -539,6 +575,9 @@ func TestRoutesThatAreNotAdopted(t *testing.T) {
 			func(route *gatewayv1.HTTPRoute) { route.Annotations = map[string]string{siskinv1.CanaryLabel: "wren"} }, "is the route of Canary wren",
 		},
 		"without the apex": {func(route *gatewayv1.HTTPRoute) { route.Spec.Rules = route.Spec.Rules[:1] }, "no rule of HTTPRoute finch has a backendRef to Service finch"},
+		"with the apex turned off": {
+			func(route *gatewayv1.HTTPRoute) { route.Spec.Rules[1].BackendRefs[0].Weight = new(int32(0)) }, "no rule of HTTPRoute finch has a backendRef",
+		},
 		"too large": {
 			func(route *gatewayv1.HTTPRoute) {
 				route.Spec.Rules[0].Filters[0].RequestHeaderModifier.Set[0].Value = strings.Repeat("x", 200_000)

@@ -38,7 +38,8 @@ func noted(wish []any, rules []merged, in router.Intent) (map[string]string, err
 		return nil, fmt.Errorf("recording the rules of HTTPRoute %s: %w", in.Apex, err)
 	}
 	if len(record) > maxRecord {
-		return nil, invalid("spec.service.name", "the rules of HTTPRoute %s take %d bytes, and no more than %d can be kept: make them fewer, or choose another spec.service.name",
+		return nil, invalid("spec.service.name",
+			"the rules of HTTPRoute %s take %d bytes, and no more than %d can be kept: make them fewer, or choose another name",
 			in.Apex, len(record), maxRecord)
 	}
 	var left leftRules
@@ -188,7 +189,8 @@ func givesCookie(f fields, in router.Intent) bool {
 	add, _ := adds[0].(fields)
 	name, _ := add["name"].(string)
 	value, _ := add["value"].(string)
-	return strings.EqualFold(name, "Set-Cookie") && slices.ContainsFunc([]string{canaryCookie(in), primaryCookie(in)}, func(cookie string) bool {
+	ours := []string{canaryCookie(in), primaryCookie(in)}
+	return strings.EqualFold(name, "Set-Cookie") && slices.ContainsFunc(ours, func(cookie string) bool {
 		return cookie != "" && strings.HasPrefix(value, cookie+"=")
 	})
 }

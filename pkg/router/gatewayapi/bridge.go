@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -15,8 +16,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
-// A route that its user deletes must not leave a gap until the generated one is taken by the gateway, and the two have one name.
-// So an adopted route has a finalizer, and goes in these steps, each in a pass of its own:
+// A route that its user deletes must not leave a gap until the generated one is taken by the gateway, and the two have
+// one name. So an adopted route has a finalizer, and goes in these steps, each in a pass of its own:
 //
 //  1. the generated route is made under another name, the bridge, while the user's serves on;
 //  2. when the bridge is accepted, the finalizer is taken off;
@@ -31,8 +32,8 @@ const bridgeLimit = 30 * time.Second
 // bridgeOf is the name of the bridge.
 func bridgeOf(in router.Intent) string { return in.Apex + "-bridge" }
 
-// kept are the finalizers that an adopted route is to have: Siskin's too, if there is a generated route to take its place.
-// None can be added to a route that is being deleted.
+// kept are the finalizers that an adopted route is to have: Siskin's too, if there is a generated route to take its
+// place. None can be added to a route that is being deleted.
 func (r *Router) kept(ctx context.Context, in router.Intent, a *adoptee) []string {
 	has := slices.Contains(a.finalizers, siskinv1.RouteFinalizer)
 	if a.live.DeletionTimestamp != nil {
@@ -148,6 +149,27 @@ func (r *Router) Orphan(ctx context.Context, in router.Intent) error {
 		}
 		if err := r.unlock(ctx, live); err != nil {
 			return fmt.Errorf("giving HTTPRoute %s up: %w", live.Name, err)
+		}
+	}
+	return nil
+}
+
+// GiveBack gives adopted routes back whose Canary is gone, under whatever name; what was generated went with that.
+func (r *Router) GiveBack(ctx context.Context, in router.Intent) error {
+	var all gatewayv1.HTTPRouteList
+	err := r.c.List(ctx, &all, client.InNamespace(in.Owner.Namespace), client.UnsafeDisableDeepCopy,
+		client.DisableReadYourWritesConsistency)
+	if err != nil {
+		return fmt.Errorf("listing the HTTPRoutes that Canary %s left: %w", in.Owner.Name, err)
+	}
+	for i := range all.Items {
+		live := &all.Items[i]
+		if holder(live) != in.Owner.Name || owned.By(live, in.Owner) != owned.Foreign {
+			continue
+		}
+		in.Apex, in.Primary, in.Canary = live.Name, live.Name+"-primary", live.Name+"-canary"
+		if err := r.restore(ctx, in, live); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -15,7 +15,8 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router"
 )
 
-// The rules of a user's route are handled as they stand in the API, so that fields which this version does not know stay.
+// The rules of a user's route are handled as they stand in the API, so that fields which this version does not know
+// stay.
 type fields = map[string]any
 
 // maxWeight is the largest weight that a backend can have.
@@ -77,8 +78,8 @@ func mergeAll(wish []any, in router.Intent) (out []merged, none bool, err error)
 
 // forks are the rules that stand before an author's rule, and what the rule itself gets: backends in the place of the
 // apex, and filters.
-func forks(rule fields, index int, in router.Intent, room ruler) (beside []gatewayv1.HTTPRouteRule, to []gatewayv1.HTTPBackendRef,
-	filters []gatewayv1.HTTPRouteFilter, err error,
+func forks(rule fields, index int, in router.Intent, room ruler) (
+	beside []gatewayv1.HTTPRouteRule, to []gatewayv1.HTTPBackendRef, filters []gatewayv1.HTTPRouteFilter, err error,
 ) {
 	if !in.Split.Audience && !in.Sticky() && !in.Expires() {
 		return nil, split(in, in.Split.Primary, in.Split.Canary), mirrored(nil, in), nil
@@ -126,8 +127,8 @@ func selected(rule fields, where string) ([]request, error) {
 		field := fmt.Sprintf("%s.matches[%d]", where, i)
 		var m gatewayv1.HTTPRouteMatch
 		if err := typed(one, &m); err != nil || !known(one, m) {
-			return nil, invalid("spec.analysis", "%s has fields that this version of Siskin does not know, so that no requests can be selected beside it: "+
-				"use weights, or delete the route from git and describe it in spec.service", field)
+			return nil, invalid("spec.analysis", "%s has fields that this version of Siskin does not know, so that no "+
+				"requests can be selected beside it: use weights, or delete the route from git and describe it in spec.service", field)
 		}
 		out = append(out, requested(m, field))
 	}
@@ -141,13 +142,17 @@ func requested(m gatewayv1.HTTPRouteMatch, field string) request {
 	for _, h := range m.Headers {
 		name := string(h.Name)
 		if _, twice := out.headers[strings.ToLower(name)]; !twice { // the first counts
-			out.headers[strings.ToLower(name)] = condition{field: field + ".headers[" + name + "]", name: name, kind: string(*h.Type), value: h.Value}
+			out.headers[strings.ToLower(name)] = condition{
+				field: field + ".headers[" + name + "]", name: name, kind: string(*h.Type), value: h.Value,
+			}
 		}
 	}
 	for _, q := range m.QueryParams {
 		name := string(q.Name)
 		if _, twice := out.query[name]; !twice {
-			out.query[name] = condition{field: field + ".queryParams[" + name + "]", name: name, kind: string(*q.Type), value: q.Value}
+			out.query[name] = condition{
+				field: field + ".queryParams[" + name + "]", name: name, kind: string(*q.Type), value: q.Value,
+			}
 		}
 	}
 	return out
@@ -282,7 +287,9 @@ func lcm(a, b int64) int64 { return a / gcd(a, b) * b }
 
 // leads tells whether a rule leads anybody to the apex.
 func leads(rule fields, in router.Intent) bool {
-	return slices.ContainsFunc(list(rule, "backendRefs"), func(ref any) bool { return toApex(ref, in) && weightOf(ref) > 0 })
+	return slices.ContainsFunc(list(rule, "backendRefs"), func(ref any) bool {
+		return toApex(ref, in) && weightOf(ref) > 0
+	})
 }
 
 // toApex tells whether a backend is the apex, by the port whose traffic is split.

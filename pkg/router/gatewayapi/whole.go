@@ -21,8 +21,8 @@ import (
 // wholesLimit bounds what is remembered.
 const wholesLimit = 10_000
 
-// whole is a route as the API server has it. The cache keeps neither the fields that this version does not know, nor who
-// owns which, nor what kubectl applied.
+// whole is a route as the API server has it. The cache keeps neither the fields that this version does not know, nor
+// who owns which, nor what kubectl applied.
 type whole struct {
 	generation  int64
 	version     string
@@ -85,8 +85,8 @@ func (w *wholes) read(ctx context.Context, cached *gatewayv1.HTTPRoute) (*unstru
 
 func wholeOf(raw *unstructured.Unstructured) whole {
 	out := whole{
-		generation: raw.GetGeneration(), version: raw.GetResourceVersion(), annotations: raw.GetAnnotations(), finalizers: raw.GetFinalizers(),
-		claimed: claimed(raw),
+		generation: raw.GetGeneration(), version: raw.GetResourceVersion(), annotations: raw.GetAnnotations(),
+		finalizers: raw.GetFinalizers(), claimed: claimed(raw),
 	}
 	spec, _ := raw.Object["spec"].(fields)
 	out.rules = list(spec, "rules")
@@ -112,11 +112,13 @@ func applied(raw *unstructured.Unstructured) fields {
 // applies tells whether somebody else has applied a field of the spec server-side, and still owns it.
 func applies(raw *unstructured.Unstructured, field string) bool {
 	for _, e := range raw.GetManagedFields() {
-		if e.Operation != metav1.ManagedFieldsOperationApply || e.Manager == siskinv1.FieldManager || e.Subresource != "" || e.FieldsV1 == nil {
+		theirs := e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != siskinv1.FieldManager && e.Subresource == ""
+		if !theirs || e.FieldsV1 == nil {
 			continue
 		}
 		var set fieldpath.Set
-		if set.FromJSON(strings.NewReader(e.FieldsV1.GetRawString())) == nil && set.Has(fieldpath.MakePathOrDie("spec", field)) {
+		path := fieldpath.MakePathOrDie("spec", field)
+		if set.FromJSON(strings.NewReader(e.FieldsV1.GetRawString())) == nil && set.Has(path) {
 			return true
 		}
 	}
