@@ -705,3 +705,31 @@ func TestWritesMeetOthers(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The room of a route is shared by the rules that lead to the apex: what the first of them can do without keeps none
+// from what it needs.
+func TestRoomIsShared(t *testing.T) {
+	in := intent(nil)
+	in.Split, in.Affinity = router.Split{Primary: 50, Canary: 50}, routertest.Affinity()
+	in.Affinity.Earlier = nil
+	for i := range int32(20) {
+		in.Affinity.Earlier = append(in.Affinity.Earlier, router.Draw{PrimaryToken: strings.Repeat("e", int(i)+1), Canary: i + 1})
+	}
+	got := gatewayapi.Merged(t, rulesOf(t, `[{name: a, matches: [{path: {type: PathPrefix, value: /a}}], backendRefs: [{name: finch, port: 80}]},
+	  {name: b, matches: [{path: {type: PathPrefix, value: /b}}], backendRefs: [{name: finch, port: 80}]}]`), in)
+	beside := map[string]int{}
+	for _, rule := range got {
+		raw, err := json.Marshal(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/a", "/b"} {
+			if strings.Contains(string(raw), `"`+path+`"`) {
+				beside[path]++
+			}
+		}
+	}
+	if len(got) > 16 || beside["/a"] < 5 || beside["/b"] < 5 {
+		t.Errorf("%d rules: %v", len(got), beside)
+	}
+}
