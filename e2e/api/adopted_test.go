@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,16 +42,26 @@ spec:
 func TestAdoptionKeepsFieldsOfNewerCRDs(t *testing.T) {
 	e := given(t)
 	ctx, ns := t.Context(), e.Namespace(t)
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := e.API.Get(ctx, client.ObjectKey{Name: "httproutes.gateway.networking.k8s.io"}, &crd); err != nil {
+	crd := &unstructured.Unstructured{}
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	if err := e.API.Get(ctx, client.ObjectKey{Name: "httproutes.gateway.networking.k8s.io"}, crd); err != nil {
 		t.Fatal(err)
 	}
 	base := crd.DeepCopy()
-	for i := range crd.Spec.Versions {
-		rule := crd.Spec.Versions[i].Schema.OpenAPIV3Schema.Properties["spec"].Properties["rules"].Items.Schema
-		rule.Properties["novel"] = apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: new(true)}
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, v := range versions {
+		version, _ := v.(map[string]any)
+		err := unstructured.SetNestedField(version, map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			"schema", "openAPIV3Schema", "properties", "spec", "properties", "rules", "items", "properties", "novel")
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := e.API.Patch(ctx, &crd, client.MergeFrom(base)); err != nil {
+	if err := unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.API.Patch(ctx, crd, client.MergeFrom(base)); err != nil {
 		t.Fatal(err)
 	}
 	read := func() *unstructured.Unstructured {

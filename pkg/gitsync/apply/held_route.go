@@ -16,7 +16,7 @@ func keepAdopted(desired, live, merged *unstructured.Unstructured) (bool, error)
 	text := live.GetAnnotations()[siskinv1.RulesAnnotation]
 	var recorded []any
 	if text == "" || utiljson.Unmarshal([]byte(text), &recorded) != nil {
-		return false, nil // nobody adopted it, or somebody wrote nonsense there: git's own counts
+		return false, nil //nolint:nilerr // nobody adopted it, or somebody wrote nonsense there: git's own counts
 	}
 	git, err := rulesOf(merged)
 	if err != nil || !equality.Semantic.DeepEqual(git, recorded) {

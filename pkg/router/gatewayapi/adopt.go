@@ -109,19 +109,7 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *gatewayv1.HT
 	if a.done() && allIn(notes, a.annotations) && slices.Equal(finalizers, a.finalizers) {
 		return router.Receipt{}, refused
 	}
-	receipt := router.Receipt{Changed: true, Object: "HTTPRoute " + live.Name}
-	switch {
-	case !a.held:
-		receipt.Adopted, receipt.Note = true, unused(in.Owner.Spec.Service, live)
-	case !a.written:
-	case a.edited && notes[siskinv1.RulesAnnotation] == a.annotations[siskinv1.RulesAnnotation]:
-		receipt.Foreign = true
-	default:
-		receipt.Adopted = true
-	}
-	if a.held && a.written {
-		receipt.By = cmp.Or(owned.Writer(ctx, r.live, live, "rules"), "somebody else")
-	}
+	receipt := r.receipt(ctx, in, &a, notes)
 	patch := fields{
 		"metadata": fields{"annotations": notes, "finalizers": finalizers}, "spec": fields{"rules": a.wanted()},
 	}
@@ -129,6 +117,22 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *gatewayv1.HT
 		return router.Receipt{}, errors.Join(refused, err)
 	}
 	return receipt, refused
+}
+
+// receipt tells what it means that an adopted route is written.
+func (r *Router) receipt(ctx context.Context, in router.Intent, a *adoptee, notes map[string]string) router.Receipt {
+	out := router.Receipt{Changed: true, Object: "HTTPRoute " + a.live.Name}
+	switch {
+	case !a.held:
+		out.Adopted, out.Note = true, unused(in.Owner.Spec.Service, a.live)
+		return out
+	case !a.written:
+		return out
+	}
+	out.By = cmp.Or(owned.Writer(ctx, r.live, a.live, "rules"), "somebody else")
+	out.Foreign = a.edited && notes[siskinv1.RulesAnnotation] == a.annotations[siskinv1.RulesAnnotation]
+	out.Adopted = !out.Foreign
+	return out
 }
 
 // allIn tells whether all annotations are there.
@@ -236,7 +240,7 @@ func (r *Router) observeAdopted(
 	case a.refused != nil:
 		obs.Current, obs.Known = router.Split{Primary: in.Split.Primary, Canary: in.Split.Canary}, true
 		obs.Reason, obs.Message = ReasonSpecDiffers, a.refused.Error()
-		return obs, nil
+		return obs, nil //nolint:nilerr // Apply and Capabilities tell it
 	case a.none && (in.Split.Canary > 0 || in.Split.Audience || in.Split.Mirror > 0):
 		obs.Current, obs.Known = router.Split{Primary: 100}, true
 		obs.Reason = ReasonNoApex

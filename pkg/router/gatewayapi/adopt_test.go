@@ -151,7 +151,7 @@ func TestEditsOfTheMergedRules(t *testing.T) {
 		"none": {func(live []any) []any { return live }, rules},
 		"a filter": {
 			func(live []any) []any {
-				live[len(live)-1].(map[string]any)["filters"] = []any{map[string]any{"type": "Novel"}} //nolint:forcetypeassert // it is one
+				live[len(live)-1].(map[string]any)["filters"] = []any{map[string]any{"type": "Novel"}}
 				return live
 			},
 			`[{matches: [{path: {value: /a}}], backendRefs: [{name: other, port: 80}]},
@@ -163,7 +163,7 @@ func TestEditsOfTheMergedRules(t *testing.T) {
 		},
 		"a rule that was added is edited": {
 			func(live []any) []any {
-				live[1].(map[string]any)["filters"] = []any{map[string]any{"type": "Novel"}} //nolint:forcetypeassert // it is one
+				live[1].(map[string]any)["filters"] = []any{map[string]any{"type": "Novel"}}
 				return live
 			}, rules,
 		},

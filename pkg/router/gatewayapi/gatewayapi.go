@@ -95,25 +95,43 @@ func (r *Router) apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	if err != nil {
 		return router.Receipt{}, err
 	}
-	if live != nil {
-		switch owned.By(live, in.Owner) {
-		case owned.Leftover:
-			return router.Receipt{}, fmt.Errorf("waiting for HTTPRoute %s of an earlier Canary to be collected: %w", live.Name, router.ErrNotFound)
-		case owned.Foreign:
-			return r.adopt(ctx, in, live)
-		case owned.Ours:
-			theirs, err := r.claimedRoute(ctx, live)
-			if theirs && err == nil {
-				live, err = r.yield(ctx, in, live)
-			}
-			if err != nil {
-				return router.Receipt{}, err
-			}
-			if theirs {
-				return r.adopt(ctx, in, live)
-			}
-		}
+	theirs, live, err := r.theirs(ctx, in, live)
+	switch {
+	case err != nil:
+		return router.Receipt{}, err
+	case theirs:
+		return r.adopt(ctx, in, live)
 	}
+	return r.generate(ctx, in, live)
+}
+
+// theirs tells whether a route is its user's, and gives up what was generated if somebody else has applied it. It returns
+// what then is there.
+func (r *Router) theirs(
+	ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute,
+) (bool, *gatewayv1.HTTPRoute, error) {
+	if live == nil {
+		return false, nil, nil
+	}
+	switch owned.By(live, in.Owner) {
+	case owned.Foreign:
+		return true, live, nil
+	case owned.Leftover:
+		return false, live, fmt.Errorf("waiting for HTTPRoute %s of an earlier Canary to be collected: %w",
+			live.Name, router.ErrNotFound)
+	case owned.Ours:
+	}
+	claimed, err := r.claimedRoute(ctx, live)
+	if claimed && err == nil {
+		live, err = r.yield(ctx, in, live)
+	}
+	return claimed, live, err
+}
+
+// generate writes the generated route if it differs.
+func (r *Router) generate(
+	ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute,
+) (router.Receipt, error) {
 	in, unable := r.feasible(ctx, in)
 	want, refused := desired(in, live)
 	if refused == nil {

@@ -76,7 +76,8 @@ func (w *wholes) forget(uid types.UID) {
 // read reads a route from the API server.
 func (w *wholes) read(ctx context.Context, cached *gatewayv1.HTTPRoute) (*unstructured.Unstructured, error) {
 	raw := &unstructured.Unstructured{}
-	raw.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	raw.SetAPIVersion(gatewayv1.GroupVersion.String())
+	raw.SetKind("HTTPRoute")
 	if err := w.live.Get(ctx, client.ObjectKeyFromObject(cached), raw); err != nil {
 		return nil, fmt.Errorf("reading HTTPRoute %s/%s: %w", cached.Namespace, cached.Name, err)
 	}
