@@ -33,11 +33,11 @@ type checks struct {
 
 // check of the metrics of a Canary.
 type check struct {
-	version         string    // of what was checked
-	question        string    // in the pool; "": it was answered at once
-	asked           time.Time // when it was first asked about version
-	known           bool
-	at              time.Time // when it was found
+	version  string    // of what was checked
+	question string    // in the pool; "": it was answered at once
+	asked    time.Time // when it was first asked about version
+	known    bool
+	at       time.Time // when it was found
 	problem  string    // what was; "": nothing is wrong
 }
 
