@@ -2,6 +2,8 @@ package observe
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -62,4 +64,36 @@ func (o *Observer) anyGoes(ctx context.Context, slice *discoveryv1.EndpointSlice
 		}
 	}
 	return false
+}
+
+// lately remembers when something was last so. It is lost with the process, which then began later than that. The zero
+// value is ready for use.
+type lately struct {
+	mu  sync.Mutex
+	all map[types.UID]time.Time
+}
+
+// so notes what is so now, and reports whether it is, or was within d.
+func (m *lately) so(uid types.UID, is bool, d time.Duration, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if is {
+		if m.all == nil {
+			m.all = map[types.UID]time.Time{}
+		}
+		m.all[uid] = now
+		return true
+	}
+	at, known := m.all[uid]
+	if known && now.Before(at.Add(d)) {
+		return true
+	}
+	delete(m.all, uid)
+	return false
+}
+
+func (m *lately) forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, uid)
 }

@@ -54,4 +54,5 @@ func (o *Observer) Forget(uid types.UID) {
 	o.quiet.forget(uid)
 	o.moved.forget(uid)
 	o.standing.forget(uid)
+	o.renewed.forget(uid)
 }

@@ -142,6 +142,7 @@ type Observer struct {
 	changes       changes
 
 	quiet, moved, standing since
+	renewed                lately // the endpoints of the canary's Service were not those of its pods
 }
 
 // ProviderOf names the provider of a Canary. One that names none keeps the provider that it began with, whatever the controller's
@@ -247,6 +248,8 @@ func (o *Observer) traffic(ctx context.Context, w *World) error {
 	if svc := w.Live[w.PrimaryService]; svc != nil && w.Canary.Spec.TargetRef.Kind == target.Service {
 		w.Intent.Port, w.Problem = w.trafficPort(svc)
 	}
+	// A data plane may hear of the route before it hears of the endpoints.
+	w.outdated = o.renewed.so(w.Canary.UID, w.outdated, plan.Settle, o.now())
 	if err := o.views(w); err != nil && w.Live[w.PrimaryService] != nil {
 		w.Problem = err
 	}

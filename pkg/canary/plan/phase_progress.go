@@ -21,6 +21,7 @@ func progress(s Snapshot, d *Decision) {
 	case s.Services.Unfit:
 		d.because("waiting for the canary's Service before revision %s gets traffic", z.Candidate)
 		d.wait("the Service of the canary")
+		d.wake(Settle)
 	case !s.settled():
 		d.because("waiting for the route before revision %s gets traffic", z.Candidate)
 		d.wait("the route: %s", s.routeMessage())
