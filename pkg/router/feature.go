@@ -82,7 +82,7 @@ func AllFeatures() []Feature {
 	return out
 }
 
-// Matching returns the features by which requests are selected.
+// Matching returns the features by which requests are selected: by header, cookie, path, query parameter and method.
 func Matching() []Feature {
 	return []Feature{FeatureMatchHeader, FeatureMatchCookie, FeatureMatchPath, FeatureMatchQuery, FeatureMatchMethod}
 }
@@ -196,18 +196,14 @@ func (in Intent) needs() iter.Seq2[Feature, string] {
 // selects are the features that a match needs.
 func selects(m siskinv1.RequestMatch) []Feature {
 	var out []Feature
-	for f, asked := range map[Feature]bool{
-		FeatureMatchHeader: len(m.Headers) > 0, FeatureMatchCookie: len(m.Cookies) > 0, FeatureMatchPath: m.URI != nil,
-		FeatureMatchQuery: len(m.QueryParams) > 0, FeatureMatchMethod: m.Method != nil,
-	} {
+	for i, asked := range []bool{len(m.Headers) > 0, len(m.Cookies) > 0, m.URI != nil, len(m.QueryParams) > 0, m.Method != nil} {
 		if asked {
-			out = append(out, f)
+			out = append(out, Matching()[i])
 		}
 	}
 	if len(out) == 0 { // it selects all
 		return []Feature{FeatureMatchPath}
 	}
-	slices.Sort(out)
 	return out
 }
 

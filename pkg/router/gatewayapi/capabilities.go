@@ -210,17 +210,18 @@ func (r *Router) answered(ctx context.Context, c *siskinv1.Canary, ref gatewayv1
 // at a version: whoever filters the requests of one backend and the answers of a rule does that too.
 func fromFeatures(said map[features.FeatureName]bool) router.Capabilities {
 	out := everything()
-	for f, has := range map[router.Feature]bool{
-		router.FeatureMirror:      said[features.SupportHTTPRouteRequestMirror],
-		router.FeatureMirrorPart:  said[features.SupportHTTPRouteRequestMirror] && said[features.SupportHTTPRouteRequestPercentageMirror],
-		router.FeatureAffinity:    said[features.SupportHTTPRouteBackendRequestHeaderModification] && said[features.SupportHTTPRouteResponseHeaderModification],
-		router.FeatureMatchQuery:  said[features.SupportHTTPRouteQueryParamMatching],
-		router.FeatureMatchMethod: said[features.SupportHTTPRouteMethodMatching],
-	} {
-		if !has {
-			out.Features[f] = router.No
+	need := func(f router.Feature, names ...features.FeatureName) {
+		for _, name := range names {
+			if !said[name] {
+				out.Features[f] = router.No
+			}
 		}
 	}
+	need(router.FeatureMirror, features.SupportHTTPRouteRequestMirror)
+	need(router.FeatureMirrorPart, features.SupportHTTPRouteRequestMirror, features.SupportHTTPRouteRequestPercentageMirror)
+	need(router.FeatureAffinity, features.SupportHTTPRouteBackendRequestHeaderModification, features.SupportHTTPRouteResponseHeaderModification)
+	need(router.FeatureMatchQuery, features.SupportHTTPRouteQueryParamMatching)
+	need(router.FeatureMatchMethod, features.SupportHTTPRouteMethodMatching)
 	return out
 }
 
