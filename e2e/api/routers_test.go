@@ -52,7 +52,7 @@ func owner(t *testing.T, e *fixtures.Env, c *siskinv1.Canary) *siskinv1.Canary {
 	t.Helper()
 	c.UID = ""
 	c.Spec.Suspend = true
-	c.Spec.Analysis.StepWeight = new(int32(10))
+	c.Spec.Analysis.Iterations = new(int32(10)) // every provider can do that
 	if err := e.API.Create(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
