@@ -85,6 +85,19 @@ func setLogger(o *options) {
 	ctrl.SetLogger(logr.FromSlogHandler(h))
 }
 
+// servedVersion is the version of the API server.
+func servedVersion(mgr ctrl.Manager) (string, error) {
+	server, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return "", fmt.Errorf("making a discovery client: %w", err)
+	}
+	served, err := server.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("asking for the API server's version: %w", err)
+	}
+	return served.GitVersion, nil
+}
+
 func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	clk, c, reg := clock.RealClock{}, canary.Anchored(newScoped(mgr.GetClient(), o.namespaces)), ctrlmetrics.Registry
 	selector, err := o.selector()
@@ -118,13 +131,9 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	for _, name := range made.Missing {
 		ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
 	}
-	server, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	served, err := servedVersion(mgr)
 	if err != nil {
-		return fmt.Errorf("making a discovery client: %w", err)
-	}
-	served, err := server.ServerVersion()
-	if err != nil {
-		return fmt.Errorf("asking for the API server's version: %w", err)
+		return err
 	}
 	kinds, err := servedScalers(mgr)
 	if err != nil {
@@ -149,24 +158,21 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		Observer: &observe.Observer{
 			Client: c, Routers: made.Routers, Default: o.defaultProvider,
 			Unavailable: made.Missing, ServicesKnown: memo.Known, EndpointIndex: canary.IndexEndpoints, SnapshotIndex: canary.IndexSnapshots,
-			Normalize: canary.Normalizer(c), ServerVersion: served.GitVersion, Config: config, Clock: clk,
+			Normalize: canary.Normalizer(c), ServerVersion: served, Config: config, Clock: clk,
 			Guard:   guard(),
 			Ailing:  &observe.Ailing{Live: live, Clock: clk, Run: asker.Looks(wake)},
 			Scalers: observe.ScalerSource{Reader: scalers, Kinds: kinds, MarkIndex: canary.IndexScales}, Include: o.includePrefixes,
 		},
 		Actor: &act.Actor{
-			Client: c, Services: service.New(c, live), Memo: memo, ServerVersion: served.GitVersion, Live: live, Expire: config.Expire,
+			Client: c, Services: service.New(c, live), Memo: memo, ServerVersion: served, Live: live, Expire: config.Expire,
 			Scalers: scalers, Clock: clk, Routers: made.All,
 		},
 		Teller: &canary.Teller{
 			Recorder: recorder, Events: live, Instance: instance(), Dispatcher: dispatcher, Asker: asker, Clock: clk, Wake: wake,
 		},
 	}
-	if err := mgr.Add(pool); err != nil {
-		return fmt.Errorf("adding the pool: %w", err)
-	}
-	if err := mgr.Add(dispatcher); err != nil {
-		return fmt.Errorf("adding the dispatcher: %w", err)
+	if err := errors.Join(mgr.Add(pool), mgr.Add(dispatcher)); err != nil {
+		return fmt.Errorf("adding the pool and the dispatcher: %w", err)
 	}
 	return r.SetupWithManager(ctx, mgr, canary.Options{
 		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: made.Owns, Watches: made.Watches, Matters: registry.Matters, Scalers: kinds, Wakes: wakes,

@@ -113,6 +113,7 @@ func TestAnswersAreLookedAtTogether(t *testing.T) {
 }
 
 func lookedAtTogether(t *testing.T, second, looks time.Duration) {
+	t.Helper()
 	c := newSharded()
 	c.Namespace, c.Name, c.Status.Phase, c.Status.Step = "shop", "web", siskinv1.PhaseProgressing, &siskinv1.StepStatus{Index: 1}
 	q := priorityqueue.New[reconcile.Request]("test")

@@ -120,17 +120,28 @@ func (a *Actor) applyCopy(ctx context.Context, w *observe.World) error {
 	if w.Scalers.Copy == nil { // one of that name that is not the Canary's is another's
 		err := a.live().Get(ctx, client.ObjectKeyFromObject(want), live)
 		if err == nil && !metav1.IsControlledBy(live, w.Canary) {
-			if why := scaler.Unfit(live, w.Canary.Spec.TargetRef); why != "" {
-				return &observe.InvalidSpecError{Field: "spec.autoscalerRef.canary", Message: fmt.Sprintf(
-					"%s %s exists and is not Siskin's, and %s: correct, rename or delete it", live.GetKind(), live.GetName(), why)}
-			}
-			return nil // the user's, which is not in the cache yet
+			return usersCopy(w, live)
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("reading the canary's autoscaler: %w", err)
 		}
 	}
 	return ssa.Apply(ctx, a.scalers(), want, live)
+}
+
+// usersCopy tells what keeps an autoscaler of the user's, which is not in the cache yet, from being the canary's; nil:
+// nothing.
+func usersCopy(w *observe.World, live client.Object) error {
+	obj, ok := live.(*unstructured.Unstructured)
+	if !ok {
+		return nil
+	}
+	why := scaler.Unfit(obj, w.Canary.Spec.TargetRef)
+	if why == "" {
+		return nil
+	}
+	return &observe.InvalidSpecError{Field: "spec.autoscalerRef.canary", Message: fmt.Sprintf(
+		"%s %s exists and is not Siskin's, and %s: correct, rename or delete it", obj.GetKind(), obj.GetName(), why)}
 }
 
 // dropCopy takes the canary's own autoscaler away, before it wakes a canary that was scaled down.

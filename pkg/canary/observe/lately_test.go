@@ -13,8 +13,12 @@ func TestWhatWasSoLately(t *testing.T) {
 		after    time.Duration
 		is, want bool
 	}{
-		{0, false, false}, {time.Second, true, true}, {1900 * time.Millisecond, false, true}, {2 * time.Second, false, false},
-		{2100 * time.Millisecond, false, false}, {3 * time.Second, true, true},
+		{0, false, false},
+		{time.Second, true, true},
+		{1900 * time.Millisecond, false, true},
+		{2 * time.Second, false, false},
+		{2100 * time.Millisecond, false, false},
+		{3 * time.Second, true, true},
 	}
 	for _, s := range steps {
 		if got := m.so("u", s.is, time.Second, noon.Add(s.after)); got != s.want {

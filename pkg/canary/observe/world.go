@@ -325,7 +325,6 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	if err != nil {
 		return 0, fmt.Errorf("listing the endpoints of Service %s: %w", svc, err)
 	}
-	ref := w.Canary.Spec.TargetRef
 	var n int32
 	names := map[string]bool{}
 	for i := range list.Items {
@@ -335,12 +334,7 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 			if !Ready(e) {
 				continue
 			}
-			stands := role == siskinv1.RolePrimary && e.TargetRef != nil && e.TargetRef.Kind == "Pod" &&
-				target.MadeBy(target.CloneName(ref.Name, siskinv1.RoleCanary), e.TargetRef)
-			if stands {
-				w.standIns++
-			}
-			if stands || ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef) {
+			if w.counts(e, role) {
 				n++
 				ready = true
 			}
@@ -353,6 +347,17 @@ func (o *Observer) endpoints(ctx context.Context, w *World, svc, role string) (i
 	}
 	w.portNames[svc] = names
 	return n, nil
+}
+
+// counts reports whether an endpoint is one of the clone of a role, and notes those that stand in for the primary's.
+func (w *World) counts(e discoveryv1.Endpoint, role string) bool {
+	ref := w.Canary.Spec.TargetRef
+	stands := role == siskinv1.RolePrimary && e.TargetRef != nil && e.TargetRef.Kind == "Pod" &&
+		target.MadeBy(target.CloneName(ref.Name, siskinv1.RoleCanary), e.TargetRef)
+	if stands {
+		w.standIns++
+	}
+	return stands || ref.Kind == target.Service || target.MadeBy(target.CloneName(ref.Name, role), e.TargetRef)
 }
 
 // Ready reports whether an endpoint gets traffic and is to go on getting it.

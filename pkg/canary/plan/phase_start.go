@@ -13,16 +13,7 @@ func initialize(s Snapshot, d *Decision) {
 		targetMissing(d)
 		return
 	}
-	if s.unrolled() && z.Stable == "" { // what its pods run, nobody knows
-		targetPaused(d, "the primary begins with what the target serves, and not all of its pods run its pod template")
-		return
-	}
-	if z.Stable == "" && s.applying() && !s.left() { // half of it must not become the first revision
-		waitForParts(s, d)
-		d.because("initializing: %s", join(d.WaitingFor))
-		if z.Deadline.IsZero() {
-			z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
-		}
+	if z.Stable == "" && notWhole(s, d) {
 		return
 	}
 	if rev := s.initial(*z); z.Stable != rev || z.Deadline.IsZero() {
@@ -52,16 +43,38 @@ func initialize(s Snapshot, d *Decision) {
 		return
 	}
 	d.because("initializing: %s", join(d.WaitingFor))
-	comfort := "the target goes on serving"
+	overdue(s, d, "InitializationTimedOut", s.servesMeanwhile())
+	d.wakeAt(s.Now, s.deadline(*z))
+}
+
+// notWhole waits while the target cannot become the first revision: nobody knows what the pods of a paused one run, and
+// the half of an apply must not be it. It reports whether that is so.
+func notWhole(s Snapshot, d *Decision) bool {
+	z := &d.Next
+	switch {
+	case s.unrolled():
+		targetPaused(d, "the primary begins with what the target serves, and not all of its pods run its pod template")
+		return true
+	case s.applying() && !s.left():
+		waitForParts(s, d)
+		d.because("initializing: %s", join(d.WaitingFor))
+		if z.Deadline.IsZero() {
+			z.StepAt, z.Deadline = s.Now, s.Now.Add(s.Spec.Deadline)
+		}
+		return true
+	}
+	return false
+}
+
+// servesMeanwhile says who serves while the primary is being made.
+func (s Snapshot) servesMeanwhile() string {
 	switch {
 	case s.Target.Available > 0:
+		return "the target goes on serving"
 	case s.Services.Serving && s.Primary.Endpoints > 0:
-		comfort = "the primary goes on serving"
-	default:
-		comfort = "neither target nor primary has pods that could serve"
+		return "the primary goes on serving"
 	}
-	overdue(s, d, "InitializationTimedOut", comfort)
-	d.wakeAt(s.Now, s.deadline(*z))
+	return "neither target nor primary has pods that could serve"
 }
 
 // initial is the revision that the primary begins with: the target's, which serves. Where an earlier Canary left everything in place the

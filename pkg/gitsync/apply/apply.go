@@ -199,25 +199,13 @@ func (j *job) prepare(ctx context.Context, git *unstructured.Unstructured) (*pre
 	if live != nil {
 		j.stamp.keep(desired, live)
 	}
-	live, merged, err := j.try(ctx, desired, live)
-	if err == nil && live != nil && !same(live, merged) {
-		if p.kept, err = keepRestored(desired, live, merged); p.kept && err == nil {
-			live, merged, err = j.try(ctx, desired, live)
-		}
-	}
-	if err == nil && live != nil && !same(live, merged) {
-		var carries bool
-		if carries, err = keepAdopted(desired, live, merged); carries && err == nil {
-			live, merged, err = j.try(ctx, desired, live)
-		}
-	}
+	merged, err := j.rehearse(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("trying it as a dry run: %w", err)
 	}
-	p.live = live
 	switch {
-	case live == nil:
-	case same(live, merged):
+	case p.live == nil:
+	case same(p.live, merged):
 		p.action = Unchanged
 		return p, nil
 	default:
@@ -225,6 +213,24 @@ func (j *job) prepare(ctx context.Context, git *unstructured.Unstructured) (*pre
 	}
 	j.stamp.put(desired)
 	return p, nil
+}
+
+// rehearse applies an object as a dry run and returns what would come of it. Where that would take back what a Canary has
+// restored, or the split of an adopted route, the object is changed to leave that, and tried again.
+func (j *job) rehearse(ctx context.Context, p *prepared) (*unstructured.Unstructured, error) {
+	live, merged, err := j.try(ctx, p.desired, p.live)
+	for i, keep := range []func(desired, live, merged *unstructured.Unstructured) (bool, error){keepRestored, keepAdopted} {
+		if err != nil || live == nil || same(live, merged) {
+			break
+		}
+		var keeps bool
+		if keeps, err = keep(p.desired, live, merged); keeps && err == nil {
+			live, merged, err = j.try(ctx, p.desired, live)
+		}
+		p.kept = p.kept || keeps && i == 0
+	}
+	p.live = live
+	return merged, err
 }
 
 func (j *job) read(ctx context.Context, git *unstructured.Unstructured) (*unstructured.Unstructured, error) {

@@ -111,6 +111,14 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *istiov1.Virt
 	if refused != nil && !a.held || a.want == nil {
 		return router.Receipt{}, refused
 	}
+	receipt, err := r.write(ctx, in, a, live, raw)
+	return receipt, errors.Join(refused, err)
+}
+
+// write merges the intent into a VirtualService that may be adopted, and tells what that did.
+func (r *Router) write(
+	ctx context.Context, in router.Intent, a adoptee, live *istiov1.VirtualService, raw *unstructured.Unstructured,
+) (router.Receipt, error) {
 	notes, err := noted(a.wish.rules, a.want, in)
 	if err != nil {
 		return router.Receipt{}, err
@@ -121,7 +129,7 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *istiov1.Virt
 		receipt.Adopted, receipt.Note = true, unused(in.Owner.Spec.Service, live.Name)
 	case !a.wish.written:
 	case a.wish.edited && notes[siskinv1.RulesAnnotation] == a.annotations[siskinv1.RulesAnnotation]:
-		receipt.Foreign = true // what he wants is the same: he changed what Siskin made of it
+		receipt.Foreign = true // what its author wants is the same: somebody changed what Siskin made of it
 	default:
 		receipt.Adopted = true
 	}
@@ -133,9 +141,9 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *istiov1.Virt
 		annotations[key] = value
 	}
 	if err := r.patch(ctx, raw, fields{"metadata": fields{"annotations": annotations}, "spec": specOf(a.wanted(), a.rules)}); err != nil {
-		return router.Receipt{}, errors.Join(refused, err)
+		return router.Receipt{}, err
 	}
-	return receipt, refused
+	return receipt, nil
 }
 
 // unused tells what of a Canary does not count because its VirtualService says it; "": nothing.

@@ -116,7 +116,7 @@ func TestT17UnknownFieldsSurvive(t *testing.T) {
 	if len(rules) != 6 || spec["newInSpec"] != "1" {
 		t.Fatalf("%d rules: %v", len(rules), spec)
 	}
-	if diff := cmp.Diff(original["spec"].(fields)["http"].([]any)[0], rules[0]); diff != "" { //nolint:forcetypeassert // as above
+	if diff := cmp.Diff(original["spec"].(fields)["http"].([]any)[0], rules[0]); diff != "" {
 		t.Errorf("the rule that leads elsewhere: %s", diff)
 	}
 	for i, one := range rules[1:] {
@@ -134,7 +134,7 @@ func TestT17UnknownFieldsSurvive(t *testing.T) {
 	if err := r.Release(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	delete(s.have["metadata"].(fields), "managedFields") //nolint:forcetypeassert // as above
+	delete(s.have["metadata"].(fields), "managedFields")
 	if diff := cmp.Diff(original, s.have); diff != "" {
 		t.Errorf("given back: %s", diff)
 	}

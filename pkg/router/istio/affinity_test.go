@@ -3,6 +3,7 @@ package istio_test
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestT7UsersStayAndSharesAreExact(t *testing.T) {
 			w := build(t)
 			all := make([]browser, 1000)
 			for i := range all {
-				all[i] = browser{"tracking": fmt.Sprint(i)}
+				all[i] = browser{"tracking": strconv.Itoa(i)}
 			}
 			affinity := siskinv1.SessionAffinity{CookieName: "finch-canary", PrimaryCookieName: "finch-primary"}
 			var earlier []router.Draw

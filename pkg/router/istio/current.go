@@ -17,17 +17,16 @@ func current(rules lists, in router.Intent) (router.Split, bool) {
 		for _, one := range rules[name] {
 			r, _ := one.(fields)
 			primary, trial, has := weightsOf(r, in)
-			switch {
-			case has.primary && has.canary:
-				if share, ok := shareOf(primary, trial); ok {
-					canary, known = max(canary, share), true
+			if has.canary && !has.primary {
+				if trial > 0 {
+					selects = append(selects, r)
 				}
+				continue
+			}
+			if has.primary {
+				share, states := shareOf(primary, trial)
+				canary, known = max(canary, share), known || states
 				out.Mirror = max(out.Mirror, mirrorOf(r, in))
-			case has.primary:
-				known = known || primary > 0
-				out.Mirror = max(out.Mirror, mirrorOf(r, in))
-			case has.canary && trial > 0:
-				selects = append(selects, r)
 			}
 		}
 	}
@@ -37,7 +36,7 @@ func current(rules lists, in router.Intent) (router.Split, bool) {
 	if !known {
 		canary = total
 	}
-	out.Primary, out.Canary = int32(total-canary), int32(canary) //nolint:gosec // percentages
+	out.Primary, out.Canary = int32(total-canary), int32(canary)
 	// Users who stay at a canary that has a share are a part of that share; at a canary without one they are an audience.
 	for _, r := range selects {
 		out.Audience = out.Audience || canary == 0 || !keeps(r, affinityOf(in).CookieName)

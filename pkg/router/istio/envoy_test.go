@@ -36,7 +36,7 @@ type proxy struct {
 
 func newProxy(t *testing.T, spec *networking.VirtualService) proxy {
 	t.Helper()
-	return proxy{t, spec, rand.New(rand.NewPCG(7, 7)), map[string]*regexp.Regexp{}} //nolint:gosec // the same draws in each run
+	return proxy{t, spec, rand.New(rand.NewPCG(7, 7)), map[string]*regexp.Regexp{}}
 }
 
 func (p proxy) ask(a asked) answered {

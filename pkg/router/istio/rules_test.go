@@ -44,7 +44,7 @@ func TestTrafficPolicy(t *testing.T) {
 	var order []string
 	owner := withPolicy(roundRobin)
 	h := istiotest.New(t, istiotest.NewClient(t), owner)
-	c := interceptor.NewClient(h.Client.(client.WithWatch), interceptor.Funcs{ //nolint:forcetypeassert // it is
+	c := interceptor.NewClient(h.Client.(client.WithWatch), interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			order = append(order, strings.TrimPrefix(strings.ToLower(kind(obj)), "*v1.")+" "+obj.GetName())
 			return c.Patch(ctx, obj, patch, opts...)

@@ -2,8 +2,6 @@ package gatewayapitest
 
 import (
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
@@ -21,7 +19,7 @@ func NewClient(t routertest.TB, objects ...client.Object) client.WithWatch {
 func API() routertest.API {
 	return routertest.API{
 		AddToScheme: gatewayv1.Install,
-		Converter:   func(s *runtime.Scheme) managedfields.TypeConverter { return gatewayapply.NewTypeConverter(s) },
+		Converter:   gatewayapply.NewTypeConverter,
 		Kinds: []routertest.Kind{
 			{Object: &gatewayv1.HTTPRoute{}, Finish: finishRoute}, {Object: &gatewayv1.GatewayClass{}},
 		},

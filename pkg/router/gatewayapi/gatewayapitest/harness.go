@@ -71,6 +71,22 @@ func Supports(t *testing.T, c client.Client, namespace string, supported ...feat
 	}
 }
 
+// accept makes the Gateway accept all routes of a namespace.
+func accept(ctx context.Context, c client.Client, namespace string) error {
+	var routes gatewayv1.HTTPRouteList
+	if err := c.List(ctx, &routes, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("reading the routes: %w", err)
+	}
+	for i := range routes.Items {
+		route := &routes.Items[i]
+		route.Status.Parents = Accepted(route)
+		if err := c.Status().Update(ctx, route); err != nil {
+			return fmt.Errorf("accepting a route: %w", err)
+		}
+	}
+	return nil
+}
+
 // New returns the harness of the router gatewayapi in a namespace of c, which has the CRDs of the Gateway API. Its Gateway can do
 // everything.
 func New(t *testing.T, c client.Client, namespace string) routertest.Harness {
@@ -90,20 +106,7 @@ func New(t *testing.T, c client.Client, namespace string) routertest.Harness {
 		},
 		Intent: routertest.Intent(Canary(namespace)),
 		Object: &gatewayv1.HTTPRoute{},
-		Accept: func(ctx context.Context, _ router.Intent) error {
-			var routes gatewayv1.HTTPRouteList
-			if err := c.List(ctx, &routes, client.InNamespace(namespace)); err != nil {
-				return fmt.Errorf("reading the routes: %w", err)
-			}
-			for i := range routes.Items {
-				route := &routes.Items[i]
-				route.Status.Parents = Accepted(route)
-				if err := c.Status().Update(ctx, route); err != nil {
-					return fmt.Errorf("accepting a route: %w", err)
-				}
-			}
-			return nil
-		},
+		Accept: func(ctx context.Context, _ router.Intent) error { return accept(ctx, c, namespace) },
 		Revert: swap,
 		Tamper: swap,
 		Limit:  func(t *testing.T) { t.Helper(); Supports(t, c, namespace, features.SupportHTTPRoute) },

@@ -19,10 +19,12 @@ import (
 )
 
 const (
-	// Before, Between and After stand before, between and after the cookies that are asked for: there may be others.
-	Before  = `(.*;\s*)?`
+	// Before stands before the cookies that are asked for: there may be others.
+	Before = `(.*;\s*)?`
+	// Between stands between two of them.
 	Between = `\s*;(.*;)?\s*`
-	After   = `(\s*;.*)?`
+	// After stands after the last one.
+	After = `(\s*;.*)?`
 	// Any is any value.
 	Any = `[^;]*`
 	// Most is how many cookies one header can be asked for: a regex cannot say "in any order", so that every order is written.

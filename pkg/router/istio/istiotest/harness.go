@@ -79,15 +79,7 @@ func New(t *testing.T, c client.Client, owner *siskinv1.Canary, objects ...clien
 			t.Helper()
 			owner.Spec.Service.AppProtocol, owner.Spec.Service.Delegation = "tcp", false
 			for _, obj := range objects {
-				var vs istiov1.VirtualService
-				if err := c.Get(t.Context(), client.ObjectKeyFromObject(obj), &vs); err != nil {
-					t.Fatal(err)
-				}
-				vs.Spec.Http = nil
-				vs.Spec.Tcp = []*networking.TCPRoute{{Route: []*networking.RouteDestination{{Destination: &networking.Destination{Host: "finch"}}}}}
-				if err := c.Update(t.Context(), &vs, client.FieldOwner("git")); err != nil {
-					t.Fatal(err)
-				}
+				onlyConnections(t, c, obj)
 			}
 		},
 		Weights: func(obj client.Object, _ router.Intent) [][]int32 {
@@ -100,24 +92,41 @@ func New(t *testing.T, c client.Client, owner *siskinv1.Canary, objects ...clien
 			}
 			return out
 		},
-		Reaches: func(obj client.Object, in router.Intent) bool {
-			for _, r := range vsOf(obj).Spec.Http {
-				for _, to := range r.Route {
-					if is(to.Destination, in) && (to.Weight > 0 || len(r.Route) == 1) {
-						return true
-					}
-				}
-				for _, m := range r.Mirrors {
-					if is(m.Destination, in) {
-						return true
-					}
-				}
-			}
-			return false
-		},
+		Reaches: reaches,
 		Adopted: len(objects) > 0, Generates: len(objects) > 0,
 		Spec: func(obj client.Object) any { return JSON(t, vsOf(obj)) },
 	}
+}
+
+// onlyConnections makes a VirtualService of its author's split connections instead of requests.
+func onlyConnections(t *testing.T, c client.Client, obj client.Object) {
+	t.Helper()
+	var vs istiov1.VirtualService
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(obj), &vs); err != nil {
+		t.Fatal(err)
+	}
+	vs.Spec.Http = nil
+	vs.Spec.Tcp = []*networking.TCPRoute{{Route: []*networking.RouteDestination{{Destination: &networking.Destination{Host: "finch"}}}}}
+	if err := c.Update(t.Context(), &vs, client.FieldOwner("git")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reaches reports whether a VirtualService leads any request to the canary.
+func reaches(obj client.Object, in router.Intent) bool {
+	for _, r := range vsOf(obj).Spec.Http {
+		for _, to := range r.Route {
+			if is(to.Destination, in) && (to.Weight > 0 || len(r.Route) == 1) {
+				return true
+			}
+		}
+		for _, m := range r.Mirrors {
+			if is(m.Destination, in) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // weights of a route; a lone destination has everything.
