@@ -49,6 +49,7 @@ func TestADrainThatNobodyWatchedBeginsAnew(t *testing.T) {
 func TestClonesDrainAfterTheServicesWereGivenBack(t *testing.T) {
 	s := given(Terminating).but(func(s *Snapshot) {
 		s.Deleting, s.Target.Held, s.Target.Released, s.Target.Available, s.Target.Serving = true, false, true, 2, 2
+		s.Canary = Workload{} // it ran what was not promoted: its pods went before
 	}).s
 	look := func(at time.Duration) bool {
 		s.Now = noon.Add(at)
