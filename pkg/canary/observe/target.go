@@ -102,8 +102,6 @@ func (o *Observer) workload(w *World, obj client.Object, role string, endpoints 
 		Current: st.Observed >= obj.GetGeneration(), Message: w.message(obj, st.Message),
 	}
 	out.Stuck = st.Stuck && out.Current
-	_, kept := w.Snapshots[out.Revision]
-	out.Unkept = !kept
 	if w.Canary.Spec.TargetRef.Kind == target.Service { // the pods are the user's: the ready endpoints stand for them
 		out.Pods, out.Updated, out.Available = st.Replicas, st.Replicas, min(st.Replicas, endpoints)
 	}

@@ -104,7 +104,7 @@ func TestClones(t *testing.T) {
 		"unknown revision": {"nothing tells how it should look", func(d *appsv1.Deployment) {
 			image("evil:1")(d)
 			d.Annotations[siskinv1.RevisionAnnotation] = "gone"
-		}, func(w *plan.Workload) { w.Revision, w.Unkept = "gone", true }},
+		}, func(w *plan.Workload) { w.Revision = "gone" }},
 		"gave up": {"its own controller waited long enough", func(d *appsv1.Deployment) {
 			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: "False", Reason: "ProgressDeadlineExceeded", Message: "timed out"}}
 		}, func(w *plan.Workload) { w.Stuck, w.Message = true, "(timed out)" }},

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -104,11 +105,9 @@ func restore(s Snapshot, d *Decision) {
 	if z.Split != AllPrimary() && s.mayLeaveCanary(*z) {
 		z.Split, z.StepAt = AllPrimary(), s.Now
 	}
-	reverting := s.revertPrimary(*z, d)
+	clones := cmp.Or(s.revertPrimary(*z, d), s.clearCanary(*z, d)) // while the target comes up
 	if why := s.restoreTarget(*z, d); why != "" {
-		if s.Route.Known && s.Route.Current != z.Split { // after the release: a broken router must not keep the target down
-			d.Effects = append(d.Effects, ApplySplit{z.Split})
-		}
+		d.Effects = append(d.Effects, s.leaveClones(*z)...) // after the release: a broken router must not keep the target down
 		d.because("waiting for the target: %s", why)
 		d.wait("the target: %s", why)
 		overdue(s, d, "RestoreTimedOut", s.comfort(*z)+"; mend what keeps the target's pods from that, or set deletionPolicy to Orphan")
@@ -119,7 +118,8 @@ func restore(s Snapshot, d *Decision) {
 		d.wakeAt(s.Now, s.deadline(*z))
 		return
 	}
-	if why := cmp.Or(reverting, s.clearCanary(*z, d)); why != "" {
+	if why := clones; why != "" && !s.expired(*z) {
+		d.Effects = append(d.Effects, s.leaveClones(*z)...)
 		d.because("waiting for the clones: %s", why)
 		d.wait("the clones: %s", why)
 		d.wakeAt(s.Now, s.deadline(*z))
@@ -127,9 +127,13 @@ func restore(s Snapshot, d *Decision) {
 	}
 	d.because("the target is at full size: Services and routes are given back")
 	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
-	if z.DrainUntil.IsZero() {
+	switch {
+	case clones != "": // too late
+		overdue(s, d, "RestoreTimedOut", "pods of the clones may get requests until they are gone: "+clones)
+		fallthrough
+	case z.DrainUntil.IsZero():
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
-	} else { // they were given back before, which did not help yet
+	default: // they were given back before, which did not help yet
 		overdue(s, d, "RestoreTimedOut", "the clones go on serving; mend what is in the way, or set deletionPolicy to Orphan")
 	}
 	s.notDrained(z)
@@ -147,7 +151,7 @@ func restore(s Snapshot, d *Decision) {
 func (s Snapshot) revertPrimary(z State, d *Decision) string {
 	p := s.Primary
 	switch {
-	case !z.DrainUntil.IsZero(), s.expired(z), s.standing(), s.crosses(z), !p.Found, p.Unkept:
+	case !z.DrainUntil.IsZero(), s.standing(), s.crosses(z), !p.Found, !slices.Contains(s.Kept, z.Stable):
 		return ""
 	case p.Revision != z.Stable && !s.behindServices(z):
 		d.Effects = append(d.Effects, ApplyPrimary{z.Stable, p.Replicas})
@@ -163,13 +167,12 @@ func (s Snapshot) revertPrimary(z State, d *Decision) string {
 func (s Snapshot) clearCanary(z State, d *Decision) string {
 	c := s.Canary
 	switch {
-	case !z.DrainUntil.IsZero(), s.expired(z), s.standing(), s.crosses(z), z.Split != AllPrimary():
+	case !z.DrainUntil.IsZero(), s.standing(), s.crosses(z), z.Split != AllPrimary():
 		return ""
-	case !c.Found, c.Unkept, c.Revision == z.Stable && c.Pods == c.Updated, c.Replicas == 0 && c.Endpoints == 0:
+	case !c.Found, c.Revision == z.Stable && c.Pods == c.Updated, c.Replicas == 0 && c.Pods == 0 && c.Endpoints == 0:
 		return ""
-	case s.Route.Known && s.Route.Current != z.Split:
-		d.Effects = append(d.Effects, ApplySplit{z.Split})
-		return "the traffic leaves the canary"
+	case !slices.Contains(s.Kept, c.Revision): // it cannot be written any more
+		return ""
 	case s.Route.Known && !s.settled():
 		d.wake(Settle)
 		return "the route: " + s.routeMessage()
@@ -183,6 +186,14 @@ func (s Snapshot) clearCanary(z State, d *Decision) string {
 		d.Effects = append(d.Effects, ApplyCanary{c.Revision, 0})
 	}
 	return "the canary's pods go"
+}
+
+// leaveClones moves the traffic as it is to be until the Services are given back.
+func (s Snapshot) leaveClones(z State) []Effect {
+	if s.Route.Known && s.Route.Current != z.Split {
+		return []Effect{ApplySplit{z.Split}}
+	}
+	return nil
 }
 
 // comfort says who serves while the target does not.

@@ -207,6 +207,7 @@ func TestDeletion(t *testing.T) {
 	gone := func(p Phase) *snap { return given(p).but(func(s *Snapshot) { s.Deleting = true }) }
 	served := func(s *Snapshot) {
 		s.Target.Held, s.Target.Released, s.Target.Available, s.Target.Serving = false, true, 2, 2
+		s.Kept = []string{"r2", "r1"}
 	}
 	decideAll(t, map[string]phaseCase{
 		"midway": {
@@ -239,7 +240,7 @@ func TestDeletion(t *testing.T) {
 			in: gone(Terminating).but(served).but(func(s *Snapshot) {
 				s.State.StepAt, s.State.Deadline, s.State.Overdue = noon.Add(-time.Hour), noon.Add(-time.Minute), true
 			}),
-			want: seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
+			want: seen{Phase: Terminating, Effects: []Effect{ApplyCanary{"r2", 0}, RestoreServices{}}, Stalled: "RestoreTimedOut"},
 		},
 		"the primary had begun with the revision on trial": {
 			reason: "the apex would select its pods",
@@ -270,7 +271,7 @@ func TestDeletion(t *testing.T) {
 		},
 		"the target came up after the deadline": {
 			reason: "nothing is in the way any more",
-			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.State.Deadline, s.State.Overdue = noon, true }),
+			in:     gone(Terminating).but(served).but(func(s *Snapshot) { s.Canary = Workload{}; s.State.Deadline, s.State.Overdue = noon, true }),
 			want:   seen{Phase: Terminating, Effects: []Effect{RestoreServices{}}},
 		},
 		"the route could not be given back until now": {

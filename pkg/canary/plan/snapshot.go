@@ -201,8 +201,6 @@ type Workload struct {
 	Current bool
 	// Drifted tells that somebody changed it.
 	Drifted bool
-	// Unkept tells that no snapshot of Revision exists any more, so that it can only be left as it is.
-	Unkept bool
 	// Stuck tells that its own controller gave up (ProgressDeadlineExceeded).
 	Stuck bool
 	// Message explains why it is not ready.

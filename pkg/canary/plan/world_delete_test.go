@@ -133,6 +133,9 @@ func (w *simulation) checkGivenBack(s Snapshot, d Decision) {
 // checkBehindApex: the apex, as its author wrote it, selects the pods of all clones. None of them runs what was not
 // promoted when it is given back, unless only they can serve, or the time for that is over.
 func (w *simulation) checkBehindApex(s Snapshot, want string) {
+	if !slices.Contains(s.Kept, want) { // nobody can make them run anything else
+		return
+	}
 	if s.expired(s.State) || s.standing() || s.crosses(s.State) || s.State.Split != AllPrimary() {
 		return
 	}
