@@ -95,6 +95,18 @@ service:
     response: {set: {a: b}, add: {c: d}, remove: [e]}
   timeout: 15s
   backendTimeout: 5s
+  gateways: [infra/public]
+  delegation: false
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+  retries: {attempts: 3, perTryTimeout: 2s, retryOn: gateway-error, retryRemoteLocalities: true}
+  corsPolicy:
+    allowOrigin: [https://finch.example.org]
+    allowOrigins: [{exact: a}, {prefix: b}, {regex: c.*}, {suffix: d}]
+    allowMethods: [GET]
+    allowHeaders: [x]
+    exposeHeaders: [x-total]
+    maxAge: 24h
+    allowCredentials: true
   apex: {labels: {a: b}, annotations: {c: d}}
   primary: {labels: {a: b}, annotations: {c: d}}
   canary: {labels: {a: b}, annotations: {c: d}}

@@ -232,6 +232,16 @@ var rules = []struct {
 		message: "spec.service.timeout",
 	},
 	{
+		kind: "Canary", name: "timeout of a try", reason: "A duration has a unit.",
+		accepted: []string{"service: {retries: {attempts: 3, perTryTimeout: 2s}}"},
+		refused:  []string{"service: {retries: {perTryTimeout: '2'}}"}, message: "spec.service.retries.perTryTimeout",
+	},
+	{
+		kind: "Canary", name: "age of a CORS policy", reason: "A duration has a unit.",
+		accepted: []string{"service: {corsPolicy: {maxAge: 24h}}"},
+		refused:  []string{"service: {corsPolicy: {maxAge: day}}"}, message: "spec.service.corsPolicy.maxAge",
+	},
+	{
 		kind: "Canary", name: "backendTimeout", reason: "A duration has a unit.",
 		accepted: []string{"service: {backendTimeout: 500ms}"}, refused: []string{"service: {backendTimeout: fast}"},
 		message: "spec.service.backendTimeout",

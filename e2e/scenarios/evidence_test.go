@@ -9,6 +9,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
@@ -133,6 +134,7 @@ func TestRefusingGateway(t *testing.T) {
 			if took := time.Since(began); took < 15*time.Second || !strings.Contains(e.Note, "the route was not confirmed before the deadline") {
 				t.Errorf("after %s: %s", took, e.Note)
 			}
+			heard(s) // of the rollback: it would bring the canary its share now
 			right(s)
 			c := endsAs(s, siskinv1.PhaseFailed, 30*time.Second)
 			if len(c.Status.History) == 0 || !strings.Contains(c.Status.History[0].Cause, "the route was not confirmed") {
@@ -144,6 +146,25 @@ func TestRefusingGateway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// heard waits until the gateway has an opinion of the route as it is written now.
+func heard(s *fixtures.Story) {
+	s.Helper()
+	cluster.Eventually(s, 10*time.Second, func(ctx context.Context) error {
+		var route gatewayv1.HTTPRoute
+		if err := s.API.Get(ctx, client.ObjectKey{Namespace: s.NS, Name: s.App.Name}, &route); err != nil {
+			return fmt.Errorf("reading the route: %w", err)
+		}
+		for _, p := range route.Status.Parents {
+			for _, c := range p.Conditions {
+				if c.ObservedGeneration == route.Generation {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("the gateway has not seen generation %d of the route", route.Generation)
+	})
 }
 
 // TestRollbackOrder : traffic to the primary; the gateway, which is slow, accepts; what had traffic drains; only then it is scaled
