@@ -3,6 +3,7 @@ package canary
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -25,12 +26,17 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
-// A Canary whose finalizer somebody takes away goes without giving anything back: the API server takes its clones, and
-// the target is at zero. What is marked as held by a Canary that does not exist is given back: when that Canary goes,
-// and when Siskin starts. What deletionPolicy Orphan left is left: its clones have no owner, and serve.
+// A Canary whose finalizer somebody takes away goes without giving anything back: the target is at zero. Its clones serve
+// on, as after deletionPolicy Orphan, since the target owns them too (see Anchored); that is told. Where they are gone,
+// what is marked as held by a Canary that does not exist is given back: when that Canary goes, and when Siskin starts.
 
-// ReasonGivenBack : a target was held by a Canary that is gone.
-const ReasonGivenBack = "GivenBack"
+// The reasons of what becomes of a target that was held by a Canary that is gone.
+const (
+	// ReasonGivenBack : it has its pods again.
+	ReasonGivenBack = "GivenBack"
+	// ReasonClonesServe : the clones go on serving in its place.
+	ReasonClonesServe = "ClonesServe"
+)
 
 // leftAgain is how soon it is gone on with what could not be given back at once.
 const leftAgain = 200 * time.Millisecond
@@ -50,9 +56,12 @@ func acquainted(c *siskinv1.Canary) acquaintance {
 func (r *Reconciler) giveBack(
 	ctx context.Context, who types.NamespacedName, past acquaintance,
 ) (reconcile.Result, error) {
-	left, onPurpose, err := r.heldBy(ctx, who)
-	if err != nil || onPurpose || len(left) == 0 {
+	left, clones, err := r.heldBy(ctx, who)
+	if err != nil || len(left) == 0 {
 		return reconcile.Result{}, err
+	}
+	if len(clones) > 0 {
+		return reconcile.Result{}, r.leaveClones(ctx, who, left, clones)
 	}
 	// The caches may be behind, and a Canary may have come again: what is given to the users is looked up.
 	if err := r.Actor.Lookup(ctx, who, &siskinv1.Canary{}); !apierrors.IsNotFound(err) {
@@ -112,17 +121,34 @@ func (r *Reconciler) giveOneBack(
 	return true, nil
 }
 
-// heldBy lists the workloads that are marked as held by the Canary of a name. onPurpose tells that deletionPolicy Orphan
-// has left its clones, which serve.
+// leaveClones lets clones serve on that a Canary has left, and tells that it did so by force. Those that deletionPolicy Orphan
+// has left have no owner at all.
+func (r *Reconciler) leaveClones(ctx context.Context, who types.NamespacedName, held, clones []client.Object) error {
+	owned := slices.ContainsFunc(clones, func(o client.Object) bool { return len(o.GetOwnerReferences()) > 0 })
+	if !owned {
+		return nil
+	}
+	if err := r.Actor.Lookup(ctx, who, &siskinv1.Canary{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	for _, obj := range held {
+		r.Recorder.Eventf(obj, nil, corev1.EventTypeWarning, ReasonClonesServe, "Leave", "%s", report.Note(fmt.Sprintf(
+			"Canary %s is gone without having given this %s back: %s %s serves in its place; create a Canary of that name again, "+
+				"and delete that if the %s is to serve itself", who.Name, target.KindOf(obj), target.KindOf(clones[0]), clones[0].GetName(), target.KindOf(obj))))
+	}
+	return nil
+}
+
+// heldBy lists the workloads that are marked as held by the Canary of a name, and the clones that it has left.
 func (r *Reconciler) heldBy(
 	ctx context.Context, who types.NamespacedName,
-) (held []client.Object, onPurpose bool, err error) {
+) (held, clones []client.Object, err error) {
 	kinds := []client.ObjectList{&appsv1.DeploymentList{}, &appsv1.DaemonSetList{}, &appsv1.StatefulSetList{}}
 	for _, list := range kinds {
 		err := r.Client.List(ctx, list, client.InNamespace(who.Namespace), client.UnsafeDisableDeepCopy,
 			client.DisableReadYourWritesConsistency)
 		if err != nil {
-			return nil, false, fmt.Errorf("listing what Canary %s left: %w", who.Name, err)
+			return nil, nil, fmt.Errorf("listing what Canary %s left: %w", who.Name, err)
 		}
 		err = meta.EachListItem(list, func(o runtime.Object) error {
 			obj, ok := o.(client.Object)
@@ -132,16 +158,23 @@ func (r *Reconciler) heldBy(
 			switch of := obj.GetLabels()[siskinv1.CanaryLabel]; {
 			case of == "" && obj.GetAnnotations()[siskinv1.HeldAnnotation] == who.Name:
 				held = append(held, obj)
-			case of == who.Name && metav1.GetControllerOf(obj) == nil && obj.GetDeletionTimestamp() == nil:
-				onPurpose = true
+			case of == who.Name && stays(obj):
+				clones = append(clones, obj)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, false, fmt.Errorf("reading what Canary %s left: %w", who.Name, err)
+			return nil, nil, fmt.Errorf("reading what Canary %s left: %w", who.Name, err)
 		}
 	}
-	return held, onPurpose, nil
+	return held, clones, nil
+}
+
+// stays reports whether the API server leaves a clone alone whose Canary is gone: nothing owns it, or something else does.
+func stays(obj client.Object) bool {
+	refs := obj.GetOwnerReferences()
+	other := func(r metav1.OwnerReference) bool { return r.Kind != "Canary" }
+	return obj.GetDeletionTimestamp() == nil && (len(refs) == 0 || slices.ContainsFunc(refs, other))
 }
 
 // leftovers wakes the Canary by whose name a workload is marked as held, whether it exists or not, when Siskin starts.

@@ -14,6 +14,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/metrics"
+	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
 const (
@@ -51,14 +52,15 @@ func (a *Asker) Measurable(ctx context.Context, w *observe.World, s *plan.Snapsh
 	}
 	who := client.ObjectKeyFromObject(c)
 	is := a.checks.get(who)
-	if version := a.Metrics.Version(ctx, c); version != is.version {
+	kind := w.Observation.MetricsKind
+	if version := a.Metrics.Version(ctx, c) + " " + string(kind); version != is.version {
 		is = check{version: version, question: "metrics/" + version, asked: s.Now, problem: is.problem}
 	}
 	if is.known && is.problem != "" && s.Now.Sub(is.at) >= checkAgain {
 		is.known, is.question = false, fmt.Sprintf("metrics/%s/%d", is.version, s.Now.Unix())
 	}
 	if !is.known {
-		a.check(ctx, who, c, s.Now, &is)
+		a.check(ctx, who, c, kind, s.Now, &is)
 	}
 	a.checks.set(who, is)
 	s.Spec.Unmeasurable = is.problem
@@ -78,9 +80,11 @@ func measures(c *siskinv1.Canary, s *plan.Snapshot) bool {
 }
 
 // check asks what is wrong, and notes the answer if it is there.
-func (a *Asker) check(ctx context.Context, who types.NamespacedName, c *siskinv1.Canary, now time.Time, is *check) {
+func (a *Asker) check(
+	ctx context.Context, who types.NamespacedName, c *siskinv1.Canary, kind meter.Kind, now time.Time, is *check,
+) {
 	find := func(ctx context.Context, c *siskinv1.Canary) plan.Answer {
-		return plan.Answer{Message: findingsOf(a.Metrics.Validate(ctx, c))}
+		return plan.Answer{Message: findingsOf(a.Metrics.Validate(ctx, c, kind))}
 	}
 	var answer plan.Answer
 	done := true

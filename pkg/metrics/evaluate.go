@@ -201,12 +201,12 @@ func (e *Evaluator) Version(ctx context.Context, c *siskinv1.Canary) string {
 	return strings.Join(parts, " ")
 }
 
-// Validate finds what is wrong with the Canary's metrics without asking any provider. What could not be read at the moment
-// is no finding.
-func (e *Evaluator) Validate(ctx context.Context, c *siskinv1.Canary) []Finding {
+// Validate finds what is wrong with the Canary's metrics without asking any provider. kind is that of the built-in
+// queries. What could not be read at the moment is no finding.
+func (e *Evaluator) Validate(ctx context.Context, c *siskinv1.Canary, kind meter.Kind) []Finding {
 	var findings []Finding
 	for i, m := range c.Spec.Analysis.Metrics {
-		err := e.check(ctx, c, m)
+		err := e.check(ctx, c, m, kind)
 		if err == nil {
 			continue
 		}
@@ -221,7 +221,7 @@ func (e *Evaluator) Validate(ctx context.Context, c *siskinv1.Canary) []Finding 
 	return findings
 }
 
-func (e *Evaluator) check(ctx context.Context, c *siskinv1.Canary, m siskinv1.CanaryMetric) error {
+func (e *Evaluator) check(ctx context.Context, c *siskinv1.Canary, m siskinv1.CanaryMetric, kind meter.Kind) error {
 	if _, ok := LimitsOf(m); !ok {
 		return noLimit()
 	}
@@ -229,7 +229,7 @@ func (e *Evaluator) check(ctx context.Context, c *siskinv1.Canary, m siskinv1.Ca
 	if err != nil {
 		return err
 	}
-	if _, err := render(Input{Canary: c, Metric: m, Names: NamesOf(c), Revision: "revision"}, src); err != nil {
+	if _, err := render(Input{Canary: c, Metric: m, Kind: kind, Names: NamesOf(c), Revision: "revision"}, src); err != nil {
 		return err
 	}
 	if _, err := e.cfg.Providers.Get(src.owner, src.providerType, src.cfg); err != nil {

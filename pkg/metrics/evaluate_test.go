@@ -188,7 +188,7 @@ func TestWhatGoesWrongIsInconclusiveWithAReason(t *testing.T) {
 			if got.Verdict != metrics.Inconclusive || got.Reason != c.reason || got.Invalid != c.invalid || got.Message != c.message || got.Value != "" {
 				t.Errorf("got %+v", got)
 			}
-			findings := s.Validate(t.Context(), canary(c.metric))
+			findings := s.Validate(t.Context(), canary(c.metric), meter.Traefik)
 			if wrongBefore := c.invalid && c.fail == nil; (len(findings) == 1) != wrongBefore {
 				t.Errorf("findings %+v", findings)
 			} else if wrongBefore && (findings[0].Message != c.message || findings[0].Field != "spec.analysis.metrics[0]") {
@@ -209,7 +209,7 @@ func TestAnAPIServerThatDoesNotAnswerIsNoFinding(t *testing.T) {
 	if got.Reason != metrics.ReasonProviderUnavailable || got.Invalid {
 		t.Errorf("got %+v", got)
 	}
-	if f := s.Validate(t.Context(), canary(ref("", "x"))); len(f) != 0 {
+	if f := s.Validate(t.Context(), canary(ref("", "x")), meter.Traefik); len(f) != 0 {
 		t.Errorf("findings %+v", f)
 	}
 }
