@@ -191,6 +191,7 @@ type turn struct {
 
 	version, before string // released, and promoted before
 	newest          string // that superseded version
+	restored        string // that serves after the Canary was deleted and created again
 	doomed          bool   // version cannot be promoted
 	rollout         int64  // number of the one before
 	struck          time.Time
@@ -330,7 +331,9 @@ func (t *turn) is(o Outcome, c *siskinv1.Canary) bool {
 	case Superseded:
 		return ended && st.Phase == siskinv1.PhaseSucceeded && stable == t.newest
 	case Restored:
-		return st.Phase == siskinv1.PhaseInitialized && stable == t.version
+		t.restored = stable
+		// What the primary has got while the traffic is given back counts as promoted.
+		return st.Phase == siskinv1.PhaseInitialized && (stable == t.before || stable == t.version)
 	}
 	return false
 }
@@ -369,7 +372,9 @@ func (t *turn) verify(name string, o Outcome) {
 	switch {
 	case o == Superseded:
 		want = t.newest
-	case o == Restored, o == AsWithout && !t.doomed:
+	case o == Restored:
+		want = t.restored
+	case o == AsWithout && !t.doomed:
 		want = t.version
 	}
 	if got := t.served(); got != want {

@@ -64,7 +64,7 @@ const (
 	Cancelled Outcome = "cancelled"
 	// Superseded : the newer version is released instead, or after it.
 	Superseded Outcome = "superseded"
-	// Restored : the target serves what git says, then a new Canary begins with it.
+	// Restored : the target serves what was promoted, then a new Canary begins with it.
 	Restored Outcome = "restored"
 )
 
