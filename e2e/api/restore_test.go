@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -44,15 +45,17 @@ func TestWhoeverAppliesARestoredTargetMeetsNoConflict(t *testing.T) {
 	snapshots := map[string]*appsv1.ControllerRevision{}
 	do := func(effect plan.Effect) {
 		t.Helper()
-		for { // its own controller writes its status meanwhile: then it is looked at again
+		for range 100 { // its own controller writes its status meanwhile: then it is looked at again
 			out, err := actor.Run(t.Context(), &observe.World{Canary: c, Target: read(), Snapshots: snapshots}, []plan.Effect{effect})
-			if err != nil {
+			switch {
+			case apierrors.IsConflict(err):
+			case err != nil:
 				t.Fatal(err)
-			}
-			if out.Later == 0 {
+			case out.Later == 0:
 				return
 			}
 		}
+		t.Fatalf("%T did not get through in 100 tries", effect)
 	}
 	applied := func(want, manifest string) {
 		t.Helper()
