@@ -82,7 +82,8 @@ func (w *commits) String() string {
 }
 
 // failOnlyAt checks that requests to a Service fail only where they may: a Service that its author writes is as written
-// until Siskin has put back what serves. That is no more than a moment of each write, and never happens by itself.
+// until Siskin has put back what serves. That never happens by itself. It lasts for milliseconds, and for seconds where the
+// machine is overloaded: a gap that is shorter than overwritten, and right after a write, goes unnoticed here.
 func failOnlyAt(s *fixtures.Story, who string, g *load.Generator, w *commits) load.Summary {
 	s.Helper()
 	sum := load.Summarize(g.Samples(), time.Time{})

@@ -127,13 +127,12 @@ func restore(s Snapshot, d *Decision) {
 	}
 	d.because("the target is at full size: Services and routes are given back")
 	d.Effects = append(append(d.Effects, s.restoreScaler()...), RestoreServices{})
-	switch {
-	case clones != "": // too late
-		overdue(s, d, "RestoreTimedOut", "pods of the clones may get requests until they are gone: "+clones)
-		fallthrough
-	case z.DrainUntil.IsZero():
+	if z.DrainUntil.IsZero() {
 		z.DrainUntil = s.Now.Add(Settle + s.Spec.Drain)
-	default: // they were given back before, which did not help yet
+		if clones != "" { // they have had their time
+			overdue(s, d, "RestoreTimedOut", "pods of the clones get requests until they are gone: "+clones+"; mend what is in their way")
+		}
+	} else { // they were given back before, which did not help yet
 		overdue(s, d, "RestoreTimedOut", "the clones go on serving; mend what is in the way, or set deletionPolicy to Orphan")
 	}
 	s.notDrained(z)

@@ -142,7 +142,7 @@ func (w *simulation) checkBehindApex(s Snapshot, want string) {
 	for _, k := range []*workload{w.primary, w.canary} {
 		for _, p := range k.pods {
 			if p.ready && p.rev != want {
-				w.violated("17: at a deletion the apex is given back with pods of the %s behind it that run %s", k.role, p.rev)
+				w.violated("18: at a deletion the apex is given back with pods of the %s behind it that run %s", k.role, p.rev)
 			}
 		}
 	}
