@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -100,8 +99,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 	}
 	for _, obj := range o.Owns {
 		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &siskinv1.Canary{}, handler.OnlyControllerOwner())
-		b = b.Watches(obj, r.gathered(owner), builder.WithPredicates(o.updates())).
-			Watches(obj, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(unowned(), predicate.ResourceVersionChangedPredicate{}))
+		b = b.Watches(obj, r.gathered(owner), builder.WithPredicates(o.updates()))
 	}
 	if b, err = r.watchRoutes(ctx, mgr, b, o.Watches); err != nil {
 		return err
@@ -220,11 +218,6 @@ func foreign() predicate.Predicate {
 				(!maps.Equal(was.Spec.Selector, is.Spec.Selector) || !maps.Equal(was.Annotations, is.Annotations))
 		},
 	}
-}
-
-// unowned lets objects pass that no Canary owns: those that users made, which are adopted by their name.
-func unowned() predicate.Predicate {
-	return predicate.NewPredicateFuncs(func(o client.Object) bool { return metav1.GetControllerOf(o) == nil })
 }
 
 // asked lets a person's request pass once more: it goes first, while other changes of a Canary wait for their turn.

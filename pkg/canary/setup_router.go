@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -30,7 +31,7 @@ func (r *Reconciler) watchRoutes(ctx context.Context, mgr ctrl.Manager, b *build
 		if err != nil {
 			return nil, fmt.Errorf("indexing Canaries by the %T that they route by: %w", w.Object, err)
 		}
-		b = b.Watches(w.Object, r.routers(field), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+		b = b.Watches(w.Object, r.routers(field), builder.WithPredicates(theirs(), predicate.ResourceVersionChangedPredicate{}))
 	}
 	return b, nil
 }
@@ -40,6 +41,14 @@ func (r *Reconciler) routers(field string) handler.EventHandler {
 	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		return r.requests(ctx, client.MatchingFields{field: client.ObjectKeyFromObject(o).String()})
 	}))
+}
+
+// theirs lets objects pass that no Canary generated: a change of those wakes their owner, if it matters.
+func theirs() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(o client.Object) bool {
+		ref := metav1.GetControllerOf(o)
+		return ref == nil || ref.Kind != "Canary" || ref.APIVersion != siskinv1.GroupVersion.String()
+	})
 }
 
 func names(objects []types.NamespacedName) []string {

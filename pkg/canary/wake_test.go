@@ -7,7 +7,30 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 )
+
+// What a Canary generated wakes its owner; what anybody else made wakes those who route by it.
+func TestWhoseRoutesWakeByName(t *testing.T) {
+	owner := func(version, kind string) []metav1.OwnerReference {
+		return []metav1.OwnerReference{{APIVersion: version, Kind: kind, Name: "web", UID: "1", Controller: new(true)}}
+	}
+	for name, tc := range map[string]struct {
+		owners []metav1.OwnerReference
+		want   bool
+	}{
+		"its user's":       {nil, true},
+		"an operator's":    {owner("example.org/v1", "Canary"), true},
+		"one of a Canary":  {owner(siskinv1.GroupVersion.String(), "Canary"), false},
+		"that of a syncer": {owner(siskinv1.GroupVersion.String(), "GitSync"), true},
+	} {
+		obj := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{OwnerReferences: tc.owners}}
+		if got := theirs().Generic(event.GenericEvent{Object: obj}); got != tc.want {
+			t.Errorf("%s: wakes %t", name, got)
+		}
+	}
+}
 
 func TestWhichChangesOfEndpointsWake(t *testing.T) {
 	endpoint := func(pod string, ready, terminating bool) discoveryv1.Endpoint {

@@ -35,7 +35,8 @@ type Registration struct {
 	Claims func(c *siskinv1.Canary) []Claim
 }
 
-// Watch is a kind of objects that are not owned, such as a user's own route. A kind that the API server lacks is not watched.
+// Watch is a kind of objects that no Canary owns, such as a user's own route; it may be a kind of which the router generates objects too.
+// A kind that the API server lacks is not watched.
 type Watch struct {
 	// Object is an empty object of the kind.
 	Object client.Object

@@ -181,8 +181,11 @@ type Contested interface {
 // touches only what it owns; what Capabilities leaves out it refuses. Observe reads from caches and never writes. Release hands
 // everything back: adopted objects are restored, generated ones left to the target or deleted (Intent.Keep); it is idempotent and is
 // called when the target's pods can take all traffic again. Orphan gives everything up as it is: the objects stay and say what they
-// say, but would not go with the Canary any more; one of the same name takes them back. It is idempotent. Errors: ErrNotFound (wait), *InvalidError (the user must act); anything
-// else is retried with backoff.
+// say, but would not go with the Canary any more; one of the same name takes them back. It is idempotent. GiveBack restores what was
+// adopted for a Canary that is gone without a word, as Release does; what was generated went with it. Nothing is known of its spec: of the
+// Intent only the Owner's metadata counts and, where they are known, the names of the Services; what bears the Canary's name is looked
+// for. Errors: ErrNotFound (wait), *InvalidError (the
+// user must act); anything else is retried with backoff.
 type Router interface {
 	Capabilities(ctx context.Context, c *siskinv1.Canary) Capabilities
 	Validate(in Intent) error
@@ -195,6 +198,7 @@ type Router interface {
 type Leaver interface {
 	Release(ctx context.Context, in Intent) error
 	Orphan(ctx context.Context, in Intent) error
+	GiveBack(ctx context.Context, in Intent) error
 }
 
 // ErrNotFound : something that the route needs does not exist yet.

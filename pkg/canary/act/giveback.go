@@ -11,7 +11,6 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
-	"github.com/siskin-dev/siskin/pkg/router"
 )
 
 // GiveBack gives back what a Canary left that went without doing so: the promoted content, if its snapshot is still
@@ -43,11 +42,7 @@ func (a *Actor) GiveBack(ctx context.Context, w *observe.World) (done bool, err 
 func unrouted(ctx context.Context, w *observe.World) error {
 	var errs []error
 	for _, r := range w.Routers {
-		if adopts, ok := r.(interface {
-			GiveBack(ctx context.Context, in router.Intent) error
-		}); ok {
-			errs = append(errs, adopts.GiveBack(ctx, w.Intent))
-		}
+		errs = append(errs, r.GiveBack(ctx, w.Intent))
 	}
 	return errors.Join(errs...)
 }

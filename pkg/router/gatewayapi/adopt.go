@@ -34,6 +34,11 @@ const patchTries = 3
 // all annotations of an object can have.
 const maxRecord = 128 << 10
 
+// candidate is a user's route, for the question whether it may be adopted.
+func candidate(live *gatewayv1.HTTPRoute) owned.Candidate {
+	return owned.Candidate{Object: live, Kind: "HTTPRoute", Router: Name, Holder: holder(live), ApexOf: service.ApexName}
+}
+
 // adoptee is a route that somebody else made.
 type adoptee struct {
 	whole
@@ -93,7 +98,7 @@ func (r *Router) adopt(ctx context.Context, in router.Intent, live *gatewayv1.HT
 		return router.Receipt{}, fmt.Errorf("waiting until HTTPRoute %s, which is being deleted, is gone: %w",
 			live.Name, router.ErrNotFound)
 	}
-	refused := cmp.Or(r.adoptable(ctx, in, live), a.refused)
+	refused := cmp.Or(candidate(live).Adoptable(ctx, r.c, in.Owner), a.refused)
 	if a.none {
 		refused = cmp.Or(refused, invalid("spec.service.name",
 			"no rule of HTTPRoute %s has a backendRef to Service %s, port %d, whose traffic could be split: give it one, or rename the route, and one is generated", in.Apex, in.Apex, in.Port))
@@ -143,35 +148,6 @@ func allIn(part, all map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// adoptable refuses a route that another Canary has, or whose author does not want it.
-func (r *Router) adoptable(ctx context.Context, in router.Intent, live *gatewayv1.HTTPRoute) error {
-	const field = "spec.service.name"
-	if live.Annotations[siskinv1.AdoptAnnotation] == "disabled" {
-		return invalid(field, "HTTPRoute %s has the annotation %s: disabled: remove it, or choose another spec.service.name",
-			live.Name, siskinv1.AdoptAnnotation)
-	}
-	if ref := metav1.GetControllerOf(live); ref != nil {
-		return invalid(field,
-			"HTTPRoute %s exists and is kept by %s %s, which would write it anew: rename or delete it, or choose another "+field,
-			live.Name, ref.Kind, ref.Name)
-	}
-	held := holder(live)
-	if held == "" || held == in.Owner.Name {
-		return nil
-	}
-	var other siskinv1.Canary
-	err := r.c.Get(ctx, client.ObjectKey{Namespace: live.Namespace, Name: held}, &other)
-	switch {
-	case apierrors.IsNotFound(err): // it was orphaned, and is taken over
-		return nil
-	case err != nil:
-		return fmt.Errorf("reading Canary %s/%s: %w", live.Namespace, held, err)
-	case apexName(&other) != live.Name:
-		return nil
-	}
-	return invalid(field, "HTTPRoute %s is the route of Canary %s: choose another spec.service.name", live.Name, held)
 }
 
 // unused tells what of a Canary does not count because its route says it; "": nothing.

@@ -572,7 +572,7 @@ func TestRoutesThatAreNotAdopted(t *testing.T) {
 			}, "is kept by Operator wren",
 		},
 		"another Canary's": {
-			func(route *gatewayv1.HTTPRoute) { route.Annotations = map[string]string{siskinv1.CanaryLabel: "wren"} }, "is the route of Canary wren",
+			func(route *gatewayv1.HTTPRoute) { route.Annotations = map[string]string{siskinv1.CanaryLabel: "wren"} }, "carries the traffic of Canary wren",
 		},
 		"without the apex": {func(route *gatewayv1.HTTPRoute) { route.Spec.Rules = route.Spec.Rules[:1] }, "no rule of HTTPRoute finch has a backendRef to Service finch"},
 		"with the apex turned off": {

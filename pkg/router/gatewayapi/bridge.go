@@ -154,7 +154,7 @@ func (r *Router) Orphan(ctx context.Context, in router.Intent) error {
 	return nil
 }
 
-// GiveBack gives adopted routes back whose Canary is gone, under whatever name; what was generated went with that.
+// GiveBack restores the routes that the Canary has adopted, under whatever name.
 func (r *Router) GiveBack(ctx context.Context, in router.Intent) error {
 	var all gatewayv1.HTTPRouteList
 	err := r.c.List(ctx, &all, client.InNamespace(in.Owner.Namespace), client.UnsafeDisableDeepCopy,

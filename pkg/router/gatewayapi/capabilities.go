@@ -14,6 +14,7 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // Capabilities are what all parents of the route can do. A gateway that accepts a route does not thereby say that it carries it out:
@@ -34,7 +35,7 @@ func (r *Router) Capabilities(ctx context.Context, c *siskinv1.Canary) router.Ca
 // parentsOf are the parents of a Canary's route: those that its author gave it, which then is returned too, or those that
 // the Canary names.
 func (r *Router) parentsOf(ctx context.Context, c *siskinv1.Canary) ([]gatewayv1.ParentReference, *gatewayv1.HTTPRoute) {
-	live, err := r.get(ctx, router.Intent{Owner: c, Apex: apexName(c)})
+	live, err := r.get(ctx, router.Intent{Owner: c, Apex: service.ApexName(c)})
 	if err == nil && live != nil && owned.By(live, c) == owned.Foreign && metav1.GetControllerOf(live) == nil {
 		return live.Spec.ParentRefs, live
 	}
@@ -44,7 +45,7 @@ func (r *Router) parentsOf(ctx context.Context, c *siskinv1.Canary) ([]gatewayv1
 // sayable leaves out what cannot be said beside the rules of a user's route: it is tried on paper, so that it is refused
 // before a rollout begins.
 func (r *Router) sayable(ctx context.Context, c *siskinv1.Canary, live *gatewayv1.HTTPRoute, out router.Capabilities) router.Capabilities {
-	apex := apexName(c)
+	apex := service.ApexName(c)
 	in := router.Intent{Owner: c, Apex: apex, Primary: apex + "-primary", Canary: apex + "-canary", Audience: c.Spec.Analysis.Match}
 	try := func(split router.Split, affinity *router.Affinity) bool {
 		in.Split, in.Affinity = split, affinity
@@ -194,7 +195,7 @@ func vouchable(c *siskinv1.Canary) error {
 
 // answered is the controller that has answered for a parent of the Canary's route, if there is one.
 func (r *Router) answered(ctx context.Context, c *siskinv1.Canary, ref gatewayv1.ParentReference) string {
-	live, err := r.get(ctx, router.Intent{Owner: c, Apex: apexName(c)})
+	live, err := r.get(ctx, router.Intent{Owner: c, Apex: service.ApexName(c)})
 	if err != nil || live == nil {
 		return ""
 	}
@@ -257,12 +258,4 @@ func oneOf(name string, prefixes ...string) bool {
 		}
 	}
 	return false
-}
-
-// apexName is the name of the apex Service and of the route.
-func apexName(c *siskinv1.Canary) string {
-	if c.Spec.Service.Name != "" {
-		return c.Spec.Service.Name
-	}
-	return c.Spec.TargetRef.Name
 }

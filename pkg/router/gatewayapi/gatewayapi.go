@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -18,6 +19,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
+	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
 // Name of the provider.
@@ -53,7 +55,13 @@ func Registration() router.Registration {
 		New:         func(c client.Client, live client.Reader) router.Router { return New(c, live, clock.RealClock{}) },
 		Owns:        []client.Object{&gatewayv1.HTTPRoute{}},
 		Matters:     matters,
+		Watches:     []router.Watch{{Object: &gatewayv1.HTTPRoute{}, Of: adopts}},
 	}
+}
+
+// adopts names the route of a Canary, which may be its user's.
+func adopts(c *siskinv1.Canary) []types.NamespacedName {
+	return []types.NamespacedName{{Namespace: c.Namespace, Name: service.ApexName(c)}}
 }
 
 // Validate builds the route and throws it away. That it has no parents is told when it is made: an adopted one has its own.

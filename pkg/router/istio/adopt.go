@@ -188,40 +188,24 @@ func specOf(rules, before lists) fields {
 	return out
 }
 
-// adoptable refuses a VirtualService that another Canary has, or whose author does not want it, or whose destinations have no counterpart.
+// adoptable refuses a VirtualService that may not be adopted, or whose destinations have no counterpart.
 func (r *Router) adoptable(ctx context.Context, in router.Intent, live *istiov1.VirtualService) error {
-	const field = "spec.service.name"
-	if live.Annotations[siskinv1.AdoptAnnotation] == "disabled" {
-		return invalid(field, "VirtualService %s has the annotation %s: disabled: remove it, or choose another spec.service.name",
-			live.Name, siskinv1.AdoptAnnotation)
+	who := owned.Candidate{
+		Object: live, Kind: "VirtualService", Router: Name, Holder: live.Annotations[siskinv1.CanaryLabel],
+		ApexOf: func(c *siskinv1.Canary) string { return names(c).Apex },
 	}
-	if ref := metav1.GetControllerOf(live); ref != nil {
-		return invalid(field, "VirtualService %s exists and is kept by %s %s, which would write it anew: rename or delete it, "+
-			"or choose another spec.service.name", live.Name, ref.Kind, ref.Name)
+	if err := who.Adoptable(ctx, r.c, in.Owner); err != nil {
+		return err
 	}
 	for i, one := range live.Spec.Http {
 		for _, to := range one.Route {
 			if _, ok := domainOf(to.GetDestination().GetHost(), in.Apex, in); ok && to.GetDestination().GetSubset() != "" {
-				return invalid(field, "http[%d] of VirtualService %s leads to subset %s of Service %s, which the Services of primary and canary do not have: "+
-					"leave the subset out", i, live.Name, to.GetDestination().GetSubset(), in.Apex)
+				return who.Refuse("leads to subset %s of Service %s in http[%d], which the Services of primary and canary do not have: "+
+					"leave the subset out", to.GetDestination().GetSubset(), in.Apex, i)
 			}
 		}
 	}
-	held := live.Annotations[siskinv1.CanaryLabel]
-	if held == "" || held == in.Owner.Name {
-		return nil
-	}
-	var other siskinv1.Canary
-	err := r.c.Get(ctx, client.ObjectKey{Namespace: live.Namespace, Name: held}, &other)
-	switch {
-	case apierrors.IsNotFound(err): // it was orphaned, and is taken over
-		return nil
-	case err != nil:
-		return fmt.Errorf("reading Canary %s/%s: %w", live.Namespace, held, err)
-	case names(&other).Apex != live.Name:
-		return nil
-	}
-	return invalid(field, "VirtualService %s is the route of Canary %s: choose another spec.service.name", live.Name, held)
+	return nil
 }
 
 func (r *Router) observeAdopted(in router.Intent, live *istiov1.VirtualService, obs router.Observation) (router.Observation, error) {

@@ -138,6 +138,11 @@ func (r *Router) Release(ctx context.Context, in router.Intent) error {
 // Orphan leaves the apex as it is: the engine takes the Canary out of the owners of the Services.
 func (r *Router) Orphan(context.Context, router.Intent) error { return nil }
 
+// GiveBack gives the apex back, as the engine does with all Services that bear the Canary's name.
+func (r *Router) GiveBack(ctx context.Context, in router.Intent) error {
+	return r.services.ReleaseApex(ctx, service.In{Canary: in.Owner, Apex: in.Apex, Keep: true})
+}
+
 // programmed raises the evidence when the apex's ready endpoints are those of the role's own Service.
 func (r *Router) programmed(ctx context.Context, in router.Intent, backend string, obs router.Observation) (router.Observation, error) {
 	obs.Evidence = router.EvidenceWritten

@@ -71,6 +71,7 @@ func RunContract(t *testing.T, build func(t *testing.T) Harness) {
 		"ErrorsAreTyped":         errorsAreTyped,
 		"ReleaseRestores":        releaseRestores,
 		"OrphanLeavesAll":        orphanLeavesAll,
+		"GoneWithoutAWord":       goneWithoutAWord,
 		"ObserveNeverWrites":     observeNeverWrites,
 		"IntentIsNotChanged":     intentIsNotChanged,
 		"StrategiesReadBack":     strategiesReadBack,
@@ -339,9 +340,11 @@ func errorsAreTyped(s *suite) {
 	_, applied := s.router.Apply(ctx, in)
 	for call, err := range map[string]error{
 		"Apply": applied, "Observe": observed, "Release": s.router.Release(ctx, in), "Orphan": s.router.Orphan(ctx, in),
+		"GiveBack": s.router.GiveBack(ctx, in),
 	} {
-		if s.Adopted && call == "Orphan" && err == nil {
-			continue // what is adopted has no owner: there may be nothing to do
+		// What is adopted has no owner to give up, and what is generated is not given back: there may be nothing to do.
+		if err == nil && (s.Adopted && call == "Orphan" || !s.Adopted && call == "GiveBack") {
+			continue
 		}
 		if !apierrors.IsTooManyRequests(err) {
 			s.Errorf("%s hides the API server's error: %v", call, err)
@@ -422,6 +425,33 @@ func orphanLeavesAll(s *suite) {
 	s.apply(split)
 	if obs := s.observe(split); obs.Evidence < router.EvidenceWritten {
 		s.Fatalf("what was given up is not taken back: %+v", obs)
+	}
+}
+
+// goneWithoutAWord : what was adopted is restored for a Canary of which nothing but its metadata is known, and what was generated is left
+// to the garbage collector.
+func goneWithoutAWord(s *suite) {
+	before := s.get()
+	in := s.intent(router.Split{})
+	in.Owner = &siskinv1.Canary{ObjectMeta: *s.Intent.Owner.ObjectMeta.DeepCopy()}
+	if err := s.router.GiveBack(s.Context(), in); err != nil || s.counter.Writes() > 0 {
+		s.Fatalf("GiveBack of what was never applied: %v", err)
+	}
+	for _, split := range s.splits()[:2] {
+		s.apply(split)
+	}
+	s.counter.Writes()
+	for range 2 {
+		if err := s.router.GiveBack(s.Context(), in); err != nil {
+			s.Fatalf("GiveBack: %v", err)
+		}
+		switch after := s.get(); {
+		case !s.Adopted && s.counter.Writes() > 0:
+			s.Fatal("GiveBack wrote what goes with the Canary")
+		case s.Adopted && (!equality.Semantic.DeepEqual(s.Spec(before), s.Spec(after)) ||
+			!equality.Semantic.DeepEqual(before.GetAnnotations(), after.GetAnnotations())):
+			s.Fatalf("GiveBack did not restore:\nbefore %+v\nafter  %+v", before, after)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Call is one call of a Fake.
 type Call struct {
-	// Op is Apply, Observe, Release or Orphan.
+	// Op is Apply, Observe, Release, Orphan or GiveBack.
 	Op string
 	// App is namespace/name of the Canary.
 	App string
@@ -124,7 +124,7 @@ func (f *Fake) Relent() {
 	f.rejected, f.partly = nil, nil
 }
 
-// FailNext makes the next call of op (Apply, Observe, Release, Orphan) return err and do nothing. Several are returned in turn.
+// FailNext makes the next call of op (Apply, Observe, Release, Orphan, GiveBack) return err and do nothing. Several are returned in turn.
 func (f *Fake) FailNext(op string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -306,6 +306,15 @@ func (f *Fake) Orphan(_ context.Context, in router.Intent) error {
 	defer f.mu.Unlock()
 	err := f.next("Orphan")
 	f.record("Orphan", in, err)
+	return err
+}
+
+// GiveBack leaves what is stored: it has adopted nothing.
+func (f *Fake) GiveBack(_ context.Context, in router.Intent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.next("GiveBack")
+	f.record("GiveBack", in, err)
 	return err
 }
 

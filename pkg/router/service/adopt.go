@@ -55,7 +55,7 @@ func (a *Applier) Serve(ctx context.Context, in router.Intent, role string) (boo
 			return false, err
 		}
 	}
-	if err := a.notHeld(ctx, canary, svc); err != nil {
+	if err := candidate(svc).Taken(ctx, a.c, canary); err != nil {
 		return false, err
 	}
 	return a.mark(ctx, canary, svc, role, withoutRole(svc.Spec.Selector), ports)
@@ -197,40 +197,24 @@ func original(svc *corev1.Service) map[string]string {
 	return plain
 }
 
-// adoptable refuses a Service that cannot be adopted or whose author does not want it.
-func adoptable(svc *corev1.Service) error {
-	refuse := func(format string, args ...any) error {
-		return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case svc.Annotations[siskinv1.AdoptAnnotation] == "disabled":
-		return refuse("Service %s has the annotation %s: disabled: remove it, or choose another spec.service.name", svc.Name, siskinv1.AdoptAnnotation)
-	case svc.Spec.Type == corev1.ServiceTypeExternalName:
-		return refuse("Service %s is of type ExternalName and selects no pods: choose another spec.service.name", svc.Name)
-	case len(svc.Spec.Selector) == 0:
-		return refuse("Service %s has no selector, so its endpoints are not Siskin's to choose: give it one, or choose another spec.service.name", svc.Name)
-	}
-	return nil
+// candidate is a Service that somebody else made, for the question whether it may be adopted.
+func candidate(svc *corev1.Service) owned.Candidate {
+	return owned.Candidate{Object: svc, Kind: "Service", Router: name, Holder: heldBy(svc), ApexOf: ApexName}
 }
 
-// notHeld refuses a Service that is the apex of another Canary.
-func (a *Applier) notHeld(ctx context.Context, canary *siskinv1.Canary, svc *corev1.Service) error {
-	holder := heldBy(svc)
-	if holder == "" || holder == canary.Name {
-		return nil
+// adoptable refuses a Service that cannot be adopted or whose author does not want it.
+func adoptable(svc *corev1.Service) error {
+	c := candidate(svc)
+	if err := c.OptedOut(); err != nil {
+		return err
 	}
-	var other siskinv1.Canary
-	err := a.c.Get(ctx, client.ObjectKey{Namespace: canary.Namespace, Name: holder}, &other)
 	switch {
-	case apierrors.IsNotFound(err):
-		return nil // It was orphaned; it is taken over.
-	case err != nil:
-		return fmt.Errorf("reading Canary %s/%s: %w", canary.Namespace, holder, err)
-	case ApexName(&other) != svc.Name:
-		return nil // It only feeds the other one's target; as an apex it is needed here.
+	case svc.Spec.Type == corev1.ServiceTypeExternalName:
+		return c.Refuse("is of type ExternalName and selects no pods: choose another spec.service.name")
+	case len(svc.Spec.Selector) == 0:
+		return c.Refuse("has no selector, so its endpoints are not Siskin's to choose: give it one, or choose another spec.service.name")
 	}
-	return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
-		"Service %s is the apex of Canary %s: one Service can serve one Canary, choose another spec.service.name", svc.Name, holder)}
+	return nil
 }
 
 // notShared refuses an apex that also serves pods of other workloads, because with a role it would lose them.
@@ -243,9 +227,8 @@ func (a *Applier) notShared(ctx context.Context, in In, svc *corev1.Service) err
 	if marked(svc) {
 		loses = "has lost"
 	}
-	return &router.InvalidError{Router: name, Field: "spec.service.name", Message: fmt.Sprintf(
-		"Service %s also selects pods of other workloads (%s), which it %s: narrow its selector to those of %s",
-		svc.Name, other, loses, in.Canary.Spec.TargetRef.Name)}
+	return candidate(svc).Refuse("also selects pods of other workloads (%s), which it %s: narrow its selector to those of %s",
+		other, loses, in.Canary.Spec.TargetRef.Name)
 }
 
 // stranger returns what besides the target svc selects, or "": a workload, also one that has no pods at the moment, or a pod of

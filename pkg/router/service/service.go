@@ -212,7 +212,7 @@ func (a *Applier) own(ctx context.Context, in In, live *corev1.Service, res *Res
 	}
 	err = adoptable(live)
 	if err == nil {
-		err = a.notHeld(ctx, in.Canary, live)
+		err = candidate(live).Taken(ctx, a.c, in.Canary)
 	}
 	if err == nil {
 		err = a.notShared(ctx, in, live)

@@ -144,6 +144,9 @@ func (r *Router) Orphan(ctx context.Context, in router.Intent) error {
 	return owned.Orphan(ctx, r.c, live, in.Owner)
 }
 
+// GiveBack has nothing to do: it adopts nothing.
+func (r *Router) GiveBack(context.Context, router.Intent) error { return nil }
+
 func (r *Router) get(ctx context.Context, in router.Intent) (*corev1.ConfigMap, error) {
 	var live corev1.ConfigMap
 	err := r.c.Get(ctx, client.ObjectKey{Namespace: in.Owner.Namespace, Name: name(in)}, &live)
