@@ -66,8 +66,8 @@ type CanarySpec struct {
 	// +optional
 	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
-	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1" are other names of
-	// "gatewayapi". Default: the controller's --default-provider.
+	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes", or the name of a RouterDefinition. "gatewayapi:v1" and
+	// "gatewayapi:v1beta1" are other names of "gatewayapi". Default: the controller's --default-provider.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Provider string `json:"provider,omitempty"`
@@ -78,6 +78,10 @@ type CanarySpec struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	MetricsServer string `json:"metricsServer,omitempty"`
+
+	// routeRef names the object that carries the traffic, where the provider is a RouterDefinition. Default: what that says.
+	// +optional
+	RouteRef *RouteRef `json:"routeRef,omitempty"`
 
 	// service tells how the app is reached.
 	// +required
@@ -112,6 +116,23 @@ type CanarySpec struct {
 	// +kubebuilder:default=Restore
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// RouteRef names an object of the Canary's namespace that carries its traffic.
+type RouteRef struct {
+	// apiVersion of the object. Default: that of the RouterDefinition.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	APIVersion string `json:"apiVersion,omitempty"`
+	// kind of the object. Default: that of the RouterDefinition.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Kind string `json:"kind,omitempty"`
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
 }
 
 // DeletionPolicy tells what happens when a Canary is deleted.
