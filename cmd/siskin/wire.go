@@ -30,6 +30,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
 	"github.com/siskin-dev/siskin/pkg/router/istio"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
+	"github.com/siskin-dev/siskin/pkg/router/nginx"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -39,6 +40,7 @@ func routers() router.Registry {
 		kubernetes.Registration(),
 		gatewayapi.Registration(),
 		istio.Registration(),
+		nginx.Registration(),
 	}
 }
 

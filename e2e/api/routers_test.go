@@ -7,6 +7,7 @@ import (
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes/kubernetestest"
+	"github.com/siskin-dev/siskin/pkg/router/nginx/nginxtest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -43,6 +44,16 @@ func TestKubernetesContract(t *testing.T) {
 		h := kubernetestest.New(t, e.API, ns)
 		h.Intent.Owner = owner(t, e, h.Intent.Owner)
 		return h
+	})
+}
+
+// TestNginxContract : the same for canary annotations.
+func TestNginxContract(t *testing.T) {
+	e := given(t)
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		ns := e.Namespace(t)
+		return nginxtest.New(t, e.API, owner(t, e, nginxtest.Canary(ns)), nginxtest.UsersIngress(ns))
 	})
 }
 
