@@ -312,14 +312,14 @@ func (r *Router) yield(ctx context.Context, in router.Intent, live *gatewayv1.HT
 		return nil, err
 	}
 	owned.Disown(raw, in.Owner)
-	last, spec := applied(raw), fields{}
+	last, spec := owned.AppliedSpec(raw), fields{}
 	have, _ := raw.Object["spec"].(fields)
 	for key := range have {
-		if _, given := last[key]; !given && !applies(raw, key) {
+		if _, given := last[key]; !given && !owned.Applies(raw, key) {
 			spec[key] = nil
 		}
 	}
-	if rules, given := last["rules"]; given && !foreign(live, in) && !applies(raw, "rules") { // Siskin wrote over them
+	if rules, given := last["rules"]; given && !foreign(live, in) && !owned.Applies(raw, "rules") { // Siskin wrote over them
 		spec["rules"] = rules
 	}
 	patch := fields{

@@ -3,19 +3,14 @@ package gatewayapi
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
-	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/router/internal/owned"
 )
 
 // wholesLimit bounds what is remembered.
@@ -96,32 +91,6 @@ func wholeOf(raw *unstructured.Unstructured) whole {
 
 // claimed tells whether somebody else has applied the rules of a route that Siskin generated.
 func claimed(raw *unstructured.Unstructured) bool {
-	_, applied := applied(raw)["rules"]
-	return applied || applies(raw, "rules")
-}
-
-// applied is the spec that kubectl apply applied last.
-func applied(raw *unstructured.Unstructured) fields {
-	var last fields
-	if utiljson.Unmarshal([]byte(raw.GetAnnotations()[corev1.LastAppliedConfigAnnotation]), &last) != nil {
-		return nil
-	}
-	spec, _ := last["spec"].(fields)
-	return spec
-}
-
-// applies tells whether somebody else has applied a field of the spec server-side, and still owns it.
-func applies(raw *unstructured.Unstructured, field string) bool {
-	for _, e := range raw.GetManagedFields() {
-		theirs := e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != siskinv1.FieldManager && e.Subresource == ""
-		if !theirs || e.FieldsV1 == nil {
-			continue
-		}
-		var set fieldpath.Set
-		path := fieldpath.MakePathOrDie("spec", field)
-		if set.FromJSON(strings.NewReader(e.FieldsV1.GetRawString())) == nil && set.Has(path) {
-			return true
-		}
-	}
-	return false
+	_, applied := owned.AppliedSpec(raw)["rules"]
+	return applied || owned.Applies(raw, "rules")
 }

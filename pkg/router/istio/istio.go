@@ -81,15 +81,13 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 	if err != nil {
 		return router.Receipt{}, err
 	}
+	theirs, live, err := r.theirs(ctx, in, live)
+	if err != nil {
+		return router.Receipt{}, err
+	}
 	write := r.generate
-	if live != nil {
-		switch owned.By(live, in.Owner) {
-		case owned.Leftover:
-			return router.Receipt{}, fmt.Errorf("waiting for VirtualService %s of an earlier Canary to be collected: %w", live.Name, router.ErrNotFound)
-		case owned.Foreign:
-			write = r.adopt
-		case owned.Ours:
-		}
+	if theirs {
+		write = r.adopt
 	}
 	changed, refused, err := r.applyRules(ctx, in)
 	if err != nil {
@@ -104,6 +102,27 @@ func (r *Router) Apply(ctx context.Context, in router.Intent) (router.Receipt, e
 		err = refused
 	}
 	return receipt, err
+}
+
+// theirs tells whether a VirtualService is its author's, and gives up what was generated if somebody else has applied it. It returns what
+// then is there.
+func (r *Router) theirs(ctx context.Context, in router.Intent, live *istiov1.VirtualService) (bool, *istiov1.VirtualService, error) {
+	if live == nil {
+		return false, nil, nil
+	}
+	switch owned.By(live, in.Owner) {
+	case owned.Foreign:
+		return true, live, nil
+	case owned.Leftover:
+		return false, live, fmt.Errorf("waiting for VirtualService %s of an earlier Canary to be collected: %w", live.Name, router.ErrNotFound)
+	case owned.Ours:
+	}
+	raw, err := r.claimed(ctx, live)
+	if err != nil || raw == nil {
+		return false, live, err
+	}
+	live, err = r.yield(ctx, in, live, raw)
+	return live != nil, live, err
 }
 
 // Observe reads how far the split got: written, and taken by Istio as far as that can be told.
@@ -127,6 +146,16 @@ func (r *Router) Observe(ctx context.Context, in router.Intent) (router.Observat
 		obs.Reason, obs.Message = ReasonForeignRoute, fmt.Sprintf("VirtualService %s is an earlier Canary's.", in.Apex)
 		return obs, nil
 	case owned.Ours:
+		raw, err := r.claimed(ctx, live)
+		if err != nil {
+			return obs, err
+		}
+		if raw != nil {
+			obs.Current, obs.Known = serving(listsOf(object(raw.Object, "spec")), in)
+			obs.Reason = ReasonSpecDiffers
+			obs.Message = fmt.Sprintf("VirtualService %s was applied by somebody else, and is not adopted yet.", in.Apex)
+			return obs, nil
+		}
 	}
 	return r.observeGenerated(in, live, obs)
 }
@@ -149,7 +178,7 @@ func (r *Router) Release(ctx context.Context, in router.Intent) error {
 		case owned.Foreign:
 			err = r.restore(ctx, in, live)
 		case owned.Ours:
-			err = r.giveUp(ctx, in, live)
+			err = r.giveUpOrYield(ctx, in, live)
 		case owned.Leftover:
 		}
 	}
@@ -157,6 +186,19 @@ func (r *Router) Release(ctx context.Context, in router.Intent) error {
 		return err
 	}
 	return r.removeRules(ctx, in, in.Primary, in.Canary)
+}
+
+// giveUpOrYield has what was generated need no Siskin, but what somebody else has applied since is theirs.
+func (r *Router) giveUpOrYield(ctx context.Context, in router.Intent, live *istiov1.VirtualService) error {
+	raw, err := r.claimed(ctx, live)
+	if err != nil {
+		return err
+	}
+	if raw == nil {
+		return r.giveUp(ctx, in, live)
+	}
+	_, err = r.yield(ctx, in, live, raw)
+	return err
 }
 
 // Orphan leaves what was generated as it is, without an owner. An adopted VirtualService has none.
