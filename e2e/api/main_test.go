@@ -61,7 +61,11 @@ func start() (*fixtures.Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := fixtures.New(ctx, cluster.Options{Git: true, CRDs: append(crds, keda)})
+	istio, err := fixtures.IstioCRDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := fixtures.New(ctx, cluster.Options{Git: true, CRDs: append(crds, keda, istio)})
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/e2e/fixtures"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
+	"github.com/siskin-dev/siskin/pkg/router/istio/istiotest"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes/kubernetestest"
-	"github.com/siskin-dev/siskin/pkg/router/nginx/nginxtest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -35,6 +35,25 @@ func TestAdoptedRouteContract(t *testing.T) {
 	})
 }
 
+// TestIstioContract : the same for VirtualServices, with Istio's own CRDs.
+func TestIstioContract(t *testing.T) {
+	e := given(t)
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		return istiotest.New(t, e.API, owner(t, e, istiotest.Canary(e.Namespace(t))))
+	})
+}
+
+// TestAdoptedVirtualServiceContract : the same for a VirtualService that the user made.
+func TestAdoptedVirtualServiceContract(t *testing.T) {
+	e := given(t)
+	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
+		t.Helper()
+		ns := e.Namespace(t)
+		return istiotest.New(t, e.API, owner(t, e, istiotest.Canary(ns)), istiotest.UsersVirtualService(ns))
+	})
+}
+
 // TestKubernetesContract : the same for the router that switches a Service.
 func TestKubernetesContract(t *testing.T) {
 	e := given(t)
@@ -44,16 +63,6 @@ func TestKubernetesContract(t *testing.T) {
 		h := kubernetestest.New(t, e.API, ns)
 		h.Intent.Owner = owner(t, e, h.Intent.Owner)
 		return h
-	})
-}
-
-// TestNginxContract : the same for canary annotations.
-func TestNginxContract(t *testing.T) {
-	e := given(t)
-	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
-		t.Helper()
-		ns := e.Namespace(t)
-		return nginxtest.New(t, e.API, owner(t, e, nginxtest.Canary(ns)), nginxtest.UsersIngress(ns))
 	})
 }
 
