@@ -186,6 +186,10 @@ const (
 	GitSyncPathNotFound = "PathNotFound"
 	// GitSyncBuildFailed : Ready is False; kustomize cannot build the path. Nothing was applied or pruned.
 	GitSyncBuildFailed = "BuildFailed"
+	// GitSyncBuildLimitExceeded : Ready is False; the build took more time, memory or files than one may, or broke the process that it
+	// ran in. Nothing was applied or pruned. The same commit is built again after a minute, or the interval if that is longer; the wait
+	// doubles up to an hour.
+	GitSyncBuildLimitExceeded = "BuildLimitExceeded"
 	// GitSyncApplyFailed : Ready is False; the API server refused an object. Nothing was pruned.
 	GitSyncApplyFailed = "ApplyFailed"
 	// GitSyncPruneFailed : Ready is False; all was applied, but an object that left git could not be deleted.

@@ -17,6 +17,8 @@ type outcome struct {
 	message string
 	// stalled : only an edit of the GitSync helps.
 	stalled bool
+	// slow : the same commit is tried again, but not soon.
+	slow bool
 }
 
 func (o outcome) ok() bool { return o.reason == siskinv1.GitSyncSynced }

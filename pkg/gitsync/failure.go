@@ -38,7 +38,7 @@ func judge(gs *siskinv1.GitSync, revision string, err error) (o outcome, final b
 		at = " at " + short(revision)
 	}
 	if e, ok := errors.AsType[*fetch.SpecError](err); ok {
-		return outcome{siskinv1.GitSyncInvalidSpec, e.Error(), true}, false
+		return outcome{reason: siskinv1.GitSyncInvalidSpec, message: e.Error(), stalled: true}, false
 	}
 	if e, ok := errors.AsType[*fetch.SecretError](err); ok {
 		name := ""
@@ -58,6 +58,12 @@ func judge(gs *siskinv1.GitSync, revision string, err error) (o outcome, final b
 	}
 	if e, ok := errors.AsType[*build.Error](err); ok {
 		return outcome{reason: siskinv1.GitSyncBuildFailed, message: e.Error() + " (" + strings.TrimPrefix(at, " ") + "); nothing was applied or pruned"}, true
+	}
+	if e, ok := errors.AsType[*build.LimitError](err); ok {
+		return outcome{
+			reason: siskinv1.GitSyncBuildLimitExceeded, slow: true,
+			message: fmt.Sprintf("the build%s was ended: %s; nothing was applied or pruned; split the directory, or make it smaller", at, e),
+		}, false
 	}
 	if e, ok := errors.AsType[*objectsError](err); ok {
 		return outcome{reason: e.reason, message: e.Error()}, false

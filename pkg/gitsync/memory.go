@@ -21,9 +21,10 @@ type note struct {
 	// credentials that were read at credentialsAt.
 	credentials   fetch.Credentials
 	credentialsAt time.Time
-	// broken is a revision that cannot be built, and why.
+	// broken is a revision that cannot be built, and why, and until when it is not tried again; zero: it never is.
 	broken       string
 	brokenReason outcome
+	brokenUntil  time.Time
 	// kept are the objects whose pod template was not git's when they were last applied; see apply.Change.
 	kept []inventory.Ref
 	// failures in a row.

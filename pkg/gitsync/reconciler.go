@@ -40,6 +40,9 @@ const (
 	// jitter spreads the looks at a repository, so that many GitSyncs do not look at once.
 	jitter = 0.05
 
+	// maxCostly is the longest wait after a build that took too much.
+	maxCostly = time.Hour
+
 	defaultInterval = time.Minute
 	defaultTimeout  = time.Minute
 )
@@ -154,8 +157,11 @@ func (r *Reconciler) sync(ctx context.Context, s *run) (outcome, error) {
 		if err != nil {
 			o, final := judge(s.gs, s.revision, err)
 			s.note.failures++
-			if final {
-				s.note.broken, s.note.brokenReason = s.revision, o
+			if final || o.slow {
+				s.note.broken, s.note.brokenReason, s.note.brokenUntil = s.revision, o, time.Time{}
+			}
+			if o.slow {
+				s.note.brokenUntil = s.now.Add(costly(s.gs, s.note.failures))
 			}
 			return o, nil
 		}
@@ -254,6 +260,18 @@ func timeout(gs *siskinv1.GitSync) time.Duration {
 // driftPeriod is the time after which an unchanged commit is compared with the cluster again.
 func driftPeriod(gs *siskinv1.GitSync) time.Duration {
 	return max(driftIntervals*interval(gs), minDrift)
+}
+
+// costly is how long a commit whose build took too much is not built again. It doubles with each failure, up to an hour. A new
+// commit and a request are built at once.
+func costly(gs *siskinv1.GitSync, failures int) time.Duration {
+	d := max(interval(gs), time.Minute)
+	for range failures - 1 {
+		if d *= 2; d >= maxCostly {
+			return max(maxCostly, interval(gs))
+		}
+	}
+	return d
 }
 
 func backoff(gs *siskinv1.GitSync, failures int) time.Duration {

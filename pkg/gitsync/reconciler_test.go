@@ -401,6 +401,62 @@ func TestABrokenCommitIsNotFetchedAgain(t *testing.T) {
 	}
 }
 
+// greedy is a builder whose builds take too much while it says so.
+type greedy struct {
+	build.Builder
+
+	on     bool
+	builds int
+}
+
+func (g *greedy) Build(ctx context.Context, repo tree.Tree, o build.Options) ([]*unstructured.Unstructured, error) {
+	g.builds++
+	if g.on {
+		return nil, &build.LimitError{Limit: "memory", Msg: "it took more than 256 MiB of memory"}
+	}
+	return g.Builder.Build(ctx, repo, o)
+}
+
+func TestACostlyCommitIsBuiltAgainButNotSoon(t *testing.T) {
+	w := newWorld(t)
+	g := &greedy{on: true}
+	w.r.Builder = g
+	w.git.commit(map[string]string{"a.yaml": cm("a", "1")})
+	for minute := range 64 {
+		gs := w.reconcile()
+		if c := ready(gs); c.Reason != siskinv1.GitSyncBuildLimitExceeded || !strings.Contains(c.Message, "256 MiB of memory") {
+			t.Fatalf("minute %d: %+v", minute, c)
+		}
+		if w.result.RequeueAfter != time.Minute {
+			t.Fatalf("the next look at the repository is in %s", w.result.RequeueAfter)
+		}
+		w.clock.Step(time.Minute)
+	}
+	if g.builds != 7 || w.git.heads != 64 { // after 0, 1, 3, 7, 15, 31 and 63 minutes
+		t.Errorf("%d builds, %d looks", g.builds, w.git.heads)
+	}
+	w.git.commit(map[string]string{"a.yaml": cm("b", "1")})
+	g.on = false
+	if gs := w.reconcile(); !isReady(gs) || g.builds != 8 {
+		t.Errorf("a new commit: %+v after %d builds", ready(gs), g.builds)
+	}
+}
+
+func TestACostlyCommitIsBuiltAtOnceOnRequest(t *testing.T) {
+	w := newWorld(t)
+	g := &greedy{on: true}
+	w.r.Builder = g
+	w.git.commit(map[string]string{"a.yaml": cm("a", "1")})
+	w.reconcile()
+	g.on = false
+	w.edit(func(gs *siskinv1.GitSync) {
+		gs.Annotations = map[string]string{siskinv1.GitSyncReconcileAnnotation: "now"}
+	})
+	if gs := w.reconcile(); !isReady(gs) {
+		t.Errorf("after the request: %+v", ready(gs))
+	}
+}
+
 func TestBackoffIsCappedByTheInterval(t *testing.T) {
 	w := newWorld(t)
 	w.git.err = &fetch.UnavailableError{Msg: "down"}

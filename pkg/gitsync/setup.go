@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
-	"github.com/siskin-dev/siskin/pkg/gitsync/build"
+	"github.com/siskin-dev/siskin/pkg/gitsync/build/child"
 	"github.com/siskin-dev/siskin/pkg/gitsync/fetch"
 )
 
@@ -31,6 +31,8 @@ type Options struct {
 	MaxRepositoryBytes int64
 	// DisableFileURLs refuses file:// URLs, which read repositories on the controller's own disk.
 	DisableFileURLs bool
+	// Build limits one build, which runs in a process of its own; zeros are defaults.
+	Build child.Limits
 }
 
 // SetupWithManager registers the controller. Fields of the Reconciler that are not set get their defaults from the manager.
@@ -76,7 +78,7 @@ func (r *Reconciler) setDefaults(mgr ctrl.Manager, o Options) {
 		r.Fetcher = fetch.New(opts...)
 	}
 	if r.Builder == nil {
-		r.Builder = &build.Builder{}
+		r.Builder = &child.Builder{Limits: o.Build}
 	}
 	if r.ClientFor == nil {
 		r.ClientFor = impersonate(mgr)

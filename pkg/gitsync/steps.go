@@ -51,7 +51,7 @@ func (r *Reconciler) fetch(ctx context.Context, s *run) (bool, error) {
 	}
 	s.revision = head.String()
 	asked := s.gs.Annotations[siskinv1.GitSyncReconcileAnnotation] != s.gs.Status.LastHandledReconcile
-	if !asked && s.note.broken == s.revision {
+	if !asked && s.note.broken == s.revision && (s.note.brokenUntil.IsZero() || s.now.Before(s.note.brokenUntil)) {
 		return true, nil
 	}
 	s.note.broken = ""

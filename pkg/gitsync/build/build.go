@@ -56,6 +56,17 @@ func (e *PathError) Error() string { return e.Err.Error() }
 
 func (e *PathError) Unwrap() error { return e.Err }
 
+// LimitError says that a build took more than one build may, or broke the process that it ran in. It may be another's fault, or the
+// machine's: the same commit is tried again, after a while.
+type LimitError struct {
+	// Limit names it in a word or two: "memory", "time".
+	Limit string
+	// Msg says what was too much, and how much is allowed.
+	Msg string
+}
+
+func (e *LimitError) Error() string { return e.Msg }
+
 // Options say what to build.
 type Options struct {
 	// Path of the directory, from the repository's root.

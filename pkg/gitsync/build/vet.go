@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// errRemote is in every refusal of something that is not in the repository.
-var errRemote = errors.New("only files of this repository can be used")
+// ErrRemote is in every refusal of something that is not in the repository.
+var ErrRemote = errors.New("only files of this repository can be used")
 
 // remote matches what kustomize would ask another server for.
 func isRemote(s string) bool {
@@ -104,9 +104,9 @@ func (f *readOnlyFS) vetPaths(dir, field string, value any) error {
 		switch {
 		case !ok:
 		case isRemote(s):
-			return fmt.Errorf("%s: %q is on another server; %w", field, s, errRemote)
+			return fmt.Errorf("%s: %q is on another server; %w", field, s, ErrRemote)
 		case path.IsAbs(s):
-			return fmt.Errorf("%s: %q is an absolute path; %w", field, s, errRemote)
+			return fmt.Errorf("%s: %q is an absolute path; %w", field, s, ErrRemote)
 		default:
 			if _, err := f.repo.Resolve(dir + "/" + s); err != nil {
 				return fmt.Errorf("%s: %w", field, err)
@@ -164,7 +164,7 @@ func vetStrings(field string, value any) error {
 			file = v
 		}
 		if !strings.Contains(v, "\n") && (isRemote(v) || isRemote(file)) {
-			return fmt.Errorf("%s: %q is on another server; %w", field, v, errRemote)
+			return fmt.Errorf("%s: %q is on another server; %w", field, v, ErrRemote)
 		}
 	case []any:
 		for _, item := range v {

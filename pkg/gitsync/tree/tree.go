@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -63,6 +65,9 @@ func New(entries map[string]Entry) Tree {
 // Unusable lists the files that are not in the Tree because nothing could name them, sorted: names that are not UTF-8,
 // as an old Windows writes them, and those that a hostile repository may hold and no file system would check out.
 func (t Tree) Unusable() []string { return slices.Clone(t.unusable) }
+
+// All yields the files and symbolic links by path, in no order.
+func (t Tree) All() iter.Seq2[string, Entry] { return maps.All(t.entries) }
 
 // FromFiles makes a Tree of files by path and content, as tests like it.
 func FromFiles(files map[string]string) Tree {
