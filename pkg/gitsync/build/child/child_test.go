@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,6 +36,33 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// program is what serves builds: this program, or one that is made for it.
+var program = sync.OnceValues(func() (string, error) {
+	if !underRace {
+		return "", nil
+	}
+	dir, err := os.MkdirTemp("", "siskin-child-")
+	if err != nil {
+		return "", fmt.Errorf("making a folder: %w", err)
+	}
+	out := filepath.Join(dir, "child")
+	cmd := exec.Command("go", "build", "-o", out, "./childmain") //nolint:noctx // go test has a deadline
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the child: %w: %s", err, text)
+	}
+	return out, nil
+})
+
+func builder(t *testing.T, l child.Limits) *child.Builder {
+	t.Helper()
+	p, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &child.Builder{Program: p, Limits: l}
 }
 
 // probe tries what no build may do, and says on standard error what came of it.
@@ -83,7 +112,7 @@ func TestBuild(t *testing.T) {
 	repo := tree.FromFiles(map[string]string{
 		"app/a.yaml": fmt.Sprintf(configMap, "a"), "app/b.yaml": fmt.Sprintf(configMap, "b"), "other/c.yaml": "not read: [",
 	})
-	objects, err := (&child.Builder{}).Build(t.Context(), repo, build.Options{Path: "app", TargetNamespace: "shop"})
+	objects, err := builder(t, child.Limits{}).Build(t.Context(), repo, build.Options{Path: "app", TargetNamespace: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +123,11 @@ func TestBuild(t *testing.T) {
 
 func TestErrorsKeepTheirTypes(t *testing.T) {
 	repo := tree.FromFiles(map[string]string{"app/a.yaml": "kind: ["})
-	_, err := (&child.Builder{}).Build(t.Context(), repo, build.Options{Path: "nowhere"})
+	_, err := builder(t, child.Limits{}).Build(t.Context(), repo, build.Options{Path: "nowhere"})
 	if _, ok := errors.AsType[*build.PathError](err); !ok || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a path that is not there: %v", err)
 	}
-	_, err = (&child.Builder{}).Build(t.Context(), repo, build.Options{Path: "app"})
+	_, err = builder(t, child.Limits{}).Build(t.Context(), repo, build.Options{Path: "app"})
 	if e, ok := errors.AsType[*build.Error](err); !ok || e.File != "app/a.yaml" {
 		t.Errorf("a file that is no YAML: %v", err)
 	}
@@ -134,7 +163,7 @@ func TestWhatTakesTooMuch(t *testing.T) {
 	for name, tc := range hostile() {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			b := &child.Builder{Limits: child.Limits{CPU: 10 * time.Second}}
+			b := builder(t, child.Limits{CPU: 10 * time.Second})
 			_, err := b.Build(t.Context(), tree.FromFiles(tc.files), build.Options{Path: "."})
 			t.Logf("after %s: %v", time.Since(began).Round(time.Millisecond), err)
 			_, tooMuch := errors.AsType[*build.LimitError](err)
