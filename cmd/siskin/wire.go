@@ -84,7 +84,7 @@ func setLogger(o *options) {
 	if o.logFormat == "text" {
 		h = slog.NewTextHandler(os.Stderr, opts)
 	}
-	ctrl.SetLogger(logr.FromSlogHandler(h))
+	ctrl.SetLogger(logr.FromSlogHandler(lateHandler{inner: h}))
 }
 
 // servedVersion is the version of the API server.

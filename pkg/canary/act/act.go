@@ -293,7 +293,7 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	if e.Serving && w.Router != nil {
 		in.Serving = service.ServingRole(w.Caps, router.Split(e.Split))
 	}
-	digest := a.Memo.digest(w, e.Serving)
+	deps := a.Memo.deps(w, e.Serving)
 	res, err := a.Services.Apply(ctx, in)
 	out.Adopted, out.Shared = append(out.Adopted, res.Adopted...), append(out.Shared, res.Shared...)
 	if err != nil {
@@ -302,7 +302,7 @@ func (a *Actor) services(ctx context.Context, w *observe.World, e plan.ApplyServ
 	if w.Intent.Port == 0 {
 		w.Intent.Port = res.Port
 	}
-	a.Memo.remember(w, digest)
+	a.Memo.remember(w, deps)
 	return nil
 }
 

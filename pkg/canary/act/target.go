@@ -148,11 +148,14 @@ func NewServiceMemo() *ServiceMemo { return &ServiceMemo{} }
 // Known tells whether the Services were found as desired and nothing that they depend on has changed since.
 func (m *ServiceMemo) Known(w *observe.World) bool {
 	have, ok := m.known.Load(w.Canary.UID)
-	return ok && have == m.digest(w, serving(w))
+	known, isDeps := have.(*serviceDeps)
+	return ok && isDeps && known.same(m.deps(w, serving(w)))
 }
 
-// remember keeps a digest that was made before the Services were looked at: what has changed since is not known.
-func (m *ServiceMemo) remember(w *observe.World, digest string) { m.known.Store(w.Canary.UID, digest) }
+// remember keeps what was found before the Services were looked at: what has changed since is not known.
+func (m *ServiceMemo) remember(w *observe.World, deps *serviceDeps) {
+	m.known.Store(w.Canary.UID, deps)
+}
 
 func (m *ServiceMemo) forget(w *observe.World) { m.known.Delete(w.Canary.UID) }
 
@@ -175,14 +178,40 @@ func serving(w *observe.World) bool {
 	return svc != nil && svc.Spec.Selector[siskinv1.RoleLabel] != ""
 }
 
-// digest names what the Services depend on: the Canary's spec, the revision, the phase, the labels of the clones' pods,
-// and the Services themselves.
-func (m *ServiceMemo) digest(w *observe.World, serves bool) string {
+// serviceDeps are what the Services depend on. They are kept as they are: to write them into one text costs more than to
+// compare them, and they are compared in every pass.
+type serviceDeps struct {
+	serviceVersions
+	views observe.Made
+}
+
+// serviceVersions are the Canary's spec, the revision, the phase, the labels of the clones' pods, and the Services themselves.
+type serviceVersions struct {
+	epoch, generation      int64
+	revision               string
+	phase                  siskinv1.Phase
+	serves                 bool
+	own                    service.Own
+	apex, primary, onTrial string
+}
+
+func (d *serviceDeps) same(other *serviceDeps) bool {
+	return d.serviceVersions == other.serviceVersions && d.views.Same(other.views)
+}
+
+// deps are what the Services depend on in a world.
+func (m *ServiceMemo) deps(w *observe.World, serves bool) *serviceDeps {
 	m.mu.Lock()
 	epoch := m.epochs[w.Canary.Namespace]
 	m.mu.Unlock()
-	return fmt.Sprintf("%d/%d/%s/%s/%t/%v/%s/%s/%s/%s", epoch, w.Canary.Generation, w.RevisionName, w.Canary.Status.Phase, serves, ownPods(w), w.Views.Digest(),
-		specOf(w.Live[w.Apex]), specOf(w.Live[w.PrimaryService]), specOf(w.Live[w.CanaryService]))
+	return &serviceDeps{
+		serviceVersions: serviceVersions{
+			epoch: epoch, generation: w.Canary.Generation, revision: w.RevisionName, phase: w.Canary.Status.Phase,
+			serves: serves, own: ownPods(w),
+			apex: specOf(w.Live[w.Apex]), primary: specOf(w.Live[w.PrimaryService]), onTrial: specOf(w.Live[w.CanaryService]),
+		},
+		views: w.Views.Made(),
+	}
 }
 
 func specOf(svc *corev1.Service) string {

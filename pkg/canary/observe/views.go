@@ -1,9 +1,9 @@
 package observe
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -58,14 +58,20 @@ type Views struct {
 	StandingSince time.Time
 }
 
-// Digest names what the Services are made of.
-func (v *Views) Digest() string {
-	raw, err := json.Marshal([]any{v.Main, v.Trial, v.Also, slices.Sorted(maps.Keys(v.Records))})
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw)
+// Made is what the Services are made of.
+type Made struct {
+	main, trial service.Side
+	also        []int32
+	records     []string
 }
+
+// Made returns what the Services are made of.
+func (v *Views) Made() Made {
+	return Made{main: v.Main, trial: v.Trial, also: v.Also, records: slices.Sorted(maps.Keys(v.Records))}
+}
+
+// Same reports whether the Services are made of the same.
+func (m Made) Same(other Made) bool { return reflect.DeepEqual(m, other) }
 
 // viewing is what the views of one world are made of.
 type viewing struct {
