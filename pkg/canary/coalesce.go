@@ -23,6 +23,10 @@ const gather = 20 * time.Millisecond
 // mostly answer at about the same time. Then all are looked at once.
 const gatherAnswers = 100 * time.Millisecond
 
+// gatherCounts is how long a change of what is counted waits for the next one: pods that come up together are told one by one, by
+// their workload and by their endpoints, and a decision needs the last of these. It adds up to as much to each wait for pods.
+const gatherCounts = 100 * time.Millisecond
+
 // The priorities of the queue. When more is to be done than the API server takes, what takes users back from a version goes first, and what a
 // person asked for; then steps, which must end in time whether the version is good or bad; then what ends a rollout: either version may
 // serve meanwhile. What is coming up goes before what has not begun, which can wait: many rollouts that begin at once then get to their first
@@ -96,6 +100,11 @@ func (r *Reconciler) answered(h handler.EventHandler) handler.EventHandler {
 		}
 		return gather
 	})
+}
+
+// counting is for what is counted of pods.
+func (r *Reconciler) counting(h handler.EventHandler) handler.EventHandler {
+	return r.ranked(h, 0, func(reconcile.Request) time.Duration { return gatherCounts })
 }
 
 // ranked is gathered, with something added to the Canary's priority, and for as long as wait says.

@@ -83,14 +83,16 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&siskinv1.Canary{}, r.gathered(&handler.EnqueueRequestForObject{}), builder.WithPredicates(r.asked())).
 		Watches(&corev1.Service{}, r.byIndex(indexService, client.Object.GetName), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Service{}, r.neighbours(), builder.WithPredicates(foreign())).
-		Watches(&discoveryv1.EndpointSlice{}, r.byIndex(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }),
+		Watches(&discoveryv1.EndpointSlice{},
+			r.counting(r.indexed(indexService, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] })),
 			builder.WithPredicates(serving())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: o.Workers, ReconciliationTimeout: passTimeout,
 			RateLimiter: r.RateLimiter(o.BackoffBase, o.BackoffMax),
 		})
 	for _, obj := range target.Workloads() {
-		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(counted())).
+		b = b.Watches(obj, r.byIndex(indexTarget, targetOf), builder.WithPredicates(edited())).
+			Watches(obj, r.counting(r.indexed(indexTarget, targetOf)), builder.WithPredicates(counted())).
 			Watches(obj, r.crowded(), builder.WithPredicates(peopled())).
 			Watches(obj, r.leftovers(), builder.WithPredicates(held()))
 	}
@@ -242,18 +244,31 @@ func targetOf(o client.Object) string {
 	return name
 }
 
-// counted lets changes of a workload pass that a decision may depend on: its spec, its labels and annotations, and what
-// of its status is counted. Its controller writes the status far more often.
-func counted() predicate.Predicate {
+// edited lets a workload pass that comes or goes, and changes of it that somebody made: of its spec, its labels and annotations.
+func edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, is := e.ObjectOld, e.ObjectNew
-		if !slices.Contains([]string{target.Deployment, target.DaemonSet, target.StatefulSet}, target.KindOf(is)) {
-			return true
-		}
-		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) ||
-			!maps.Equal(was.GetLabels(), is.GetLabels()) ||
-			(was.GetDeletionTimestamp() == nil) != (is.GetDeletionTimestamp() == nil) || target.Observe(was) != target.Observe(is)
+		return !isWorkload(is) || was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) ||
+			!maps.Equal(was.GetLabels(), is.GetLabels()) || (was.GetDeletionTimestamp() == nil) != (is.GetDeletionTimestamp() == nil)
 	}}
+}
+
+// counted lets changes of a workload pass that are none of edited, where what a decision counts in its status has changed. Its
+// controller writes the status far more often.
+func counted() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return isWorkload(e.ObjectNew) && target.Observe(e.ObjectOld) != target.Observe(e.ObjectNew)
+		},
+	}
+}
+
+// isWorkload reports whether an object is of a kind whose pods are counted.
+func isWorkload(o client.Object) bool {
+	return slices.Contains([]string{target.Deployment, target.DaemonSet, target.StatefulSet}, target.KindOf(o))
 }
 
 // serving lets a change of an EndpointSlice pass that changes which endpoints are ready, or their ports. Most changes
@@ -331,9 +346,13 @@ func (r *Reconciler) index(ctx context.Context, mgr ctrl.Manager) error {
 
 // byIndex wakes the Canaries whose index holds what key says of an object.
 func (r *Reconciler) byIndex(field string, key func(client.Object) string) handler.EventHandler {
-	return r.gathered(handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.gathered(r.indexed(field, key))
+}
+
+func (r *Reconciler) indexed(field string, key func(client.Object) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: key(o)})
-	}))
+	})
 }
 
 // requests lists the Canaries of this shard in the cache.

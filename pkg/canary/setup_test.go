@@ -86,12 +86,20 @@ func TestWhichChangesOfADeploymentWake(t *testing.T) {
 		was := &appsv1.Deployment{}
 		is := was.DeepCopy()
 		tc.edit(is)
-		if got := counted().Update(event.UpdateEvent{ObjectOld: was, ObjectNew: is}); got != tc.want {
+		e := event.UpdateEvent{ObjectOld: was, ObjectNew: is}
+		if got := edited().Update(e) || counted().Update(e); got != tc.want {
 			t.Errorf("%s: %s: wakes %t", name, tc.reason, got)
 		}
+		// Only what is counted is gathered for longer: a person's edit is looked at as soon as possible.
+		if status := is.Generation == was.Generation && is.Annotations == nil && is.Labels == nil && is.DeletionTimestamp == nil; status == edited().Update(e) {
+			t.Errorf("%s: %s: looked at at once %t", name, tc.reason, !status)
+		}
 	}
-	if !counted().Create(event.CreateEvent{Object: &appsv1.Deployment{}}) || !counted().Update(event.UpdateEvent{ObjectOld: &siskinv1.Canary{}, ObjectNew: &siskinv1.Canary{}}) {
+	if !edited().Create(event.CreateEvent{Object: &appsv1.Deployment{}}) || !edited().Update(event.UpdateEvent{ObjectOld: &siskinv1.Canary{}, ObjectNew: &siskinv1.Canary{}}) {
 		t.Error("what is not an update of a Deployment passes")
+	}
+	if counted().Create(event.CreateEvent{Object: &appsv1.Deployment{}}) || counted().Delete(event.DeleteEvent{Object: &appsv1.Deployment{}}) {
+		t.Error("a Deployment that comes or goes is counted as well as edited: it is looked at twice")
 	}
 }
 
