@@ -52,7 +52,6 @@ type CanaryList struct {
 // +kubebuilder:validation:XValidation:rule="self.targetRef == oldSelf.targetRef",message="targetRef cannot be changed: delete the Canary (the target is restored) and create a new one"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'kubernetes' || has(self.analysis.iterations) || (has(self.skipAnalysis) && self.skipAnalysis)",message="provider kubernetes cannot split traffic by weight: use analysis.iterations (blue/green), or a provider that can, such as gatewayapi"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'kubernetes' || !(has(self.analysis.match) || (has(self.analysis.mirror) && self.analysis.mirror) || has(self.analysis.sessionAffinity))",message="provider kubernetes cannot select requests, mirror or keep sessions: leave analysis.match, analysis.mirror and analysis.sessionAffinity out, or use a provider that can, such as gatewayapi"
-// +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'nginx' || has(self.ingressRef)",message="provider nginx needs ingressRef: name the Ingress that leads to the app"
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'Service' || !has(self.provider) || self.provider != 'kubernetes'",message="a target of kind Service needs a provider that routes between Services, such as gatewayapi"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscalerRef) || self.targetRef.kind in ['Deployment', 'StatefulSet']",message="only a Deployment or a StatefulSet has an autoscaler: leave autoscalerRef out"
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind in ['Deployment', 'StatefulSet'] || !has(self.analysis.canaryReplicas)",message="only a Deployment or a StatefulSet has a number of replicas: leave analysis.canaryReplicas out"
@@ -67,16 +66,11 @@ type CanarySpec struct {
 	// +optional
 	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
-	// provider is the traffic router: "gatewayapi", "istio", "nginx" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1"
-	// are other names of "gatewayapi". Default: the controller's --default-provider.
+	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes", or the name of a RouterDefinition. "gatewayapi:v1" and
+	// "gatewayapi:v1beta1" are other names of "gatewayapi". Default: the controller's --default-provider.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Provider string `json:"provider,omitempty"`
-
-	// ingressRef names the object that clients come in by, where provider does not generate one. Siskin reads it and does not
-	// change it. Required with provider nginx.
-	// +optional
-	IngressRef *IngressRef `json:"ingressRef,omitempty"`
 
 	// metricsServer is the address of the Prometheus that answers the built-in metrics.
 	// Default: the controller's --metrics-server.
@@ -84,6 +78,10 @@ type CanarySpec struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	MetricsServer string `json:"metricsServer,omitempty"`
+
+	// routeRef names the object that carries the traffic, where the provider is a RouterDefinition. Default: what that says.
+	// +optional
+	RouteRef *RouteRef `json:"routeRef,omitempty"`
 
 	// service tells how the app is reached.
 	// +required
@@ -120,6 +118,23 @@ type CanarySpec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
+// RouteRef names an object of the Canary's namespace that carries its traffic.
+type RouteRef struct {
+	// apiVersion of the object. Default: that of the RouterDefinition.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	APIVersion string `json:"apiVersion,omitempty"`
+	// kind of the object. Default: that of the RouterDefinition.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Kind string `json:"kind,omitempty"`
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+}
+
 // DeletionPolicy tells what happens when a Canary is deleted.
 type DeletionPolicy string
 
@@ -147,29 +162,6 @@ type TargetRef struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	Name string `json:"name"`
-}
-
-// IngressRef names the object in the Canary's namespace that clients come in by.
-type IngressRef struct {
-	// apiVersion of the object. Default networking.k8s.io/v1.
-	// +kubebuilder:validation:MaxLength=253
-	// +optional
-	APIVersion string `json:"apiVersion,omitempty"`
-	// kind of the object. Default Ingress.
-	// +kubebuilder:validation:Enum=Ingress
-	// +optional
-	Kind string `json:"kind,omitempty"`
-	// name of the object.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +required
-	Name string `json:"name"`
-	// annotationsPrefix is what the annotations begin with that the ingress controller reads; a controller may be run with another
-	// one than its default. Default nginx.ingress.kubernetes.io.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
-	// +kubebuilder:validation:MaxLength=253
-	// +optional
-	AnnotationsPrefix string `json:"annotationsPrefix,omitempty"`
 }
 
 // AutoscalerRef names an autoscaler in the Canary's namespace.

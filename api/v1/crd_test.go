@@ -131,8 +131,8 @@ func crds(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
 		}
 		all[crd.Spec.Names.Kind] = &crd
 	}
-	if len(all) != 4 {
-		t.Fatalf("got %d CRDs, want Canary, MetricTemplate, AlertProvider, GitSync", len(all))
+	if len(all) != 5 {
+		t.Fatalf("got %d CRDs, want Canary, MetricTemplate, AlertProvider, GitSync, RouterDefinition", len(all))
 	}
 	return all
 }

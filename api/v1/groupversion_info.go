@@ -1,4 +1,4 @@
-// Package v1 holds the API of Siskin: Canary, MetricTemplate, AlertProvider and GitSync.
+// Package v1 holds the API of Siskin: Canary, MetricTemplate, AlertProvider, GitSync and RouterDefinition.
 //
 // Field names follow Flagger's flagger.app/v1beta1 where the meaning is the same; docs/flagger.md lists where it is not.
 //
@@ -29,6 +29,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&MetricTemplate{}, &MetricTemplateList{},
 		&AlertProvider{}, &AlertProviderList{},
 		&GitSync{}, &GitSyncList{},
+		&RouterDefinition{}, &RouterDefinitionList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -24,7 +24,7 @@ func command() *cobra.Command {
 		Use: "siskin", Short: "Progressive delivery for Kubernetes", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(controllerCommand(), buildCommand())
+	root.AddCommand(controllerCommand(), buildCommand(), routerCommand())
 	return root
 }
 

@@ -193,7 +193,7 @@ func TestTheCommandRefusesWhatIsWrong(t *testing.T) {
 
 func TestProviders(t *testing.T) {
 	all := routers()
-	if diff := cmp.Diff([]string{"gatewayapi", "gatewayapi:v1", "gatewayapi:v1beta1", "istio", "kubernetes", "nginx"}, all.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"gatewayapi", "gatewayapi:v1", "gatewayapi:v1beta1", "istio", "kubernetes"}, all.Names()); diff != "" {
 		t.Errorf("the documented names: -want +got\n%s", diff)
 	}
 	for _, reg := range all {

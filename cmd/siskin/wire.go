@@ -30,7 +30,6 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
 	"github.com/siskin-dev/siskin/pkg/router/istio"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes"
-	"github.com/siskin-dev/siskin/pkg/router/nginx"
 	"github.com/siskin-dev/siskin/pkg/router/service"
 )
 
@@ -40,7 +39,6 @@ func routers() router.Registry {
 		kubernetes.Registration(),
 		gatewayapi.Registration(),
 		istio.Registration(),
-		nginx.Registration(),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
 	"github.com/siskin-dev/siskin/pkg/router/istio/istiotest"
 	"github.com/siskin-dev/siskin/pkg/router/kubernetes/kubernetestest"
-	"github.com/siskin-dev/siskin/pkg/router/nginx/nginxtest"
 	"github.com/siskin-dev/siskin/pkg/router/routertest"
 )
 
@@ -64,16 +63,6 @@ func TestKubernetesContract(t *testing.T) {
 		h := kubernetestest.New(t, e.API, ns)
 		h.Intent.Owner = owner(t, e, h.Intent.Owner)
 		return h
-	})
-}
-
-// TestNginxContract : the same for canary annotations.
-func TestNginxContract(t *testing.T) {
-	e := given(t)
-	routertest.RunContract(t, func(t *testing.T) routertest.Harness {
-		t.Helper()
-		ns := e.Namespace(t)
-		return nginxtest.New(t, e.API, owner(t, e, nginxtest.Canary(ns)), nginxtest.UsersIngress(ns))
 	})
 }
 

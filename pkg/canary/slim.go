@@ -65,7 +65,9 @@ func SlimCanary(mine labels.Selector) toolscache.TransformFunc {
 		}
 		if mine != nil && !mine.Matches(labels.Set(c.Labels)) {
 			// What routers claim hangs on the provider and the service, see router.Registration.
-			c.Spec = siskinv1.CanarySpec{TargetRef: c.Spec.TargetRef, Provider: c.Spec.Provider, Service: c.Spec.Service}
+			c.Spec = siskinv1.CanarySpec{
+				TargetRef: c.Spec.TargetRef, Provider: c.Spec.Provider, RouteRef: c.Spec.RouteRef, Service: c.Spec.Service,
+			}
 			c.Status = siskinv1.CanaryStatus{Provider: c.Status.Provider, Stable: c.Status.Stable} // which tells that it has begun
 		}
 		return Slim(c)

@@ -25,8 +25,6 @@ type Subject struct {
 	Namespace string
 	// Service that only this version's pods are behind.
 	Service string
-	// Apex is the Service that clients know, and Ingress the one that leads to it, for series that name these.
-	Apex, Ingress string
 	// Workload that runs this version.
 	Workload string
 	// Kind of the workload: Deployment (the default), DaemonSet or StatefulSet, whose pods are named each in its way; or Service, of
@@ -36,12 +34,12 @@ type Subject struct {
 
 // series is one way in which requests to a Subject may be recorded.
 type series struct {
-	counter string // counts requests
-	buckets string // classic histogram of durations
-	factor  string // from the histogram's unit to milliseconds
-	match   string // matchers of the subject
-	counted string // further matchers of requests that have a status
-	bad     []string
+	counter   string // counts requests; "": the histogram does
+	histogram string // of durations: classic (with _bucket and _count), or native under this very name
+	factor    string // from the histogram's unit to milliseconds
+	match     string // matchers of the subject
+	counted   string // further matchers of requests that have a status
+	bad       []string
 }
 
 // IsBuiltin tells whether name is a built-in metric.
@@ -59,8 +57,10 @@ func Builtin(name string, kind meter.Kind, s Subject, window time.Duration) (str
 	}
 	queries := make([]string, 0, len(all))
 	for _, one := range all {
-		if q := one.query(name, PromDuration(window)); !slices.Contains(queries, q) {
-			queries = append(queries, q)
+		for _, q := range one.queries(name, PromDuration(window)) {
+			if !slices.Contains(queries, q) {
+				queries = append(queries, q)
+			}
 		}
 	}
 	return strings.Join(queries, "\nor\n"), nil
@@ -78,18 +78,31 @@ func seriesOf(kind meter.Kind, s Subject) ([]series, error) {
 		return []series{traefikSeries(s)}, nil
 	case meter.Istio:
 		return istioSeries(s), nil
-	case meter.IngressNGINX:
-		return ingressSeries(s), nil
 	}
 	return nil, &TemplateError{Message: fmt.Sprintf("no built-in metrics for kind %q: use one of %v, or give the metric a templateRef",
 		kind, meter.Kinds())}
 }
 
-// query answers nothing, rather than NaN, when there is no traffic, so that the next way of recording gets its turn.
-func (s series) query(name, window string) string {
+// queries answer nothing, rather than NaN, when there is no traffic, so that the next way of recording gets its turn. A Prometheus that
+// keeps native histograms, or makes such of classic ones, has no series named _bucket and _count.
+func (s series) queries(name, window string) []string {
 	if name == RequestDuration {
-		return fmt.Sprintf("%shistogram_quantile(0.99, sum by (le) (%s)) >= 0", s.factor, added(s.buckets, s.match, window))
+		classic := fmt.Sprintf("sum by (le) (%s)", added(s.histogram+"_bucket", s.match, window))
+		native := fmt.Sprintf("sum(%s)", addedNative(s.histogram, s.match, window))
+		const format = "%shistogram_quantile(0.99, %s) >= 0"
+		return []string{fmt.Sprintf(format, s.factor, classic), fmt.Sprintf(format, s.factor, native)}
 	}
+	if s.counter != "" {
+		return []string{s.success(func(match string) string { return added(s.counter, match, window) })}
+	}
+	return []string{
+		s.success(func(match string) string { return added(s.histogram+"_count", match, window) }),
+		s.success(func(match string) string { return "histogram_count(" + addedNative(s.histogram, match, window) + ")" }),
+	}
+}
+
+// success is the percentage of requests that did not fail; count is what each series with these labels grew by.
+func (s series) success(count func(match string) string) string {
 	total := s.match
 	if s.counted != "" {
 		total += "," + s.counted
@@ -97,9 +110,9 @@ func (s series) query(name, window string) string {
 	bad := make([]string, 0, len(s.bad))
 	for _, b := range s.bad {
 		// Without a failed request there is no such series: that is zero, not nothing.
-		bad = append(bad, fmt.Sprintf("(sum(%s) or vector(0))", added(s.counter, s.match+","+b, window)))
+		bad = append(bad, fmt.Sprintf("(sum(%s) or vector(0))", count(s.match+","+b)))
 	}
-	return fmt.Sprintf("100 * (1 - (%s) / (sum(%s) > 0))", strings.Join(bad, " + "), added(s.counter, total, window))
+	return fmt.Sprintf("100 * (1 - (%s) / (sum(%s) > 0))", strings.Join(bad, " + "), count(total))
 }
 
 // known is how far before the window a series is looked for. It bridges failed scrapes and a restart of Prometheus.
@@ -117,16 +130,27 @@ func added(counter, match, window string) string {
 	return fmt.Sprintf(format, counter+"{"+match+"}", window, known)
 }
 
+// addedNative is added for native histograms, of which only the counts can be compared with 0.
+func addedNative(histogram, match, window string) string {
+	const format = `
+  increase(%[1]s[%[2]s]) and resets(%[1]s[%[2]s]) > 0
+  or last_over_time(%[1]s[%[2]s]) - last_over_time(%[1]s[%[3]s] offset %[2]s)
+    and histogram_count(last_over_time(%[1]s[%[2]s])) - histogram_count(last_over_time(%[1]s[%[3]s] offset %[2]s)) >= 0
+  or last_over_time(%[1]s[%[2]s])
+`
+	return fmt.Sprintf(format, histogram+"{"+match+"}", window, known)
+}
+
 // traefikSeries : Traefik names the service of a backend <route>-svc-<namespace>-<service>-<index>, where <route> begins with
 // the kind and namespace of the route. Codes of gRPC have one or two digits, so both kinds fit in one matcher.
 func traefikSeries(s Subject) series {
 	ns, svc := regexp.QuoteMeta(s.Namespace), regexp.QuoteMeta(s.Service)
 	return series{
-		counter: "traefik_service_requests_total",
-		buckets: "traefik_service_request_duration_seconds_bucket",
-		factor:  "1000 * ",
-		match:   matchRegex("service", "(http|grpc)route-"+regexp.QuoteMeta(dashed(s.Namespace))+"-.+-svc-"+ns+"-"+svc+"-[0-9]+@kubernetesgateway"),
-		bad:     []string{`code=~"5..|2|4|8|1[2345]"`},
+		counter:   "traefik_service_requests_total",
+		histogram: "traefik_service_request_duration_seconds",
+		factor:    "1000 * ",
+		match:     matchRegex("service", "(http|grpc)route-"+regexp.QuoteMeta(dashed(s.Namespace))+"-.+-svc-"+ns+"-"+svc+"-[0-9]+@kubernetesgateway"),
+		bad:       []string{`code=~"5..|2|4|8|1[2345]"`},
 	}
 }
 
@@ -140,9 +164,9 @@ func istioSeries(s Subject) []series {
 	}
 	seen := func(reporter, subject string) series {
 		return series{
-			counter: "istio_requests_total",
-			buckets: "istio_request_duration_milliseconds_bucket",
-			match:   reporter + "," + subject,
+			counter:   "istio_requests_total",
+			histogram: "istio_request_duration_milliseconds",
+			match:     reporter + "," + subject,
 			bad: []string{
 				`response_code=~"5.."`,
 				`response_code!~"5..",request_protocol="grpc",grpc_response_status=~"2|4|8|1[2345]"`,
@@ -150,34 +174,6 @@ func istioSeries(s Subject) []series {
 		}
 	}
 	return []series{seen(`reporter=~"destination|waypoint"`, subject), seen(`reporter="source"`, service)}
-}
-
-// ingressSeries : ingress-nginx counts what goes to the canary by the name of the apex too, and tells by the label canary, whose value is
-// <namespace>-<service>-<port>, that it went there. Where the scraper has a label namespace of its own, that of the app is renamed.
-// Traefik names its services <namespace>-<ingress>-<apex>-<port>, with -canary behind it. ingress-nginx does not see the codes of gRPC.
-func ingressSeries(s Subject) []series {
-	canary, behind := matchRegex("canary", regexp.QuoteMeta(s.Namespace)+"-"+regexp.QuoteMeta(s.Service)+"-.+"), "-canary"
-	if s.Service != s.Apex+"-canary" {
-		canary, behind = match("canary", ""), ""
-	}
-	var out []series
-	for _, labels := range [][2]string{{"namespace", "service"}, {"exported_namespace", "exported_service"}, {"exported_namespace", "service"}} {
-		out = append(out, series{
-			counter: "nginx_ingress_controller_requests",
-			buckets: "nginx_ingress_controller_request_duration_seconds_bucket",
-			factor:  "1000 * ",
-			match:   match(labels[0], s.Namespace) + "," + match(labels[1], s.Apex) + "," + canary,
-			bad:     []string{`status=~"5.."`},
-		})
-	}
-	name := dashed(s.Namespace) + "-" + dashed(s.Ingress) + "-" + dashed(s.Apex) + "-[a-z0-9]+" + behind + "@kubernetesingressnginx"
-	return append(out, series{
-		counter: "traefik_service_requests_total",
-		buckets: "traefik_service_request_duration_seconds_bucket",
-		factor:  "1000 * ",
-		match:   matchRegex("service", name),
-		bad:     []string{`code=~"5..|2|4|8|1[2345]"`},
-	})
 }
 
 // appSeries : Prometheus' and OpenTelemetry's name of the histogram, today's and yesterday's names of the pod's labels, and
@@ -194,12 +190,11 @@ func appSeries(s Subject) []series {
 			{"http_server_request_duration_seconds", "http_response_status_code", "http_route"},
 		} {
 			all = append(all, series{
-				counter: n.histogram + "_count",
-				buckets: n.histogram + "_bucket",
-				factor:  "1000 * ",
-				match:   pods + "," + n.path + "!~" + notTraffic,
-				counted: n.status + `!=""`,
-				bad:     []string{n.status + `=~"5.."`},
+				histogram: n.histogram,
+				factor:    "1000 * ",
+				match:     pods + "," + n.path + "!~" + notTraffic,
+				counted:   n.status + `!=""`,
+				bad:       []string{n.status + `=~"5.."`},
 			})
 		}
 	}

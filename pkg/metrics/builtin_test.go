@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestBuiltinQueriesAreAsReviewed(t *testing.T) {
-	subject := metrics.Subject{Namespace: "test", Service: "web-canary", Apex: "web", Ingress: "site", Workload: "podinfo-canary"}
+	subject := metrics.Subject{Namespace: "test", Service: "web-canary", Workload: "podinfo-canary"}
 	for _, kind := range meter.Kinds() {
 		for _, name := range []string{metrics.RequestSuccessRate, metrics.RequestDuration} {
 			t.Run(string(kind)+"/"+name, func(t *testing.T) {

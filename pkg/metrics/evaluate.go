@@ -34,14 +34,11 @@ func NamesOf(c *siskinv1.Canary) Names {
 	if apex == "" {
 		apex = c.Spec.TargetRef.Name
 	}
-	target, ingress := c.Spec.TargetRef.Name, ""
-	if c.Spec.IngressRef != nil {
-		ingress = c.Spec.IngressRef.Name
-	}
+	target := c.Spec.TargetRef.Name
 	return Names{
 		Apex: apex, Primary: apex + "-primary", Canary: apex + "-canary",
 		Target: target, PrimaryWorkload: target + "-primary", CanaryWorkload: target + "-canary",
-		Route: apex, Ingress: ingress,
+		Route: apex,
 	}
 }
 
@@ -252,10 +249,7 @@ func render(in Input, src source) (string, error) {
 	}
 	window := Window(interval, in.TrafficAt, in.Now)
 	if src.query == "" {
-		subject := Subject{
-			Namespace: in.Canary.Namespace, Service: in.Names.Canary, Apex: in.Names.Apex, Ingress: in.Names.Ingress,
-			Workload: in.Names.CanaryWorkload, Kind: in.Canary.Spec.TargetRef.Kind,
-		}
+		subject := Subject{Namespace: in.Canary.Namespace, Service: in.Names.Canary, Workload: in.Names.CanaryWorkload, Kind: in.Canary.Spec.TargetRef.Kind}
 		return Builtin(in.Metric.Name, in.Kind, subject, window)
 	}
 	query, err := Render(src.query, TemplateInput{

@@ -14,12 +14,10 @@ const (
 	Traefik Kind = "traefik"
 	// Istio : Istio's sidecars or waypoints.
 	Istio Kind = "istio"
-	// IngressNGINX : an ingress controller that reads ingress-nginx's annotations: itself, or Traefik.
-	IngressNGINX Kind = "ingress-nginx"
 )
 
 // Kinds returns all kinds.
-func Kinds() []Kind { return []Kind{App, Traefik, Istio, IngressNGINX} }
+func Kinds() []Kind { return []Kind{App, Traefik, Istio} }
 
 // Known reports whether there are built-in queries for k.
 func (k Kind) Known() bool { return k == "" || slices.Contains(Kinds(), k) }

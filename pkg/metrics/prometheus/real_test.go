@@ -38,8 +38,8 @@ type story struct {
 	phases  []phase
 	unseen  [2]float64 // Prometheus was down
 	grpc    bool       // failures are told by the code of gRPC; apps do not export that
-	gateway bool       // Istio's series are those of the gateway: the pods have no sidecar; ingress-nginx's annotations are read by Traefik
-	renamed bool       // the scraper has labels namespace and service of its own, as the Prometheus Operator gives them
+	gateway bool       // Istio's series are those of the gateway: the pods have no sidecar
+	ambient bool       // Istio's series are those of a waypoint
 	code    bool       // the app's status is in the label code, and there is an idle series with the label status
 	window  time.Duration
 	success float64 // in percent; -1: no data
@@ -95,18 +95,19 @@ var stories = map[string]story{
 		phases: []phase{{from: always, to: -95, rate: 20, bad: 0.5}, {from: -95, rate: 20}},
 		unseen: [2]float64{-85, -52}, success: 100,
 	},
-	"seen by the gateway alone":        {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, gateway: true, success: 75},
-	"label code":                       {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, code: true, success: 75},
-	"gRPC, every fourth fails":         {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, grpc: true, success: 75},
-	"renamed labels, all fail at once": {phases: []phase{{from: -50, rate: 10, bad: 1}}, renamed: true, success: 0},
-	"renamed labels, a quarter fails":  {phases: []phase{{from: always, rate: 40, bad: 0.25}}, renamed: true, success: 75},
-	"gRPC, old, a quarter fails":       {phases: []phase{{from: always, rate: 40, bad: 0.25}}, grpc: true, success: 75},
-	"no request any more":              {phases: []phase{{from: always, to: -70, rate: 10, bad: 0.5}}, success: noData},
-	"no request yet":                   {phases: []phase{{from: -50, rate: 0}}, success: noData},
-	"no scrape yet":                    {success: noData},
-	"gone with its last pod":           {phases: []phase{{from: always, to: -120, rate: 10, bad: 0.5}, {from: -120, rate: 0, replaced: true}}, success: noData},
-	"all scrapes failed since":         {phases: []phase{{from: always, rate: 10, bad: 0.5}}, unseen: [2]float64{-62, 0}, success: noData},
-	"restarted, and no more asked":     {phases: []phase{{from: always, to: -70, rate: 10}, {from: -70, rate: 0, restarted: true}}, success: noData},
+	"seen by the gateway alone":           {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, gateway: true, success: 75},
+	"seen by the gateway alone, all fail": {phases: []phase{{from: -48, rate: 10, bad: 1}}, gateway: true, success: 0},
+	"seen by a waypoint":                  {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, ambient: true, success: 75},
+	"seen by a waypoint, all fail":        {phases: []phase{{from: -48, rate: 10, bad: 1}}, ambient: true, success: 0},
+	"label code":                          {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, code: true, success: 75},
+	"gRPC, every fourth fails":            {phases: []phase{{from: -48, rate: 40, bad: 0.25}}, grpc: true, success: 75},
+	"gRPC, old, a quarter fails":          {phases: []phase{{from: always, rate: 40, bad: 0.25}}, grpc: true, success: 75},
+	"no request any more":                 {phases: []phase{{from: always, to: -70, rate: 10, bad: 0.5}}, success: noData},
+	"no request yet":                      {phases: []phase{{from: -50, rate: 0}}, success: noData},
+	"no scrape yet":                       {success: noData},
+	"gone with its last pod":              {phases: []phase{{from: always, to: -120, rate: 10, bad: 0.5}, {from: -120, rate: 0, replaced: true}}, success: noData},
+	"all scrapes failed since":            {phases: []phase{{from: always, rate: 10, bad: 0.5}}, unseen: [2]float64{-62, 0}, success: noData},
+	"restarted, and no more asked":        {phases: []phase{{from: always, to: -70, rate: 10}, {from: -70, rate: 0, restarted: true}}, success: noData},
 }
 
 // record is what Prometheus keeps of a story: the text format with a time at each sample, as one scrape can bring it in.
@@ -141,61 +142,54 @@ func recordAt(b io.Writer, app, pod string, s story, good, bad float64, millis i
 	pod = fmt.Sprintf(`namespace="test",pod="%s-canary-7d9c5b8f6d-%s"`, app, pod)
 	service := fmt.Sprintf(`service="httproute-test-%[1]s-gw-default-gw-ep-web-0-svc-test-%[1]s-canary-1@kubernetesgateway",instance=%[2]q`, app, pod)
 	workload := fmt.Sprintf(`reporter="destination",destination_workload_namespace="test",destination_workload="%s-canary",instance=%q`, app, pod)
+	if s.ambient {
+		workload = strings.ReplaceAll(workload, `reporter="destination"`, `reporter="waypoint"`)
+	}
 	if s.gateway {
 		workload = fmt.Sprintf(`reporter="source",destination_service_namespace="test",destination_service_name="%s-canary",instance="gateway"`, app)
 	}
-	// An ingress controller, not a pod, counts: its counters go on when a pod is replaced.
-	ingress := fmt.Sprintf(`namespace="test",ingress="site",service=%[1]q,canary="test-%[1]s-canary-80",instance=%[2]q`, app, pod)
-	if s.renamed {
-		ingress = fmt.Sprintf(`namespace="infra",exported_namespace="test",ingress="site",service="controller",exported_service=%[1]q,`+
-			`canary="test-%[1]s-canary-80",instance=%[2]q`, app, pod)
-	}
-	annotated := fmt.Sprintf(`service="test-site-%s-80-canary@kubernetesingressnginx",instance=%q`, app, pod)
 	line := func(series string, value float64, labels ...string) {
 		_, _ = fmt.Fprintf(b, "%s{%s} %v %d\n", series, strings.Join(labels, ","), value, millis)
 	}
-	line("http_request_duration_seconds_count", 100+(float64(millis)/1000-1e9), pod, `path="healthz"`, `status="200"`)
+	histogram := func(name string, unit, good, bad float64, labels ...string) {
+		_, _ = fmt.Fprintf(b, "# TYPE %s histogram\n", name) // or it is not made a native one
+		for _, h := range []struct{ le, n float64 }{{0.1, 0}, {0.2, good}, {0.4, good + bad}, {math.Inf(1), good + bad}} {
+			line(name+"_bucket", h.n, append(labels, fmt.Sprintf("le=\"%v\"", h.le*unit))...)
+		}
+		line(name+"_sum", unit*(0.15*good+0.3*bad), labels...)
+		line(name+"_count", good+bad, labels...)
+		_, _ = fmt.Fprintln(b, "# TYPE traefik_service_requests_total counter\n# TYPE istio_requests_total counter")
+	}
+	const app1, traefik1, istio1 = "http_request_duration_seconds", "traefik_service_request_duration_seconds", "istio_request_duration_milliseconds"
+	histogram(app1, 1, 100+(float64(millis)/1000-1e9), 0, pod, `path="healthz"`, `status="200"`)
 	status := "status"
 	if s.code {
 		status = "code"
-		line("http_request_duration_seconds_count", 0, pod, `path="idle"`, `status="200"`)
+		histogram(app1, 1, 0, 0, pod, `path="idle"`, `status="200"`)
+	}
+	if s.grpc && good+bad > 0 {
+		histogram(app1, 1, good, bad, pod, `path="api"`)
 	}
 	for i, n := range []float64{good, bad} {
 		if n == 0 {
 			continue // a series begins with its first request
 		}
+		part := [2]float64{}
+		part[i] = n
 		if s.grpc {
-			line("traefik_service_requests_total", n, service, []string{`code="0"`, `code="13"`}[i])
-			line("traefik_service_requests_total", n, annotated, []string{`code="0"`, `code="13"`}[i])
-			line("istio_requests_total", n, workload, `request_protocol="grpc",response_code="200"`,
-				[]string{`grpc_response_status="0"`, `grpc_response_status="13"`}[i])
+			code := []string{"0", "13"}[i]
+			line("traefik_service_requests_total", n, service, fmt.Sprintf("code=%q", code))
+			line("istio_requests_total", n, workload, `request_protocol="grpc",response_code="200"`, fmt.Sprintf("grpc_response_status=%q", code))
+			histogram(traefik1, 1, part[0], part[1], service, fmt.Sprintf("code=%q", code))
+			histogram(istio1, 1000, part[0], part[1], workload, fmt.Sprintf("grpc_response_status=%q", code))
 			continue
 		}
 		code := []string{"200", "503"}[i]
-		line("http_request_duration_seconds_count", n, pod, `path="api"`, fmt.Sprintf("%s=%q", status, code))
 		line("traefik_service_requests_total", n, service, fmt.Sprintf("code=%q", code))
-		if s.gateway {
-			line("traefik_service_requests_total", n, annotated, fmt.Sprintf("code=%q", code))
-		} else {
-			line("nginx_ingress_controller_requests", n, ingress, fmt.Sprintf("status=%q", code))
-		}
 		line("istio_requests_total", n, workload, `request_protocol="http"`, fmt.Sprintf("response_code=%q", code))
-	}
-	if good+bad == 0 {
-		return
-	}
-	for _, h := range []struct {
-		seconds, millis string
-		n               float64
-	}{{"0.1", "100", 0}, {"0.2", "200", good}, {"0.4", "400", good + bad}, {"+Inf", "+Inf", good + bad}} {
-		line("http_request_duration_seconds_bucket", h.n, pod, `path="api"`, fmt.Sprintf("le=%q", h.seconds))
-		line("traefik_service_request_duration_seconds_bucket", h.n, service, fmt.Sprintf("le=%q", h.seconds))
-		if s.gateway || s.grpc {
-			line("traefik_service_request_duration_seconds_bucket", h.n, annotated, fmt.Sprintf("le=%q", h.seconds))
-		} else {
-			line("nginx_ingress_controller_request_duration_seconds_bucket", h.n, ingress, fmt.Sprintf("le=%q", h.seconds))
-		}
-		line("istio_request_duration_milliseconds_bucket", h.n, workload, fmt.Sprintf("le=%q", h.millis))
+		histogram(app1, 1, part[0], part[1], pod, `path="api"`, fmt.Sprintf("%s=%q", status, code))
+		histogram(traefik1, 1, part[0], part[1], service, fmt.Sprintf("code=%q", code))
+		histogram(istio1, 1000, part[0], part[1], workload, `request_protocol="http"`, fmt.Sprintf("response_code=%q", code))
 	}
 }
 
@@ -214,6 +208,19 @@ func percentile(success float64) float64 {
 // TestBuiltinQueriesAgainstARealPrometheus runs where `make servers` has built one, or with the path of one in
 // SISKIN_PROMETHEUS.
 func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
+	builtinQueries(t, "", func(string, meter.Kind) bool { return true })
+}
+
+// TestBuiltinQueriesOfNativeHistograms : the same, where Prometheus makes native histograms of all that it scrapes, so that
+// nothing is named _bucket or _count.
+func TestBuiltinQueriesOfNativeHistograms(t *testing.T) {
+	builtinQueries(t, "convert_classic_histograms_to_nhcb: true, ", func(metric string, kind meter.Kind) bool {
+		return metric == metrics.RequestDuration || kind == meter.App // others count by counters
+	})
+}
+
+func builtinQueries(t *testing.T, global string, asks func(metric string, kind meter.Kind) bool) {
+	t.Helper()
 	binary := binaryOf(t)
 	check := time.Now().Add(-time.Minute).Truncate(time.Second)
 	var history strings.Builder
@@ -227,13 +234,16 @@ func TestBuiltinQueriesAgainstARealPrometheus(t *testing.T) {
 		_, _ = io.WriteString(w, history.String())
 	}))
 	defer app.Close()
-	p := startPrometheus(t, binary, app.Listener.Addr().String())
+	p := startPrometheusWith(t, binary, app.Listener.Addr().String(), global)
 	for _, kind := range meter.Kinds() {
 		for name, s := range stories {
 			t.Run(string(kind)+"/"+name, func(t *testing.T) {
 				ask := func(metric string, want float64) {
 					t.Helper()
-					subject := metrics.Subject{Namespace: "test", Service: apps[name] + "-canary", Apex: apps[name], Ingress: "site", Workload: apps[name] + "-canary"}
+					if !asks(metric, kind) {
+						return
+					}
+					subject := metrics.Subject{Namespace: "test", Service: apps[name] + "-canary", Workload: apps[name] + "-canary"}
 					text, err := metrics.Builtin(metric, kind, subject, cmp.Or(s.window, time.Minute))
 					if err != nil {
 						t.Fatal(err)
@@ -280,13 +290,21 @@ func binaryOf(t *testing.T) string {
 // startPrometheus returns when the target has been scraped once: a scrape is kept as a whole.
 func startPrometheus(t *testing.T, binary, target string) *prometheus.Provider {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	return startPrometheusWith(t, binary, target, "")
+}
+
+// startPrometheusWith has further global settings, each followed by a comma.
+func startPrometheusWith(t *testing.T, binary, target, global string) *prometheus.Provider {
+	t.Helper()
+	run, end := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(run, time.Minute)
+	defer cancel()
 	dir := t.TempDir()
-	config := "global: {scrape_interval: 200ms}\nscrape_configs:\n- job_name: app\n  honor_labels: true\n  static_configs: [{targets: [" + target + "]}]\n"
+	config := "global: {" + global + "scrape_interval: 200ms}\nscrape_configs:\n- job_name: app\n  honor_labels: true\n  static_configs: [{targets: [" + target + "]}]\n"
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, binary, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+	cmd := exec.CommandContext(run, binary, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -295,7 +313,7 @@ func startPrometheus(t *testing.T, binary, target string) *prometheus.Provider {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
+	t.Cleanup(func() { end(); _ = cmd.Wait() })
 	p, err := prometheus.New(prometheus.Config{Address: "http://" + addressIn(t, log), Timeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)

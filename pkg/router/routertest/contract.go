@@ -38,8 +38,6 @@ type Harness struct {
 	Revert func(obj client.Object, in router.Intent)
 	// Tamper plays a foreign writer who leaves Siskin's marks in place, as a GitOps tool does.
 	Tamper func(obj client.Object, in router.Intent)
-	// Audience are entries that select requests in ways that the data plane knows; nil: those of Audience.
-	Audience []siskinv1.RequestMatch
 	// Limit makes the data plane able to do nothing but weights; nil if it never can do more.
 	Limit func(t *testing.T)
 	// Weights reads the raw shares of obj, rule by rule; nil if it has none.

@@ -30,19 +30,11 @@ func Affinity() *router.Affinity {
 	}
 }
 
-// audience is what selects requests in this suite.
-func (s *suite) audience() []siskinv1.RequestMatch {
-	if s.Audience != nil {
-		return s.Audience
-	}
-	return Audience()
-}
-
 // strategies are intents of all kinds that the router can do; the last has all at once.
 func (s *suite) strategies() []router.Intent {
 	caps := s.caps()
 	var able []siskinv1.RequestMatch // of the audience
-	for _, m := range s.audience() {
+	for _, m := range Audience() {
 		if _, _, lacks := caps.Lacks(router.Intent{Split: router.Split{Primary: 100, Audience: true}, Audience: []siskinv1.RequestMatch{m}}); !lacks {
 			able = append(able, m)
 		}
