@@ -44,8 +44,9 @@ type Views struct {
 	Held string
 	// Again is when to look again; 0: when something changes.
 	Again time.Duration
-	// Misfits are the revisions to whose pods the primary's Service does not lead as it is. Clashing are those to which no
-	// Service could lead beside the pods of the revision that the primary runs.
+	// Misfits are the revisions to whose pods the primary's Service does not lead as it is. Clashing are those whose pods
+	// cannot serve beside those that the primary has: no Service could lead to both, or the old ones go before new ones
+	// are ready.
 	Misfits, Clashing []string
 	// Judged are the revisions of which that was found out.
 	Judged []string
@@ -232,13 +233,38 @@ func (g *viewing) finish() {
 		if !g.pods(revision).ServedBy(primary) {
 			v.Misfits = append(v.Misfits, revision)
 		}
-		if _, both := service.Both(g.pods(runs(w.Primary)), g.pods(revision)); !both {
+		if _, both := service.Both(g.pods(runs(w.Primary)), g.pods(revision)); !both || w.gap(revision) {
 			v.Clashing = append(v.Clashing, revision)
 		}
 	}
 	v.Unfit = w.outdated || g.trial != "" && !g.pods(g.trial).ServedBy(w.Live[w.CanaryService])
 	v.Lent = primary != nil && primary.Spec.Selector[siskinv1.RoleLabel] == siskinv1.RoleCanary
 	g.route()
+}
+
+// gap reports whether the primary's pods may all be gone before the first one of a revision is ready.
+func (w *World) gap(revision string) bool {
+	if w.Primary == nil || runs(w.Primary) == revision {
+		return false
+	}
+	var r target.Revision
+	switch s := w.Snapshots[revision]; {
+	case w.Target != nil && w.RevisionName == revision:
+		r = w.Revision
+	case s != nil:
+		stored, err := w.Read(s)
+		if err != nil { // it cannot be applied either
+			return false
+		}
+		r = stored
+	default:
+		return false
+	}
+	want := int32(0)
+	if w.Target != nil && w.Canary.Spec.AutoscalerRef == nil {
+		want = targetOf(w).Replicas
+	}
+	return w.Managed(revision, r, w.Primary).Workload.Gap(w.Primary, want)
 }
 
 // side is what the Services that lead to pods of revisions have to serve.

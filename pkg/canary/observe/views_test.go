@@ -1,6 +1,7 @@
 package observe_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,4 +81,39 @@ func TestPortsBelongToARevision(t *testing.T) {
 			t.Errorf("%d, held %q, %d records", main, held, records)
 		}
 	})
+}
+
+// TestWhosePodsGoBeforeOthersCome : what counts is how the revision that comes manages its pods, with the edits since.
+func TestWhosePodsGoBeforeOthersCome(t *testing.T) {
+	stable := func(c *siskinv1.Canary) {
+		c.Status.Phase = siskinv1.PhaseProgressing
+		c.Status.Stable, c.Status.Canary = &siskinv1.RevisionStatus{Revision: "r1"}, &siskinv1.RevisionStatus{Revision: "r2"}
+	}
+	recreate := func(d *appsv1.Deployment) { d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType }
+	for name, tc := range map[string]struct {
+		first, second, now func(*appsv1.Deployment)
+		want               []string
+	}{
+		"with the new one":  {image("web:1"), recreate, image("web:3"), []string{"r2"}},
+		"with the old one":  {recreate, image("web:2"), image("web:3"), nil},
+		"with all":          {recreate, recreate, recreate, []string{"r2", "r3"}},
+		"with the next one": {image("web:1"), image("web:2"), recreate, []string{"r3"}},
+		"with none":         {image("web:1"), image("web:2"), image("web:3"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v1, v2 := deployment(image("web:1"), tc.first), deployment(image("web:2"), tc.second)
+			p := newPlace(t, canary(stable), deployment(image("web:3"), tc.now), snapshot(t, "r1", v1), snapshot(t, "r2", v2),
+				clone("primary", "r1", v1), svc("web", nil), svc("web-primary", nil))
+			s := p.snapshot(t)
+			got := s.Services.Clashing
+			for i := range got {
+				if got[i] == s.Target.Revision {
+					got[i] = "r3"
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("%v, want %v", got, tc.want)
+			}
+		})
+	}
 }

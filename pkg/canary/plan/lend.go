@@ -7,9 +7,10 @@ import (
 
 // The pods of two revisions can be told apart by the Services that lead to them: by labels that a selector names, or by
 // the number of the port on which they listen. The primary has one Service. As long as that can lead to the pods of
-// both revisions, it does before the first pod is replaced. When it cannot (one port, another number in each), the
-// canary's pods, which run what the primary is about to run, stand in: the primary's Service and the apex lead to them
-// in one write, the primary is replaced behind that, and they lead back to it when it is ready.
+// both revisions, it does before the first pod is replaced. When it cannot (one port, another number in each), or when
+// the pods that there are go before new ones are ready (Recreate, a StatefulSet of one), the canary's pods, which run
+// what the primary is about to run, stand in: the primary's Service and the apex lead to them in one write, the primary
+// is replaced behind that, and they lead back to it when it is ready.
 
 // goal is the revision that the primary is to run.
 func goal(z State) string {
@@ -19,8 +20,8 @@ func goal(z State) string {
 	return z.Stable
 }
 
-// crosses tells that the primary has to run another revision, to whose pods no Service could lead beside those that it
-// has. Pods that serve nobody are nobody's loss; before the first revision serves, the target's own pods do.
+// crosses tells that the primary has to run another revision, whose pods cannot serve beside those that it has. Pods
+// that serve nobody are nobody's loss; before the first revision serves, the target's own pods do.
 func (s Snapshot) crosses(z State) bool {
 	p, rev := s.Primary, goal(z)
 	return z.Phase != Initializing && p.Found && p.Revision != rev && p.Replicas > 0 && slices.Contains(s.Services.Clashing, rev) && (p.Endpoints > 0 || s.standing())

@@ -11,6 +11,9 @@ func mutantsOfViews() []mutant {
 		{"the primary is replaced behind a Service that leads elsewhere", before(func(s *Snapshot) {
 			s.Services.Clashing, s.Services.Misfits = nil, nil
 		})},
+		{"a primary all of whose pods go at once is replaced in front of its users", before(func(s *Snapshot) {
+			s.Services.Clashing = nil
+		})},
 		{"the Service does not lead to what comes before it comes", before(func(s *Snapshot) { s.Services.Misfits = nil })},
 		{"the Service is given back at once", after(func(s Snapshot, d *Decision) {
 			d.Effects = slices.Clone(d.Effects)

@@ -262,7 +262,8 @@ type Services struct {
 	// Restored tells that the apex selects the target's pods again.
 	Restored bool
 	// Misfits are revisions to whose pods the primary's Service, as it is, does not lead; Clashing are those to which none
-	// could lead that leads to the pods of the revision that the primary runs.
+	// could lead that leads to the pods of the revision that the primary runs, or whose pods come only when all of those
+	// are gone.
 	Misfits, Clashing []string
 	// Judged are the revisions of which that was looked at, if any was: of a revision that a person has just asked for,
 	// the next look tells.

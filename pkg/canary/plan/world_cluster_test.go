@@ -137,6 +137,12 @@ func (k *workload) complete() bool {
 // roll makes one round of the rolling update.
 func (k *workload) roll() {
 	k.unreadyFirst()
+	if k.role == "primary" && k.w.views.recreate && !k.only(k.obsRev) {
+		for _, p := range k.pods {
+			p.gone = true
+		}
+		k.pods = nil
+	}
 	keep := k.pods[:0:0]
 	available, updated, want := k.available(), k.updated(), k.want()
 	for _, p := range k.pods {
