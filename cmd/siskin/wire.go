@@ -128,6 +128,12 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return fmt.Errorf("making the routers: %w", err)
 	}
+	reads := canary.NewReads(o.questions, clk, wake)
+	for _, route := range made.All {
+		if slow, ok := route.(router.Slow); ok {
+			slow.ReadBeside(reads)
+		}
+	}
 	for _, name := range made.Missing {
 		ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
 	}
@@ -150,7 +156,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	}
 	var config *observe.ConfigTracker
 	if o.configTracking {
-		config = &observe.ConfigTracker{Cache: c, Live: live, Poll: o.secretPoll, Clock: clk}
+		config = &observe.ConfigTracker{Cache: c, Live: live, Poll: o.secretPoll, Clock: clk, Reads: reads}
 	}
 	r := &canary.Reconciler{
 		Client: c, Clock: clk, Recorder: recorder, Asker: asker, Drain: o.drain, Settle: o.settle, Gauges: canary.NewGauges(reg),
@@ -171,8 +177,8 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Recorder: recorder, Events: live, Instance: instance(), Dispatcher: dispatcher, Asker: asker, Clock: clk, Wake: wake,
 		},
 	}
-	if err := errors.Join(mgr.Add(pool), mgr.Add(dispatcher)); err != nil {
-		return fmt.Errorf("adding the pool and the dispatcher: %w", err)
+	if err := errors.Join(mgr.Add(pool), mgr.Add(reads), mgr.Add(dispatcher)); err != nil {
+		return fmt.Errorf("adding the pools and the dispatcher: %w", err)
 	}
 	return r.SetupWithManager(ctx, mgr, canary.Options{
 		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: made.Owns, Watches: made.Watches, Matters: registry.Matters, Scalers: kinds, Wakes: wakes,

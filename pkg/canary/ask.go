@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,6 +43,14 @@ func NewPool(workers int, wake func(types.NamespacedName)) *Pool {
 	return async.New[string, plan.Answer](workers, wake, func(recovered any) plan.Answer {
 		return plan.Answer{Verdict: plan.Inconclusive, Message: fmt.Sprintf("internal error: %v", recovered)}
 	})
+}
+
+// Reads makes reads that may be slow beside the reconcile.
+type Reads = async.Reads
+
+// NewReads makes a Reads of workers; wake is told for whom a read has ended that took long.
+func NewReads(workers int, clk clock.PassiveClock, wake func(types.NamespacedName)) *Reads {
+	return async.NewReads(workers, clk, wake)
 }
 
 // Asker has the plan's questions answered outside of the reconcile: nothing that is slow holds a worker.

@@ -150,3 +150,23 @@ func (s *stage) says(text, word string) {
 		s.t.Errorf("the message lacks %q: %s", word, text)
 	}
 }
+
+// TestNothingIsMadeBeforeTheGatewayWasAsked : a Canary that has not begun waits for what is being read; one that has
+// begun goes on.
+func TestNothingIsMadeBeforeTheGatewayWasAsked(t *testing.T) {
+	play(t, newCanary(), func(s *stage) {
+		caps := able()
+		caps.Late = true
+		s.router.SetCapabilities(caps)
+		s.pass() // the finalizer
+		s.quiet()
+		if res := s.pass(); res.RequeueAfter != time.Second || s.writes.Writes()+s.stored > 0 {
+			t.Errorf("again in %s, %d writes, %d of status", res.RequeueAfter, s.writes.Writes(), s.stored)
+		}
+		s.router.SetCapabilities(able())
+		s.until(siskinv1.PhaseInitialized)
+		s.router.SetCapabilities(caps)
+		s.image("web:2")
+		s.until(siskinv1.PhaseSucceeded)
+	})
+}

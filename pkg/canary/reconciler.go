@@ -42,6 +42,9 @@ const (
 // can makes no event of the Canary.
 const ableAgain = time.Minute
 
+// lateAgain is how soon a Canary is looked at again that has not begun, while it is being read what its data plane can do.
+const lateAgain = time.Second
+
 // goneAgain is how soon a Canary is looked at again whose namespace is being deleted.
 const goneAgain = 10 * time.Second
 
@@ -195,6 +198,9 @@ func (r *Reconciler) adopt(ctx context.Context, c *siskinv1.Canary) error {
 func (r *Reconciler) decide(ctx context.Context, c *siskinv1.Canary, other *rival) (reconcile.Result, error) {
 	now := r.Clock.Now().UTC().Truncate(time.Microsecond)
 	route, caps, spec, able := r.spec(ctx, c)
+	if caps.Late && c.Status.Stable == nil && c.DeletionTimestamp == nil { // nothing is made yet that could be taken back
+		return reconcile.Result{RequeueAfter: lateAgain}, nil
+	}
 	w, err := r.Observer.World(ctx, c, route, caps)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("observing: %w", err)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 )
 
@@ -61,6 +62,8 @@ type Capabilities struct {
 	Features Features
 	// Unsure tells, in a few words, why some of them are at Maybe, and whose they are; "" when all is known.
 	Unsure string
+	// Late tells that some of them are being read, and are known soon: the Canary is looked at again then.
+	Late bool
 	// Ceiling is the highest evidence that this router can give; the engine waits for it.
 	Ceiling Evidence
 	// Vouch tells what a person can do who knows that a feature is there which is at No or Maybe, as the end of a sentence: "if it can, …";
@@ -171,6 +174,12 @@ type Rival struct {
 // caches; it is asked once in a check, and not in every pass.
 type Contested interface {
 	Rivals(ctx context.Context, in Intent) ([]Rival, error)
+}
+
+// Slow is a Router that reads past the caches what it needs to tell its Capabilities. ReadBeside has that be read beside
+// the reconcile; it is called once, before anything else.
+type Slow interface {
+	ReadBeside(reads *async.Reads)
 }
 
 // Router makes one data plane follow an Intent.

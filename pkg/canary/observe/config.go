@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 )
 
 // missingAgain is how soon a Secret that pods cannot start without is looked for again: nobody tells when it comes.
@@ -34,9 +36,13 @@ type ConfigTracker struct {
 	Poll time.Duration
 	// Clock tells when; nil: the real time.
 	Clock clock.PassiveClock
+	// Reads makes reads from the API server beside the reconcile; nil: whoever needs one waits for its end.
+	Reads *async.Reads
 
 	mu      sync.Mutex
 	known   map[object]digest
+	awaited map[object]awaited
+	reads   int               // how many have ended
 	copies  map[object]digest // without hash; see copyOf
 	readers readers
 }
@@ -50,6 +56,13 @@ type digest struct {
 	tracked bool
 	origin  target.Origin
 	at      time.Time
+	read    int // its number
+}
+
+// awaited is a read that a look went on without.
+type awaited struct {
+	at    time.Time
+	after int // the number of what was known
 }
 
 // Readers lists the Canaries whose target, or pods of whose revisions, read a ConfigMap, as of when they were last looked at.
@@ -84,8 +97,8 @@ func (t *ConfigTracker) Expire(kind, namespace, name string) {
 	delete(t.copies, object{kind, namespace, name})
 }
 
-// configTimeout bounds all reads of configuration in one look, so that an API server that cannot decrypt Secrets holds no rollback up. What
-// was read is remembered: the next look goes on from there.
+// configTimeout bounds a read of configuration, so that an API server that cannot decrypt Secrets holds no rollback up. What was read is
+// remembered: the next look goes on from there.
 const configTimeout = 5 * time.Second
 
 // found is what a target reads.
@@ -103,16 +116,24 @@ type found struct {
 // it is not known.
 func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec *corev1.PodSpec, fresh bool) (found, error) {
 	var out found
-	ctx, cancel := context.WithTimeout(ctx, configTimeout)
-	defer cancel()
+	if t.Reads == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, configTimeout)
+		defer cancel()
+	}
 	refs := target.Refs(spec)
 	t.note(who, refs) // first: what changes from now on is told
 	if len(refs) == 0 {
 		return out, nil
 	}
+	var slow error
 	out.config, out.origins = &target.Config{Items: make([]target.Item, 0, len(refs))}, map[string]target.Origin{}
 	for _, ref := range refs {
-		d, err := t.lookAt(ctx, object{ref.Kind, who.Namespace, ref.Name}, fresh)
+		d, err := t.lookAt(ctx, who, object{ref.Kind, who.Namespace, ref.Name}, fresh)
+		if errors.Is(err, async.ErrSlow) { // the others are read meanwhile
+			slow = err
+			continue
+		}
 		if apierrors.IsForbidden(err) {
 			return found{again: forbiddenAgain, missing: &target.RefusedError{Reason: target.ReasonConfigForbidden, Message: fmt.Sprintf(
 				"Siskin may not read %s %s, which is read by %s: give it the right to get it, or run it with --config-tracking=false",
@@ -142,7 +163,7 @@ func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec
 			}
 		}
 	}
-	return out, nil
+	return out, slow
 }
 
 // note remembers which ConfigMaps a Canary's target reads.
@@ -158,19 +179,27 @@ func (t *ConfigTracker) note(who types.NamespacedName, refs []target.Ref) {
 	t.readers.set(reading{who: who}, names)
 }
 
-// lookAt returns the digest of an object, from memory if its version is known to be the same.
-func (t *ConfigTracker) lookAt(ctx context.Context, o object, fresh bool) (digest, error) {
-	t.mu.Lock()
-	have, ok := t.known[o]
-	t.mu.Unlock()
-	reader := t.Cache
-	if o.kind == target.Secret {
-		age := t.now().Sub(have.at)
-		if ok && !fresh && (t.Poll == 0 || age < t.Poll) && (have.version != "" || age < missingAgain) {
-			return have, nil
-		}
-		reader = t.Live
+// lookAt returns the digest of an object, from memory if its version is known to be the same. Errors: async.ErrSlow, when
+// it is still being read: who is looked at again then.
+func (t *ConfigTracker) lookAt(ctx context.Context, who types.NamespacedName, o object, fresh bool) (digest, error) {
+	have, ok := t.remembered(o)
+	if o.kind == target.ConfigMap {
+		return t.look(ctx, who, o, t.Cache, have)
 	}
+	age := t.now().Sub(have.at)
+	switch {
+	case ok && fresh && t.since(o, have): // this is the look that went on without it
+		return have, nil
+	case ok && !fresh && (t.Poll == 0 || age < t.Poll) && (have.version != "" || age < missingAgain):
+		return have, nil
+	}
+	return t.beside(ctx, who, o, func(ctx context.Context) (digest, error) { return t.look(ctx, who, o, t.Live, have) })
+}
+
+// look reads the metadata of an object, and its content if that is not what is known.
+func (t *ConfigTracker) look(
+	ctx context.Context, who types.NamespacedName, o object, reader client.Reader, have digest,
+) (digest, error) {
 	var meta metav1.PartialObjectMetadata
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
 	is := digest{at: t.now()}
@@ -184,16 +213,63 @@ func (t *ConfigTracker) lookAt(ctx context.Context, o object, fresh bool) (diges
 	}
 	is.version, is.tracked = version(&meta), target.Tracked(&meta)
 	switch {
-	case ok && have.version == is.version:
+	case have.version == is.version:
 		is.hash, is.origin = have.hash, have.origin
 	case !is.tracked:
+	case o.kind == target.ConfigMap: // its content is in no cache
+		return t.beside(ctx, who, o, func(ctx context.Context) (digest, error) { return t.content(ctx, o) })
 	default:
-		if is, err = t.digest(ctx, o); err != nil {
-			return is, err
-		}
+		return t.content(ctx, o)
 	}
 	t.set(o, is)
 	return is, nil
+}
+
+// content reads an object's content and remembers it.
+func (t *ConfigTracker) content(ctx context.Context, o object) (digest, error) {
+	is, err := t.digest(ctx, o)
+	if err == nil {
+		t.set(o, is)
+	}
+	return is, err
+}
+
+// beside makes a read of an object that may take long. Errors: async.ErrSlow, when it does.
+func (t *ConfigTracker) beside(
+	ctx context.Context, who types.NamespacedName, o object, read func(context.Context) (digest, error),
+) (digest, error) {
+	if t.Reads == nil {
+		return read(ctx)
+	}
+	var is digest
+	var err error
+	key := o.kind + "/" + o.namespace + "/" + o.name
+	have, _ := t.remembered(o)
+	if t.Reads.Read(ctx, who, key, configTimeout, func(ctx context.Context) { is, err = read(ctx) }) {
+		return is, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.awaited == nil || len(t.awaited) >= memoLimit {
+		t.awaited = map[object]awaited{}
+	}
+	t.awaited[o] = awaited{at: t.now(), after: have.read}
+	return is, unreadable(o, async.ErrSlow)
+}
+
+// since reports whether a look went on lately without the read that has found have.
+func (t *ConfigTracker) since(o object, have digest) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	is, ok := t.awaited[o]
+	return ok && have.read > is.after && t.now().Before(is.at.Add(2*configTimeout))
+}
+
+func (t *ConfigTracker) remembered(o object) (digest, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	have, ok := t.known[o]
+	return have, ok
 }
 
 // digest reads an object's content.
@@ -218,6 +294,8 @@ func (t *ConfigTracker) set(o object, d digest) {
 	if t.known == nil || len(t.known) >= memoLimit {
 		t.known = map[object]digest{}
 	}
+	t.reads++
+	d.read = t.reads
 	t.known[o] = d
 }
 

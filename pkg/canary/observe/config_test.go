@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
 	"github.com/siskin-dev/siskin/pkg/canary/plan"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 )
 
 // reads counts what is read, by "kind/name", with "!" for whole objects.
@@ -482,4 +484,85 @@ func TestConfigurationThatCannotBeReadHoldsNothingUp(t *testing.T) {
 			t.Errorf("revision %s, doubt %v", w.RevisionName, w.Doubt)
 		}
 	})
+}
+
+// late answers each read of whole objects, or of a Secret's metadata, only after a while.
+type late struct {
+	client.Reader
+
+	takes time.Duration
+}
+
+func (r *late) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if r.takes > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(r.takes):
+		}
+	}
+	return r.Reader.Get(ctx, key, obj, opts...)
+}
+
+// TestNoPassWaitsForConfiguration : a pass goes on with what is known while the API server takes long; the Canary is
+// looked at again when it has answered, and sees what is there then, however often that happens.
+func TestNoPassWaitsForConfiguration(t *testing.T) {
+	change := map[string]func(*testing.T, *tracked){
+		"a Secret that is due": func(t *testing.T, p *tracked) {
+			p.update(t, key("2"))
+			p.clock.SetTime(now.Add(2 * time.Minute))
+		},
+		"a ConfigMap that has changed": func(t *testing.T, p *tracked) { p.update(t, settings("2")) },
+		"both":                         func(t *testing.T, p *tracked) { p.update(t, key("2")); p.update(t, settings("2")) },
+		"a target that has changed": func(t *testing.T, p *tracked) {
+			p.update(t, key("2")) // which is looked at because of that
+			d := reader(image("web:2"))
+			d.Generation = 2
+			p.update(t, d)
+		},
+	}
+	for name, change := range change {
+		for _, takes := range []time.Duration{2 * time.Second, time.Hour} {
+			t.Run(fmt.Sprintf("%s, %s", name, takes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := newTracked(t, canary(), reader(), settings("1"), key("1"))
+					known, woken := p.world(t).RevisionName, 0
+					slow := &late{Reader: p.client, takes: takes}
+					p.Config.Live = slow
+					p.Config.Reads = async.NewReads(4, clock.RealClock{}, func(types.NamespacedName) { woken++ })
+					ctx, cancel := context.WithCancel(t.Context())
+					ended := make(chan error)
+					go func() { ended <- p.Config.Reads.Start(ctx) }()
+					t.Cleanup(func() { cancel(); <-ended })
+					change(t, p)
+					if name == "both" {
+						p.clock.SetTime(now.Add(2 * time.Minute))
+					}
+					var w *observe.World
+					for range 4 { // each read that it needs
+						began := time.Now()
+						w = p.world(t)
+						if took := time.Since(began); took > 2*async.Patience {
+							t.Errorf("it took %s", took)
+						}
+						if w.Doubt == nil {
+							break
+						}
+						if w.RevisionName != known || !errors.Is(w.Doubt, async.ErrSlow) {
+							t.Errorf("revision %s, doubt %v", w.RevisionName, w.Doubt)
+						}
+						before := woken
+						<-time.After(6 * time.Second)
+						p.clock.SetTime(p.clock.Now().Add(6 * time.Second))
+						if woken == before {
+							t.Error("nobody is woken")
+						}
+					}
+					if answers := takes < time.Hour; (w.Doubt == nil) != answers || (w.RevisionName != known) != answers {
+						t.Errorf("revision %s, doubt %v", w.RevisionName, w.Doubt)
+					}
+				})
+			})
+		}
+	}
 }

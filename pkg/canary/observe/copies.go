@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 )
 
 // Lost is a copy of configuration that somebody deleted, and that pods of a revision in use read: those that run go on, but none can
@@ -43,13 +45,18 @@ func (o *Observer) copies(ctx context.Context, w *World) {
 	if o.Config == nil || w.Canary.DeletionTimestamp != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, configTimeout)
-	defer cancel()
-	needed := w.needed()
-	o.Config.noteCopies(client.ObjectKeyFromObject(w.Canary), needed) // first: what changes from now on is told
+	if o.Config.Reads == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, configTimeout)
+		defer cancel()
+	}
+	needed, who := w.needed(), client.ObjectKeyFromObject(w.Canary)
+	o.Config.noteCopies(who, needed) // first: what changes from now on is told
 	for _, l := range needed {
-		again, err := o.Config.lost(ctx, w.Canary.Namespace, &l)
-		if err != nil {
+		again, err := o.Config.lost(ctx, who, &l)
+		switch {
+		case errors.Is(err, async.ErrSlow): // this Canary is looked at again when it has been read
+		case err != nil:
 			log.FromContext(ctx).Error(err, "looking for a copy of configuration", "revision", l.Revision)
 			again = missingAgain
 		}
@@ -114,8 +121,8 @@ func (t *ConfigTracker) noteCopies(who types.NamespacedName, needed []Lost) {
 
 // lost finds out whether a copy is lost, and whether it can be made again; it empties l if it is there. It returns when to look again
 // without being told; 0 never.
-func (t *ConfigTracker) lost(ctx context.Context, namespace string, l *Lost) (time.Duration, error) {
-	is, err := t.copyOf(ctx, object{l.Kind, namespace, l.Copy})
+func (t *ConfigTracker) lost(ctx context.Context, who types.NamespacedName, l *Lost) (time.Duration, error) {
+	is, err := t.copyOf(ctx, who, object{l.Kind, who.Namespace, l.Copy})
 	if err != nil {
 		return 0, err
 	}
@@ -127,14 +134,14 @@ func (t *ConfigTracker) lost(ctx context.Context, namespace string, l *Lost) (ti
 		*l = Lost{}
 		return again, nil
 	}
-	l.Found, err = t.has(ctx, object{l.Kind, namespace, l.Name}, l.Hash)
+	l.Found, err = t.has(ctx, who, object{l.Kind, who.Namespace, l.Name}, l.Hash)
 	return again, err
 }
 
 // copyOf looks whether a copy is there. A Secret's is asked for once per Poll; a look that is nearly due is made now, so that all
 // looks of a Canary come at once. A ConfigMap is asked for only if the cache, which may be behind, does not know it. What a copy holds
 // nobody can change.
-func (t *ConfigTracker) copyOf(ctx context.Context, o object) (digest, error) {
+func (t *ConfigTracker) copyOf(ctx context.Context, who types.NamespacedName, o object) (digest, error) {
 	var meta metav1.PartialObjectMetadata
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
 	key := types.NamespacedName{Namespace: o.namespace, Name: o.name}
@@ -150,8 +157,14 @@ func (t *ConfigTracker) copyOf(ctx context.Context, o object) (digest, error) {
 	if have, ok := t.recent(o); ok {
 		return have, nil
 	}
+	return t.beside(ctx, who, o, func(ctx context.Context) (digest, error) { return t.lookForCopy(ctx, o) })
+}
+
+func (t *ConfigTracker) lookForCopy(ctx context.Context, o object) (digest, error) {
+	var meta metav1.PartialObjectMetadata
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
 	is := digest{at: t.now()}
-	switch err := t.Live.Get(ctx, key, &meta); {
+	switch err := t.Live.Get(ctx, types.NamespacedName{Namespace: o.namespace, Name: o.name}, &meta); {
 	case err == nil:
 		is.version = version(&meta)
 	case !apierrors.IsNotFound(err):
@@ -182,12 +195,10 @@ func (t *ConfigTracker) recent(o object) (digest, bool) {
 
 // has tells whether an object has the content of a digest, also one whose author keeps it out of revisions. No digest:
 // it does not exist.
-func (t *ConfigTracker) has(ctx context.Context, o object, hash string) (bool, error) {
-	d, err := t.lookAt(ctx, o, false)
+func (t *ConfigTracker) has(ctx context.Context, who types.NamespacedName, o object, hash string) (bool, error) {
+	d, err := t.lookAt(ctx, who, o, false)
 	if err == nil && d.version != "" && !d.tracked && d.hash == "" {
-		if d, err = t.digest(ctx, o); err == nil {
-			t.set(o, d)
-		}
+		d, err = t.beside(ctx, who, o, func(ctx context.Context) (digest, error) { return t.content(ctx, o) })
 	}
 	return err == nil && (d.version != "") == (hash != "") && d.hash == hash, err
 }

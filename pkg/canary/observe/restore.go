@@ -3,6 +3,8 @@ package observe
 import (
 	"context"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/target"
 )
@@ -54,13 +56,16 @@ func (o *Observer) has(ctx context.Context, w *World, name string) bool {
 	if given || o.Config == nil || stored.Config == nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, configTimeout)
-	defer cancel()
+	if o.Config.Reads == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, configTimeout)
+		defer cancel()
+	}
 	for _, it := range stored.Config.Items {
 		if it.Copy == "" || !w.Revision.ReadsOriginal(it) {
 			continue
 		}
-		if same, err := o.Config.has(ctx, object{it.Kind, w.Canary.Namespace, it.Name}, it.Hash); err != nil || !same {
+		if same, err := o.Config.has(ctx, client.ObjectKeyFromObject(w.Canary), object{it.Kind, w.Canary.Namespace, it.Name}, it.Hash); err != nil || !same {
 			return false
 		}
 	}

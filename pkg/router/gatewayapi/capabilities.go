@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
@@ -83,7 +84,7 @@ func least(a, b router.Capabilities) router.Capabilities {
 	if a.Unsure = cmp.Or(a.Unsure, b.Unsure); a.Features.Sure() {
 		a.Unsure = ""
 	}
-	a.Vouch = cmp.Or(a.Vouch, b.Vouch)
+	a.Vouch, a.Late = cmp.Or(a.Vouch, b.Vouch), a.Late || b.Late
 	if a.Of != "" && b.Of != "" {
 		a.Of += " and "
 	}
@@ -107,7 +108,7 @@ func (r *Router) parent(ctx context.Context, c *siskinv1.Canary, ref gatewayv1.P
 	}
 	p := plane{final: true} // a Service of a mesh has no class
 	if *ref.Kind == "Gateway" && *ref.Group == gatewayv1.GroupName {
-		p = r.planes.of(ctx, key)
+		p = r.planes.of(ctx, client.ObjectKeyFromObject(c), key)
 	}
 	of := string(*ref.Kind) + " " + key.namespace + "/" + key.name
 	if len(p.features) > 0 {
@@ -130,6 +131,7 @@ func (r *Router) parent(ctx context.Context, c *siskinv1.Canary, ref gatewayv1.P
 		out = perhaps(fromController(name), of+" of "+name+": "+p.why)
 		out.Of = of + " of " + name
 	}
+	out.Late = p.late
 	out.Vouch = "if it can, annotate the Canary with " + siskinv1.FeaturesAnnotation
 	return vouched(c, out)
 }

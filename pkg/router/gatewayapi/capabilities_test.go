@@ -3,13 +3,17 @@ package gatewayapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -17,6 +21,7 @@ import (
 	"sigs.k8s.io/gateway-api/pkg/features"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 	"github.com/siskin-dev/siskin/pkg/router"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi"
 	"github.com/siskin-dev/siskin/pkg/router/gatewayapi/gatewayapitest"
@@ -300,5 +305,68 @@ func TestAGatewayThatHangs(t *testing.T) {
 	r := gatewayapi.New(s, hang, s.clock)
 	if caps := r.Capabilities(t.Context(), gatewayapitest.Canary(namespace)); caps.Features[router.FeatureMirror] != router.Maybe || !caps.Features.Can(router.FeatureWeights) || !strings.Contains(caps.Of, "could not be read") {
 		t.Errorf("%+v", caps)
+	}
+}
+
+// TestNoPassWaitsForAGateway : what cannot be read at once is told to be late, or is as it was; who asked is woken.
+func TestNoPassWaitsForAGateway(t *testing.T) {
+	for name, known := range map[string]bool{"for the first time": false, "again": true} {
+		for _, takes := range []time.Duration{time.Second, time.Hour} {
+			t.Run(fmt.Sprintf("%s, %s", name, takes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := gatewayapitest.NewClient(t)
+					gatewayapitest.Gateway(t, c, namespace, features.SupportHTTPRouteQueryParamMatching)
+					slow := time.Duration(0)
+					live := interceptor.NewClient(c, interceptor.Funcs{
+						Get: func(
+							ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption,
+						) error {
+							select {
+							case <-ctx.Done():
+								return ctx.Err()
+							case <-time.After(slow):
+								return c.Get(ctx, key, obj, opts...)
+							}
+						},
+					})
+					woken := 0
+					reads := async.NewReads(0, clock.RealClock{}, func(types.NamespacedName) { woken++ })
+					ctx, cancel := context.WithCancel(t.Context())
+					ended := make(chan error)
+					go func() { ended <- reads.Start(ctx) }()
+					t.Cleanup(func() { cancel(); <-ended })
+					r := gatewayapi.New(c, live, clock.RealClock{})
+					r.ReadBeside(reads)
+					ask := func() router.Capabilities {
+						began := time.Now()
+						defer func() {
+							if took := time.Since(began); took > async.Patience {
+								t.Errorf("it takes %s", took)
+							}
+						}()
+						return r.Capabilities(t.Context(), gatewayapitest.Canary(namespace))
+					}
+					if known {
+						ask()
+						<-time.After(6 * time.Minute)
+					}
+					slow = takes / 2 // Gateway and GatewayClass
+					for range 2 {
+						caps := ask()
+						if caps.Late == known || caps.Features[router.FeatureMirror] != map[bool]router.Level{true: router.No, false: router.Maybe}[known] {
+							t.Errorf("known: %t, %+v", known, caps)
+						}
+					}
+					<-time.After(3 * time.Second)
+					if woken != 1 {
+						t.Errorf("woken %d times", woken)
+					}
+					caps := ask()
+					if caps.Late || (caps.Features[router.FeatureMirror] == router.No) != (known || takes == time.Second) {
+						t.Errorf("afterwards: %+v", caps)
+					}
+				})
+			})
+		}
 	}
 }

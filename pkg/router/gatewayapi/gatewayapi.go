@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 	"github.com/siskin-dev/siskin/pkg/internal/ssa"
 	"github.com/siskin-dev/siskin/pkg/metrics/meter"
 	"github.com/siskin-dev/siskin/pkg/router"
@@ -63,6 +64,9 @@ func Registration() router.Registration {
 func adopts(c *siskinv1.Canary) []types.NamespacedName {
 	return []types.NamespacedName{{Namespace: c.Namespace, Name: service.ApexName(c)}}
 }
+
+// ReadBeside has what may be slow to read be read beside the reconcile.
+func (r *Router) ReadBeside(reads *async.Reads) { r.planes.reads = reads }
 
 // Validate builds the route and throws it away. That it has no parents is told when it is made: an adopted one has its own.
 func (r *Router) Validate(in router.Intent) error {

@@ -7,11 +7,14 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
+
+	"github.com/siskin-dev/siskin/pkg/internal/async"
 )
 
 const (
@@ -36,6 +39,8 @@ type plane struct {
 	why string
 	// final tells that reading once more will not tell more: the class was read, or Siskin has no right to.
 	final bool
+	// late tells that it is being read, and that nobody waits for that.
+	late bool
 }
 
 // planes remembers what is behind Gateways. It reads from the API server, and rarely: a cache would need the right to list
@@ -43,6 +48,7 @@ type plane struct {
 type planes struct {
 	live  client.Reader
 	clock clock.PassiveClock
+	reads *async.Reads // nil: whoever asks waits for the answer
 
 	mu  sync.Mutex
 	all map[gatewayKey]remembered
@@ -53,34 +59,52 @@ type remembered struct {
 	until time.Time
 }
 
-// of tells what is behind a Gateway. What was known stays known while it cannot be read.
-func (p *planes) of(ctx context.Context, key gatewayKey) plane {
-	p.mu.Lock()
-	have, ok := p.all[key]
-	p.mu.Unlock()
-	now := p.clock.Now()
-	if ok && now.Before(have.until) {
+// of tells who what is behind a Gateway. What was known stays known while it cannot be read, or is being read anew.
+func (p *planes) of(ctx context.Context, who types.NamespacedName, key gatewayKey) plane {
+	have, ok := p.known(key)
+	if ok && p.clock.Now().Before(have.until) {
 		return have.plane
 	}
+	ended := p.reads.Read(ctx, who, "gateway/"+key.namespace+"/"+key.name, planeTimeout, func(ctx context.Context) {
+		if have, ok := p.known(key); ok && p.clock.Now().Before(have.until) { // somebody else has read it just now
+			return
+		}
+		p.look(ctx, key)
+	})
+	if have, ok = p.known(key); !ok && !ended {
+		return plane{why: "it could not be read yet: " + async.ErrSlow.Error(), late: true}
+	}
+	return have.plane
+}
+
+func (p *planes) known(key gatewayKey) (remembered, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	have, ok := p.all[key]
+	return have, ok
+}
+
+// look reads what is behind a Gateway and remembers it.
+func (p *planes) look(ctx context.Context, key gatewayKey) {
+	now := p.clock.Now()
 	got, err := p.read(ctx, key)
 	next := remembered{plane: got, until: now.Add(planeFresh)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("cannot read what is behind a Gateway", "gateway", key.namespace+"/"+key.name, "error", err.Error())
 		next.until = now.Add(planeRetry)
 		if apierrors.IsForbidden(err) {
 			next.until = now.Add(planeFresh)
 		}
-		if have.controller != "" {
+		if have := p.all[key]; have.controller != "" {
 			next.plane = have.plane
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.all == nil || len(p.all) >= planeLimit {
 		p.all = map[gatewayKey]remembered{}
 	}
 	p.all[key] = next
-	return next.plane
 }
 
 func (p *planes) read(ctx context.Context, key gatewayKey) (plane, error) {
