@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,4 +44,45 @@ func sized(s *fixtures.Story, n int32) {
 		}
 		return nil
 	})
+}
+
+// TestSwitchedOffBeforeItIsHeld : between the moment when the primary serves and the one when the target's pods are taken
+// away, a few seconds, a number of the user's counts as ever, zero too. One more switches the app on again.
+func TestSwitchedOffBeforeItIsHeld(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][2][]string{
+		"scaled": {{"scale", "deployment/$", "--replicas=0"}, {"scale", "deployment/$", "--replicas=2"}},
+		"recorded": {
+			{"annotate", "deployment/$", "siskin.dev/replicas=0"}, {"annotate", "deployment/$", "siskin.dev/replicas=2", "--overwrite"},
+		},
+		"patched": {
+			{"patch", "deployment/$", "--type=merge", "-p", `{"spec":{"replicas":0}}`},
+			{"patch", "deployment/$", "--type=merge", "-p", `{"spec":{"replicas":2}}`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := story(t, fixtures.App{Name: "off-" + name})
+			kubectl := func(args []string) {
+				t.Helper()
+				args = append([]string{"-n", s.NS}, args...)
+				for i := range args {
+					args[i] = strings.ReplaceAll(args[i], "$", s.App.Name)
+				}
+				if out, err := s.Kubectl(t.Context(), args...); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			s.Start(s.App.Canary(brisk))
+			kubectl(args[0])
+			sized(s, 0)
+			rest(t, 8*time.Second) // the target was due to be held in that time
+			sized(s, 0)
+			kubectl(args[1])
+			sized(s, 2)
+			remove(s)
+			full(s, 2)
+			unmarked(s, s.Deployment(""))
+		})
+	}
 }

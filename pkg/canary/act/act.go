@@ -115,7 +115,7 @@ func (a *Actor) run(ctx context.Context, w *observe.World, effect plan.Effect, o
 	case plan.ApplySplit:
 		return a.split(ctx, w, router.Split(e.Split), out)
 	case plan.HoldTarget:
-		return a.hold(ctx, w, e.Replicas)
+		return a.hold(ctx, w, e.Replicas, out)
 	case plan.RestoreTarget:
 		return a.restoreTarget(ctx, w, e.Revision)
 	case plan.PauseTarget:

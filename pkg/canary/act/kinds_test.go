@@ -112,9 +112,10 @@ func TestHoldingAStatefulSet(t *testing.T) {
 	_ = s.do(plan.HoldTarget{Replicas: 3}) // what is sent is looked at; the fake cannot apply a part
 	want := map[string]any{
 		"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": map[string]any{"replicas": 0.0},
-		"metadata": map[string]any{"name": "web", "namespace": "shop", "uid": string(set.UID), "annotations": map[string]any{
-			siskinv1.HeldAnnotation: "web", siskinv1.ReplicasAnnotation: "3",
-		}},
+		"metadata": map[string]any{
+			"name": "web", "namespace": "shop", "uid": string(set.UID), "resourceVersion": "999",
+			"annotations": map[string]any{siskinv1.HeldAnnotation: "web", siskinv1.ReplicasAnnotation: "3"},
+		},
 	}
 	if len(s.patches) == 0 {
 		t.Fatal("nothing was sent")

@@ -69,7 +69,7 @@ func (a *Actor) restoreScaler(ctx context.Context, w *observe.World) error {
 // size that they gave the primary is recorded as the user's.
 func (a *Actor) strays(ctx context.Context, w *observe.World) error {
 	if n, unrecorded := w.Size(); unrecorded {
-		if err := a.hold(ctx, w, n); err != nil {
+		if err := a.hold(ctx, w, n, &Outcome{}); err != nil {
 			return err
 		}
 	}

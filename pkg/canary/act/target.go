@@ -24,12 +24,24 @@ import (
 const changedAgain = 100 * time.Millisecond
 
 // hold marks the target, records the number of pods that the user wants and takes its pods away.
-func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32) error {
+func (a *Actor) hold(ctx context.Context, w *observe.World, replicas int32, out *Outcome) error {
 	marks := map[string]string{siskinv1.HeldAnnotation: w.Canary.Name, siskinv1.ReplicasAnnotation: strconv.Itoa(int(replicas))}
 	if w.Target != nil && !target.Numbered(w.Target) {
 		return a.fence(ctx, w, marks)
 	}
-	if err := a.scale(ctx, w, 0, marks, ""); err != nil {
+	if w.Target == nil {
+		return nil
+	}
+	version := ""
+	if w.Target.GetAnnotations()[siskinv1.HeldAnnotation] == "" { // the number may be changing just now
+		version = w.Target.GetResourceVersion()
+	}
+	_, err := a.scale(ctx, w, 0, marks, version)
+	switch {
+	case apierrors.IsConflict(err) && version != "":
+		out.Later = changedAgain
+		return nil
+	case err != nil:
 		return err
 	}
 	return a.forgetRestore(ctx, w)
@@ -58,20 +70,31 @@ func (a *Actor) release(ctx context.Context, w *observe.World, replicas int32, o
 	if !target.Numbered(w.Target) {
 		return a.fence(ctx, w, nil)
 	}
-	err := a.scale(ctx, w, replicas, nil, w.Target.GetResourceVersion())
+	live, err := a.scale(ctx, w, replicas, nil, w.Target.GetResourceVersion())
 	if apierrors.IsConflict(err) {
 		out.Later = changedAgain
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return a.forgetRecord(ctx, live)
 }
 
-// scale applies only the number and Siskin's annotations. The uid keeps it from creating half a Deployment when the target was
-// deleted meanwhile. version is the only one that may be written over; "": any.
-func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, annotations map[string]string, version string) error {
-	if w.Target == nil {
+// forgetRecord takes the number off a released target that its author has recorded, and who owns it therefore: it would
+// count again for the next Canary.
+func (a *Actor) forgetRecord(ctx context.Context, live client.Object) error {
+	if _, recorded := live.GetAnnotations()[siskinv1.ReplicasAnnotation]; !recorded {
 		return nil
 	}
+	return a.merge(ctx, live, map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+		siskinv1.ReplicasAnnotation: nil,
+	}}})
+}
+
+// scale applies only the number and Siskin's annotations, and returns the target as it is then. The uid keeps it from creating half a Deployment when the target was
+// deleted meanwhile. version is the only one that may be written over; "": any.
+func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, annotations map[string]string, version string) (client.Object, error) {
 	meta := map[string]any{
 		"name": w.Target.GetName(), "namespace": w.Target.GetNamespace(), "uid": w.Target.GetUID(), "annotations": annotations,
 	}
@@ -83,17 +106,17 @@ func (a *Actor) scale(ctx context.Context, w *observe.World, replicas int32, ann
 	}
 	data, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("encoding the scale of %s: %w", w.Target.GetName(), err)
+		return nil, fmt.Errorf("encoding the scale of %s: %w", w.Target.GetName(), err)
 	}
 	live, err := emptyTarget(w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = a.Client.Patch(ctx, live, client.RawPatch(types.ApplyPatchType, data), client.FieldOwner(siskinv1.FieldManager), client.ForceOwnership)
 	if err != nil {
-		return fmt.Errorf("scaling target %s to %d: %w", w.Target.GetName(), replicas, err)
+		return nil, fmt.Errorf("scaling target %s to %d: %w", w.Target.GetName(), replicas, err)
 	}
-	return nil
+	return live, nil
 }
 
 // emptyTarget is an object that takes the answer to a write of the target.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,7 +46,10 @@ func targetOf(w *World) plan.Target {
 func wanted(w *World, marked bool, t *plan.Target) {
 	recorded, err := parseReplicas(w.Target.GetAnnotations()[siskinv1.ReplicasAnnotation])
 	switch {
-	case !marked && t.Replicas == 0 && lost(w.Canary): // somebody took the mark away: the zero is still Siskin's
+	case !marked && w.unheld && err == nil && (recorded == 0 || t.Replicas > 0): // recorded before there was anything to hold
+		t.Replicas = recorded
+		t.Off = off(w, recorded)
+	case !marked && t.Replicas == 0 && lost(w.Canary) && !w.unheld && w.Target.GetGeneration() != 1: // somebody took the mark away: the zero is still Siskin's
 		t.Replicas = *w.Canary.Status.Replicas
 	case !marked || t.Replicas != 0:
 	case err == nil:
@@ -53,6 +57,21 @@ func wanted(w *World, marked bool, t *plan.Target) {
 		t.Off = off(w, recorded)
 	case w.Canary.Status.Replicas != nil: // somebody took the record away: the zero is still Siskin's, and nobody's wish
 		t.Replicas = *w.Canary.Status.Replicas
+	}
+}
+
+// unheldAfter is how long after its drain a target may not be held yet, because a write is repeated.
+const unheldAfter = 2 * time.Second
+
+// unheld tells whether a Canary has not held its target yet, so that its number is its author's, zero too.
+func (o *Observer) unheld(c *siskinv1.Canary) bool {
+	switch st := c.Status; {
+	case st.Phase == "" || st.Phase == siskinv1.PhaseInitializing:
+		return true
+	case st.Phase != siskinv1.PhaseInitialized || st.Rollout != nil || st.DrainUntil == nil:
+		return false
+	default:
+		return o.now().Before(st.DrainUntil.Add(unheldAfter))
 	}
 }
 

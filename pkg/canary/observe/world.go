@@ -89,6 +89,8 @@ type World struct {
 	standIns int32
 	// outdated tells that the endpoints of the canary's Service are not those of its pods.
 	outdated bool
+	// unheld tells that the target was not held yet.
+	unheld bool
 }
 
 // Sure returns why Revision may be another content than the one that RevisionName names; nil: it is that one.
@@ -172,6 +174,7 @@ func (o *Observer) World(ctx context.Context, c *siskinv1.Canary, r router.Route
 		Canary: c, Router: r, Caps: caps, Apex: apex, PrimaryService: apex + "-primary", CanaryService: apex + "-canary",
 		Snapshots: map[string]*appsv1.ControllerRevision{}, Live: map[string]*corev1.Service{}, include: o.Include,
 		portNames: map[string]map[string]bool{}, book: o.books.open(c.UID, o.Guard),
+		unheld: o.unheld(c),
 	}
 	name := c.Spec.TargetRef.Name
 	var err error

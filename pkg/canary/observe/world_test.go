@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 
 	siskinv1 "github.com/siskin-dev/siskin/api/v1"
 	"github.com/siskin-dev/siskin/pkg/canary/observe"
@@ -36,7 +37,18 @@ func TestTarget(t *testing.T) {
 		return func(c *siskinv1.Canary) { remembers(4)(c); c.Status.Phase = phase }
 	}
 	unmarked := func() *appsv1.Deployment {
-		return deployment(held("5", 0), func(d *appsv1.Deployment) { d.Annotations = nil })
+		return deployment(held("5", 0), func(d *appsv1.Deployment) {
+			d.Annotations, d.Generation, d.Status.ObservedGeneration = nil, 2, 2
+		})
+	}
+	drains := func(left time.Duration) func(*siskinv1.Canary) {
+		return func(c *siskinv1.Canary) {
+			in(siskinv1.PhaseInitialized)(c)
+			c.Status.DrainUntil = new(metav1.NewMicroTime(now.Add(left)))
+		}
+	}
+	recorded := func(wish string, n int32) *appsv1.Deployment {
+		return deployment(held(wish, n), func(d *appsv1.Deployment) { delete(d.Annotations, siskinv1.HeldAnnotation) })
 	}
 	for name, tc := range map[string]struct {
 		reason string
@@ -53,6 +65,29 @@ func TestTarget(t *testing.T) {
 		"held, wish is zero":  {"zero is a wish too", deployment(held("0", 0)), remembers(3), plan.Target{Found: true, Available: 3, Held: true}},
 		"scaled by a person":  {"a number over the zero is the new wish", deployment(held("5", 7)), nil, plan.Target{Found: true, Replicas: 7, Available: 3}},
 		"only recorded":       {"without the mark it is not held", deployment(held("5", 0), func(d *appsv1.Deployment) { delete(d.Annotations, siskinv1.HeldAnnotation) }), nil, plan.Target{Found: true, Available: 3, Released: true}},
+		"zero before it is held": {
+			"the mark was never there: it is the user's", unmarked(), drains(time.Second), plan.Target{Found: true, Available: 3, Released: true},
+		},
+		"zero while it is written": {
+			"the mark may be on its way", unmarked(), drains(-time.Second), plan.Target{Found: true, Available: 3, Released: true},
+		},
+		"zero later": {
+			"by now it was held", unmarked(), drains(-3 * time.Second), plan.Target{Found: true, Replicas: 4, Available: 3, Released: true},
+		},
+		"created with zero": {
+			"nobody has changed it since", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) }),
+			in(siskinv1.PhaseSucceeded), plan.Target{Found: true, Available: 3, Released: true},
+		},
+		"zero recorded before it is held": {
+			"that is how an app is switched off", recorded("0", 3), drains(time.Second), plan.Target{Found: true, Available: 3, Released: true},
+		},
+		"a number recorded before": {
+			"it is a wish as ever", recorded("5", 3), in(siskinv1.PhaseInitializing), plan.Target{Found: true, Replicas: 5, Available: 3, Released: true},
+		},
+		"recorded, and not held for long": {
+			"the mark was taken away, and a number written", recorded("0", 3), in(siskinv1.PhaseSucceeded),
+			plan.Target{Found: true, Replicas: 3, Available: 3, Released: true},
+		},
 		"record taken away":   {"the zero is Siskin's own, and the primary must keep its size", deployment(held("", 0)), remembers(4), plan.Target{Found: true, Replicas: 4, Available: 3}},
 		"record broken":       {"what is stored in status is the wish", deployment(held("many", 0)), remembers(4), plan.Target{Found: true, Replicas: 4, Available: 3}},
 		"record is negative":  {"nobody can wish that", deployment(held("-1", 0)), remembers(4), plan.Target{Found: true, Replicas: 4, Available: 3}},
@@ -72,6 +107,7 @@ func TestTarget(t *testing.T) {
 				p = newPlace(t, c, tc.target)
 				tc.want.Revision = target.Name("web", canonical(t, tc.target))
 			}
+			p.Clock = testingclock.NewFakePassiveClock(now)
 			if diff := cmp.Diff(tc.want, sized(p.snapshot(t).Target)); diff != "" {
 				t.Errorf("%s: -want +got\n%s", tc.reason, diff)
 			}
