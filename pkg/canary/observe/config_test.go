@@ -509,12 +509,14 @@ func (r *late) Get(ctx context.Context, key client.ObjectKey, obj client.Object,
 func TestNoPassWaitsForConfiguration(t *testing.T) {
 	change := map[string]func(*testing.T, *tracked){
 		"a Secret that is due": func(t *testing.T, p *tracked) {
+			t.Helper()
 			p.update(t, key("2"))
 			p.clock.SetTime(now.Add(2 * time.Minute))
 		},
-		"a ConfigMap that has changed": func(t *testing.T, p *tracked) { p.update(t, settings("2")) },
-		"both":                         func(t *testing.T, p *tracked) { p.update(t, key("2")); p.update(t, settings("2")) },
+		"a ConfigMap that has changed": func(t *testing.T, p *tracked) { t.Helper(); p.update(t, settings("2")) },
+		"both":                         func(t *testing.T, p *tracked) { t.Helper(); p.update(t, key("2")); p.update(t, settings("2")) },
 		"a target that has changed": func(t *testing.T, p *tracked) {
+			t.Helper()
 			p.update(t, key("2")) // which is looked at because of that
 			d := reader(image("web:2"))
 			d.Generation = 2
@@ -533,7 +535,7 @@ func TestNoPassWaitsForConfiguration(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error)
 					go func() { ended <- p.Config.Reads.Start(ctx) }()
-					t.Cleanup(func() { cancel(); <-ended })
+					t.Cleanup(func() { cancel(); _ = <-ended })
 					change(t, p)
 					if name == "both" {
 						p.clock.SetTime(now.Add(2 * time.Minute))

@@ -56,15 +56,15 @@ func TestTarget(t *testing.T) {
 		canary func(*siskinv1.Canary)
 		want   plan.Target
 	}{
-		"mark taken away":     {"the zero is Siskin's own: the primary keeps its size, and the target is held again", unmarked(), in(siskinv1.PhaseSucceeded), plan.Target{Found: true, Replicas: 4, Available: 3, Released: true}},
-		"zero at the start":   {"nothing was held yet: it is the user's", unmarked(), in(siskinv1.PhaseInitializing), plan.Target{Found: true, Available: 3, Released: true}},
-		"none":                {"it does not exist", nil, nil, plan.Target{}},
-		"fresh":               {"nothing has been done to it", deployment(), nil, plan.Target{Found: true, Replicas: 3, Available: 3, Released: true}},
-		"without replicas":    {"the default is one", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = nil }), nil, plan.Target{Found: true, Replicas: 1, Available: 3, Released: true}},
-		"held":                {"the wish is what was recorded", deployment(held("5", 0)), nil, plan.Target{Found: true, Replicas: 5, Available: 3, Held: true}},
-		"held, wish is zero":  {"zero is a wish too", deployment(held("0", 0)), remembers(3), plan.Target{Found: true, Available: 3, Held: true}},
-		"scaled by a person":  {"a number over the zero is the new wish", deployment(held("5", 7)), nil, plan.Target{Found: true, Replicas: 7, Available: 3}},
-		"only recorded":       {"without the mark it is not held", deployment(held("5", 0), func(d *appsv1.Deployment) { delete(d.Annotations, siskinv1.HeldAnnotation) }), nil, plan.Target{Found: true, Available: 3, Released: true}},
+		"mark taken away":    {"the zero is Siskin's own: the primary keeps its size, and the target is held again", unmarked(), in(siskinv1.PhaseSucceeded), plan.Target{Found: true, Replicas: 4, Available: 3, Released: true}},
+		"zero at the start":  {"nothing was held yet: it is the user's", unmarked(), in(siskinv1.PhaseInitializing), plan.Target{Found: true, Available: 3, Released: true}},
+		"none":               {"it does not exist", nil, nil, plan.Target{}},
+		"fresh":              {"nothing has been done to it", deployment(), nil, plan.Target{Found: true, Replicas: 3, Available: 3, Released: true}},
+		"without replicas":   {"the default is one", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = nil }), nil, plan.Target{Found: true, Replicas: 1, Available: 3, Released: true}},
+		"held":               {"the wish is what was recorded", deployment(held("5", 0)), nil, plan.Target{Found: true, Replicas: 5, Available: 3, Held: true}},
+		"held, wish is zero": {"zero is a wish too", deployment(held("0", 0)), remembers(3), plan.Target{Found: true, Available: 3, Held: true}},
+		"scaled by a person": {"a number over the zero is the new wish", deployment(held("5", 7)), nil, plan.Target{Found: true, Replicas: 7, Available: 3}},
+		"only recorded":      {"without the mark it is not held", deployment(held("5", 0), func(d *appsv1.Deployment) { delete(d.Annotations, siskinv1.HeldAnnotation) }), nil, plan.Target{Found: true, Available: 3, Released: true}},
 		"zero before it is held": {
 			"the mark was never there: it is the user's", unmarked(), drains(time.Second), plan.Target{Found: true, Available: 3, Released: true},
 		},
@@ -76,7 +76,8 @@ func TestTarget(t *testing.T) {
 		},
 		"created with zero": {
 			"nobody has changed it since", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) }),
-			in(siskinv1.PhaseSucceeded), plan.Target{Found: true, Available: 3, Released: true},
+			in(siskinv1.PhaseSucceeded),
+			plan.Target{Found: true, Available: 3, Released: true},
 		},
 		"zero recorded before it is held": {
 			"that is how an app is switched off", recorded("0", 3), drains(time.Second), plan.Target{Found: true, Available: 3, Released: true},

@@ -21,7 +21,7 @@ func reading(t *testing.T, woken map[string]int) *async.Reads {
 	go func() { done <- r.Start(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		_ = <-done
 	})
 	return r
 }
@@ -75,7 +75,8 @@ func TestAReadOfTheSameIsMadeWhenTheOneThatGoesOnHasEnded(t *testing.T) {
 		for _, who := range []string{"a", "b"} {
 			go func() { both <- r.Read(t.Context(), name(who), "k", time.Second, read) }()
 		}
-		if !<-both || !<-both || made != 2 {
+		first, second := <-both, <-both
+		if !first || !second || made != 2 {
 			t.Errorf("made %d", made)
 		}
 	})
