@@ -14,10 +14,14 @@ type lateHandler struct {
 }
 
 // Enabled reports whether lines of a level are written.
-func (h lateHandler) Enabled(ctx context.Context, level slog.Level) bool { return h.inner.Enabled(ctx, level) }
+func (h lateHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.inner.Enabled(ctx, level)
+}
 
 // Handle writes one line.
-func (h lateHandler) Handle(ctx context.Context, r slog.Record) error { return h.formatted().Handle(ctx, r) }
+func (h lateHandler) Handle(ctx context.Context, r slog.Record) error {
+	return h.formatted().Handle(ctx, r)
+}
 
 // WithAttrs returns a handler that adds values to each line.
 func (h lateHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

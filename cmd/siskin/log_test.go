@@ -12,7 +12,7 @@ func TestLateHandler(t *testing.T) {
 	var out bytes.Buffer
 	if err := slogtest.TestHandler(lateHandler{inner: slog.NewJSONHandler(&out, nil)}, func() []map[string]any {
 		var lines []map[string]any
-		for _, raw := range bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n")) {
+		for raw := range bytes.SplitSeq(bytes.TrimSpace(out.Bytes()), []byte("\n")) {
 			line := map[string]any{}
 			if err := json.Unmarshal(raw, &line); err != nil {
 				t.Fatal(err)

@@ -35,7 +35,8 @@ func TestRouterVerify(t *testing.T) {
 		},
 		"too many rights": {
 			strings.Replace(text, "  - patch\n", "  - patch\n  - delete\n", 1),
-			[]string{"FAIL traefik (ClusterRole): ", "delete"}, "1 of",
+			[]string{"FAIL traefik (ClusterRole): ", "delete"},
+			"1 of",
 		},
 		"no definition": {"kind: ConfigMap\n", []string{"it has no RouterDefinition"}, "1 of 1"},
 	} {

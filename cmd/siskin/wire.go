@@ -129,14 +129,7 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		return fmt.Errorf("making the routers: %w", err)
 	}
 	reads := canary.NewReads(o.questions, clk, wake)
-	for _, route := range made.All {
-		if slow, ok := route.(router.Slow); ok {
-			slow.ReadBeside(reads)
-		}
-	}
-	for _, name := range made.Missing {
-		ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
-	}
+	introduce(made, reads)
 	served, err := servedVersion(mgr)
 	if err != nil {
 		return err
@@ -183,6 +176,18 @@ func wireCanary(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	return r.SetupWithManager(ctx, mgr, canary.Options{
 		Workers: o.workers, BackoffBase: o.backoffBase, BackoffMax: o.backoffMax, Owns: made.Owns, Watches: made.Watches, Matters: registry.Matters, Scalers: kinds, Wakes: wakes,
 	})
+}
+
+// introduce gives the routers that read what may be slow a place to read it beside the passes, and says which ones there are not.
+func introduce(made router.Made, reads *canary.Reads) {
+	for _, route := range made.All {
+		if slow, ok := route.(router.Slow); ok {
+			slow.ReadBeside(reads)
+		}
+	}
+	for _, name := range made.Missing {
+		ctrl.Log.Info("provider is not available: its CRDs are not installed; install them and restart", "provider", name)
+	}
 }
 
 // guard ends the process, as client-go's detector of changed cache objects does and where that is turned on, when a pass

@@ -112,6 +112,13 @@ type found struct {
 	again time.Duration
 }
 
+// lookAgain has all be looked at again after a while, or sooner.
+func (f *found) lookAgain(after time.Duration) {
+	if f.again == 0 || after < f.again {
+		f.again = after
+	}
+}
+
 // read finds out what the pods of a template read. fresh: Secrets are looked at now, whenever that was last done. An error means that
 // it is not known.
 func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec *corev1.PodSpec, fresh bool) (found, error) {
@@ -157,10 +164,7 @@ func (t *ConfigTracker) read(ctx context.Context, who types.NamespacedName, spec
 			out.origins[ref.Kind+"/"+ref.Name] = d.origin
 		}
 		if ref.Kind == target.Secret && again > 0 {
-			left := max(again-t.now().Sub(d.at), time.Second)
-			if out.again == 0 || left < out.again {
-				out.again = left
-			}
+			out.lookAgain(max(again-t.now().Sub(d.at), time.Second))
 		}
 	}
 	return out, slow

@@ -535,7 +535,7 @@ func TestNoPassWaitsForConfiguration(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error)
 					go func() { ended <- p.Config.Reads.Start(ctx) }()
-					t.Cleanup(func() { cancel(); _ = <-ended })
+					t.Cleanup(func() { cancel(); t.Logf("ended: %v", <-ended) })
 					change(t, p)
 					if name == "both" {
 						p.clock.SetTime(now.Add(2 * time.Minute))

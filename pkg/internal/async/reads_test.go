@@ -21,7 +21,7 @@ func reading(t *testing.T, woken map[string]int) *async.Reads {
 	go func() { done <- r.Start(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		_ = <-done
+		t.Logf("ended: %v", <-done)
 	})
 	return r
 }

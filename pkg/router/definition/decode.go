@@ -1,7 +1,6 @@
 package definition
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -31,13 +30,4 @@ func decodeObject(data []byte) (map[string]any, error) {
 		return nil, errors.New("it is no object")
 	}
 	return obj, nil
-}
-
-// encode is JSON with sorted keys.
-func encode(v any) ([]byte, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	return data, nil
 }

@@ -173,9 +173,9 @@ func lineDiff(want, have []string) string {
 	for i := range longest {
 		longest[i] = make([]int, len(have)+1)
 	}
-	for i := len(want) - 1; i >= 0; i-- {
-		for j := len(have) - 1; j >= 0; j-- {
-			if want[i] == have[j] {
+	for i, w := range slices.Backward(want) {
+		for j, h := range slices.Backward(have) {
+			if w == h {
 				longest[i][j] = longest[i+1][j+1] + 1
 			} else {
 				longest[i][j] = max(longest[i+1][j], longest[i][j+1])

@@ -49,7 +49,7 @@ func functions(adapter types.Adapter) []cel.EnvOption {
 }
 
 // bounded calls f with plain values within a budget.
-func bounded(adapter types.Adapter, f func(args ...any) (any, error), args ...ref.Val) ref.Val {
+func bounded(adapter types.Adapter, f func(args ...any) (any, error), args ...ref.Val) ref.Val { //nolint:ireturn // CEL asks for it
 	b, in := newBudget(), make([]any, len(args))
 	for i, arg := range args {
 		one, err := b.plain(arg)

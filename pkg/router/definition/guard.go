@@ -10,7 +10,7 @@ import (
 
 // guard keeps comparisons from going through values that share their parts: a list of lists of one list is small to
 // make and endless to compare, and CEL counts what that costs when all is done.
-func guard(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+func guard(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) { //nolint:ireturn // CEL asks for it
 	call, ok := i.(interpreter.InterpretableCall)
 	if !ok || len(call.Args()) != 2 {
 		return i, nil
@@ -26,9 +26,13 @@ func guard(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 type guarded struct{ interpreter.InterpretableCall }
 
 // Eval implements interpreter.Interpretable.
+//
+//nolint:ireturn // CEL asks for it
 func (g guarded) Eval(a interpreter.Activation) ref.Val { return g.Exec(interpreter.AsFrame(a)) }
 
 // Exec implements interpreter.InterpretableV2.
+//
+//nolint:ireturn // CEL asks for it
 func (g guarded) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	var values [2]ref.Val
 	for i, arg := range g.Args() {

@@ -42,10 +42,14 @@ func TestRefusedDefinitions(t *testing.T) {
 		"empty token": {field("/spec//x"), "spec.target.writes[0]", "empty"},
 		"bad escape":  {field("/spec/a~2b"), "spec.target.writes[0]", "~"},
 		"too deep":    {field("/spec" + strings.Repeat("/a", 16)), "spec.target.writes[0]", "more than 16"},
-		"undeclared": {func(s *spec) { s.Weights.Fields[0].Pointer = "/spec/mirroring" },
-			"spec.weights.fields[0].pointer", "outside of spec.target.writes"},
-		"undeclared sibling": {func(s *spec) { s.Weights.Fields[0].Pointer = "/spec/weighted/servicesX" },
-			"spec.weights.fields[0].pointer", "outside of spec.target.writes"},
+		"undeclared": {
+			func(s *spec) { s.Weights.Fields[0].Pointer = "/spec/mirroring" },
+			"spec.weights.fields[0].pointer", "outside of spec.target.writes",
+		},
+		"undeclared sibling": {
+			func(s *spec) { s.Weights.Fields[0].Pointer = "/spec/weighted/servicesX" },
+			"spec.weights.fields[0].pointer", "outside of spec.target.writes",
+		},
 		"no CEL": {
 			func(s *spec) { s.Weights.Fields[0].Value = "self.map(" }, "spec.weights.fields[0].value", "Syntax error",
 		},

@@ -334,7 +334,7 @@ func TestNoPassWaitsForAGateway(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error)
 					go func() { ended <- reads.Start(ctx) }()
-					t.Cleanup(func() { cancel(); _ = <-ended })
+					t.Cleanup(func() { cancel(); t.Logf("ended: %v", <-ended) })
 					r := gatewayapi.New(c, live, clock.RealClock{})
 					r.ReadBeside(reads)
 					ask := func() router.Capabilities {

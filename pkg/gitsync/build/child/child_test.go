@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/siskin-dev/siskin/pkg/gitsync/build"
 	"github.com/siskin-dev/siskin/pkg/gitsync/build/child"
 	"github.com/siskin-dev/siskin/pkg/gitsync/tree"
@@ -24,12 +26,13 @@ import (
 // This program is its own child, as siskin is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == child.Verb {
+		ctx := ctrl.SetupSignalHandler()
 		if addr := os.Getenv("PROBE"); addr != "" {
 			child.Confine()
-			probe(addr)
+			probe(ctx, addr)
 			os.Exit(0)
 		}
-		if err := child.Serve(context.Background(), os.Args[2:], os.Stdin, os.Stdout); err != nil {
+		if err := child.Serve(ctx, os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -48,7 +51,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("making a folder: %w", err)
 	}
 	out := filepath.Join(dir, "child")
-	cmd := exec.Command("go", "build", "-o", out, "./childmain") //nolint:noctx // go test has a deadline
+	cmd := exec.Command("go", "build", "-o", out, "./childmain")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the child: %w: %s", err, text)
@@ -66,11 +69,11 @@ func builder(t *testing.T, l child.Limits) *child.Builder {
 }
 
 // probe tries what no build may do, and says on standard error what came of it.
-func probe(addr string) {
+func probe(ctx context.Context, addr string) {
 	said := func(what string, err error) { fmt.Fprintf(os.Stderr, "%s: %v\n", what, err) }
-	_, err := net.DialTimeout("tcp", addr, time.Second)
+	_, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
 	said("dial", err)
-	_, err = net.ListenPacket("udp", "127.0.0.1:0")
+	_, err = (&net.ListenConfig{}).ListenPacket(ctx, "udp", "127.0.0.1:0")
 	said("listen", err)
 	_, err = http.Get("http://" + addr) //nolint:noctx,bodyclose // it fails
 	said("get", err)
@@ -78,7 +81,7 @@ func probe(addr string) {
 	said("read", err)
 	_, err = os.Create("/tmp/siskin-probe")
 	said("create", err)
-	said("exec", exec.Command("/bin/true").Run()) //nolint:noctx // it fails
+	said("exec", exec.CommandContext(ctx, "/bin/true").Run())
 }
 
 func TestAChildReachesNothing(t *testing.T) {
@@ -138,21 +141,23 @@ func hostile() map[string]struct {
 	files map[string]string
 	says  string
 } {
-	aliases := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+	var aliases, doubling strings.Builder
+	aliases.WriteString("a: &a [x,x,x,x,x,x,x,x,x,x]\n")
 	for c := 'b'; c <= 'k'; c++ {
-		aliases += fmt.Sprintf("%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
+		_, _ = fmt.Fprintf(&aliases, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
 	}
-	doubling := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [cm.yaml]\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n"
+	doubling.WriteString("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [cm.yaml]\n" +
+		"patches:\n- target: {kind: ConfigMap}\n  patch: |-\n")
 	for i := range 40 {
-		doubling += fmt.Sprintf("    - {op: copy, from: /data, path: /data/k%d}\n", i)
+		_, _ = fmt.Fprintf(&doubling, "    - {op: copy, from: /data, path: /data/k%d}\n", i)
 	}
 	return map[string]struct {
 		files map[string]string
 		says  string
 	}{
-		"aliases":       {map[string]string{"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" + aliases}, ""},
+		"aliases":       {map[string]string{"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" + aliases.String()}, ""},
 		"deep lists":    {map[string]string{"a.yaml": strings.Repeat("[", 3_000_000)}, ""},
-		"copies double": {map[string]string{"cm.yaml": fmt.Sprintf(configMap, "a"), "kustomization.yaml": doubling}, ""},
+		"copies double": {map[string]string{"cm.yaml": fmt.Sprintf(configMap, "a"), "kustomization.yaml": doubling.String()}, ""},
 		"much to read": {map[string]string{
 			"kustomization.yaml": "resources: [big.yaml]\n", "big.yaml": "# " + strings.Repeat("x", 70<<20),
 		}, "64 MiB of files"},

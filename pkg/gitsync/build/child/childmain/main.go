@@ -2,15 +2,16 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
+
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/siskin-dev/siskin/pkg/gitsync/build/child"
 )
 
 func main() {
-	if err := child.Serve(context.Background(), os.Args[2:], os.Stdin, os.Stdout); err != nil {
+	if err := child.Serve(ctrl.SetupSignalHandler(), os.Args[2:], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
