@@ -66,8 +66,8 @@ type CanarySpec struct {
 	// +optional
 	AutoscalerRef *AutoscalerRef `json:"autoscalerRef,omitempty"`
 
-	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes", or the name of a RouterDefinition. "gatewayapi:v1" and
-	// "gatewayapi:v1beta1" are other names of "gatewayapi". Default: the controller's --default-provider.
+	// provider is the traffic router: "gatewayapi", "istio" or "kubernetes". "gatewayapi:v1" and "gatewayapi:v1beta1" are other names
+	// of "gatewayapi". Default: the controller's --default-provider.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Provider string `json:"provider,omitempty"`
@@ -79,7 +79,8 @@ type CanarySpec struct {
 	// +optional
 	MetricsServer string `json:"metricsServer,omitempty"`
 
-	// routeRef names the object that carries the traffic, where the provider is a RouterDefinition. Default: what that says.
+	// routeRef names the object that carries the traffic, where the provider is a RouterDefinition. The controller does not run
+	// those yet: it has no use so far.
 	// +optional
 	RouteRef *RouteRef `json:"routeRef,omitempty"`
 

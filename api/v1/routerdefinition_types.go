@@ -6,7 +6,7 @@ import (
 )
 
 // RouterDefinition teaches Siskin a data plane without code: which object carries the split, which of its fields say
-// what, and how its controller answers. Its name is the spec.provider of the Canaries that use it.
+// what, and how its controller answers. The controller does not run definitions yet; siskin router verify does.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
