@@ -258,7 +258,7 @@ func (t *ConfigTracker) beside(
 		t.awaited = map[object]awaited{}
 	}
 	t.awaited[o] = awaited{at: t.now(), after: have.read}
-	return is, unreadable(o, async.ErrSlow)
+	return digest{}, unreadable(o, async.ErrSlow) // the read may still write what it finds
 }
 
 // since reports whether a look went on lately without the read that has found have.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -528,10 +529,11 @@ func TestNoPassWaitsForConfiguration(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %s", name, takes), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := newTracked(t, canary(), reader(), settings("1"), key("1"))
-					known, woken := p.world(t).RevisionName, 0
+					known := p.world(t).RevisionName
+					var woken atomic.Int32
 					slow := &late{Reader: p.client, takes: takes}
 					p.Config.Live = slow
-					p.Config.Reads = async.NewReads(4, clock.RealClock{}, func(types.NamespacedName) { woken++ })
+					p.Config.Reads = async.NewReads(4, clock.RealClock{}, func(types.NamespacedName) { woken.Add(1) })
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error)
 					go func() { ended <- p.Config.Reads.Start(ctx) }()
@@ -553,10 +555,11 @@ func TestNoPassWaitsForConfiguration(t *testing.T) {
 						if w.RevisionName != known || !errors.Is(w.Doubt, async.ErrSlow) {
 							t.Errorf("revision %s, doubt %v", w.RevisionName, w.Doubt)
 						}
-						before := woken
+						before := woken.Load()
 						<-time.After(6 * time.Second)
+						synctest.Wait()
 						p.clock.SetTime(p.clock.Now().Add(6 * time.Second))
-						if woken == before {
+						if woken.Load() == before {
 							t.Error("nobody is woken")
 						}
 					}

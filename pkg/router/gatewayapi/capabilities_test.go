@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -329,8 +330,8 @@ func TestNoPassWaitsForAGateway(t *testing.T) {
 							}
 						},
 					})
-					woken := 0
-					reads := async.NewReads(0, clock.RealClock{}, func(types.NamespacedName) { woken++ })
+					var woken atomic.Int32
+					reads := async.NewReads(0, clock.RealClock{}, func(types.NamespacedName) { woken.Add(1) })
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error)
 					go func() { ended <- reads.Start(ctx) }()
@@ -349,6 +350,7 @@ func TestNoPassWaitsForAGateway(t *testing.T) {
 					if known {
 						ask()
 						<-time.After(6 * time.Minute)
+						synctest.Wait()
 					}
 					slow = takes / 2 // Gateway and GatewayClass
 					for range 2 {
@@ -358,8 +360,9 @@ func TestNoPassWaitsForAGateway(t *testing.T) {
 						}
 					}
 					<-time.After(3 * time.Second)
-					if woken != 1 {
-						t.Errorf("woken %d times", woken)
+					synctest.Wait()
+					if n := woken.Load(); n != 1 {
+						t.Errorf("woken %d times", n)
 					}
 					caps := ask()
 					if caps.Late || (caps.Features[router.FeatureMirror] == router.No) != (known || takes == time.Second) {
