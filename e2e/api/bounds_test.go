@@ -34,6 +34,7 @@ autoscalerRef:
   primaryScalerReplicas: {minReplicas: 1, maxReplicas: 100000}
   canary: {minReplicas: 1, maxReplicas: 100000}
 provider: gatewayapi
+routeRef: {apiVersion: example.org/v1, kind: Route, name: finch}
 metricsServer: http://prometheus:9090
 progressDeadlineSeconds: 60
 skipAnalysis: false
@@ -204,6 +205,66 @@ analysis: {interval: 10s, iterations: 3}
 targetRef: {kind: Deployment, name: finch}
 service: {port: 80}
 analysis: {interval: 10s, steps: [{weight: 10, interval: 30s, pause: {duration: 1m}}]}
+`},
+	"RouterDefinition": {`
+target: {apiVersion: example.org/v1, kind: Route, resource: routes, nameFrom: RouteRef, writes: [/spec/backends]}
+weights: {sum: 1000, fields: [{pointer: /spec/backends, value: self}]}
+mirror: {part: true, fields: [{pointer: /spec/backends, value: self}]}
+audience: {headers: [Exact], cookies: [Exact], fields: [{pointer: /spec/backends, value: self}]}
+current: '{"primary": 100, "canary": 0}'
+status: {accepted: "true", rejected: "false", message: '"well"'}
+settle: 5s
+fixtures:
+- name: a
+  object: {spec: {backends: []}}
+  canary: 5
+  mirror: 5
+  expected: {spec: {backends: []}}
+  evidence: Accepted
+  match:
+  - uri: {prefix: /a}
+    method: {exact: GET}
+    headers: {x: {regex: a.*}}
+    queryParams: {q: {exact: b}}
+    cookies: {v: {exact: a}}
+  - uri: {exact: /b}
+    method: {prefix: G}
+    headers: {x: {exact: c}}
+    queryParams: {q: {prefix: d}}
+    cookies: {v: {prefix: a}}
+  - uri: {regex: /c.*}
+    method: {regex: P.*}
+    headers: {x: {prefix: e}}
+    queryParams: {q: {regex: f.*}}
+    cookies: {v: {regex: a.*}}
+  - uri: {suffix: /d}
+    method: {suffix: T}
+    headers: {x: {suffix: e}}
+    queryParams: {q: {suffix: f}}
+    cookies: {v: {suffix: a}}
+  - name: a
+    ignoreUriCase: true
+    withoutHeaders: {x: {exact: a}}
+    scheme: {exact: http}
+    authority: {exact: finch}
+    port: 80
+    sourceLabels: {app: a}
+    sourceNamespace: a
+    gateways: [mesh]
+  - withoutHeaders: {x: {prefix: a}}
+    scheme: {prefix: http}
+    authority: {prefix: finch}
+  - withoutHeaders: {x: {suffix: a}}
+    scheme: {suffix: http}
+    authority: {suffix: finch}
+  - withoutHeaders: {x: {regex: a}}
+    scheme: {regex: http}
+    authority: {regex: finch}
+`, `
+target: {apiVersion: example.org/v1, kind: Route, resource: routes, writes: [/spec/backends]}
+weights: {fields: [{pointer: /spec/backends, value: self}]}
+current: '{"primary": 100, "canary": 0}'
+settle: 5s
 `},
 	"MetricTemplate": {`
 provider:

@@ -18,6 +18,11 @@ provider: gatewayapi
 service: {port: 80, gatewayRefs: [{name: public}]}
 analysis: {interval: 10s, threshold: 1}
 `,
+	"RouterDefinition": `
+target: {apiVersion: example.org/v1, kind: Route, resource: routes, writes: [/spec/backends]}
+weights: {fields: [{pointer: /spec/backends, value: self}]}
+current: '{"primary": 100, "canary": 0}'
+`,
 	"MetricTemplate": `
 provider: {type: prometheus}
 query: up
@@ -37,6 +42,58 @@ var rules = []struct {
 	accepted, refused  []string
 	message            string
 }{
+	{
+		kind: "RouterDefinition", name: "evidence", reason: "Without either a split would count as served when it is written.",
+		accepted: []string{"settle: 5s", `status: {accepted: "true"}`, `{settle: 1m30s, status: {accepted: "true"}}`},
+		refused:  []string{"{}"},
+		message:  "nothing tells when the data plane follows: give status.accepted, or settle",
+	},
+	{
+		kind: "RouterDefinition", name: "settle", reason: "It is a duration.",
+		accepted: []string{"settle: 500ms"}, refused: []string{`settle: "5"`, "settle: 5d", `settle: ""`},
+		message: "spec.settle in body should match",
+	},
+	{
+		kind: "RouterDefinition", name: "groups", reason: "A definition must not write workloads, rights or Siskin's own objects.",
+		accepted: []string{"{settle: 5s, target: {apiVersion: apps.example.org/v1}}"},
+		refused: []string{
+			"{settle: 5s, target: {apiVersion: apps/v1}}", "{settle: 5s, target: {apiVersion: siskin.dev/v1}}",
+			"{settle: 5s, target: {apiVersion: rbac.authorization.k8s.io/v1}}",
+		},
+		message: "objects of this group are no routes",
+	},
+	{
+		kind: "RouterDefinition", name: "apiVersion", reason: "The core group has no routes.",
+		accepted: []string{"settle: 5s"}, refused: []string{"{settle: 5s, target: {apiVersion: v1}}", "{settle: 5s, target: {apiVersion: A/v1}}"},
+		message: "spec.target.apiVersion in body should match",
+	},
+	{
+		kind: "RouterDefinition", name: "kind", reason: "It is a kind.",
+		accepted: []string{"settle: 5s"}, refused: []string{"{settle: 5s, target: {kind: route}}"},
+		message: "spec.target.kind in body should match",
+	},
+	{
+		kind: "RouterDefinition", name: "resource", reason: "RBAC knows plural names in lower case.",
+		accepted: []string{"settle: 5s"}, refused: []string{"{settle: 5s, target: {resource: Routes}}", "{settle: 5s, target: {resource: '*'}}"},
+		message: "spec.target.resource in body should match",
+	},
+	{
+		kind: "RouterDefinition", name: "sum", reason: "A percentage that is no whole weight would be another percentage.",
+		accepted: []string{"{settle: 5s, weights: {sum: 65500}}"}, refused: []string{"{settle: 5s, weights: {sum: 256}}"},
+		message: "sum must be a multiple of 100, so that every whole percentage is a whole weight",
+	},
+	{
+		kind: "RouterDefinition", name: "audience", reason: "An audience by nothing is everybody.",
+		accepted: []string{"{settle: 5s, audience: {headers: [Exact], fields: [{pointer: /spec/backends, value: self}]}}"},
+		refused:  []string{"{settle: 5s, audience: {fields: [{pointer: /spec/backends, value: self}]}}"},
+		message:  "nothing can be selected by: give headers or cookies",
+	},
+	{
+		kind: "RouterDefinition", name: "fixtures", reason: "A fixture that expects nothing shows nothing.",
+		accepted: []string{"{settle: 5s, fixtures: [{name: a, object: {}, evidence: Written}]}", "{settle: 5s, fixtures: [{name: a, object: {}, expected: {}}]}"},
+		refused:  []string{"{settle: 5s, fixtures: [{name: a, object: {}}]}"},
+		message:  "nothing is expected: give expected or evidence",
+	},
 	{
 		kind: "Canary", name: "ways to release", reason: "Weights and iterations exclude each other, and so do two ways to give weights.",
 		accepted: []string{
@@ -432,10 +489,14 @@ func try(t *testing.T, c client.Client, namespace, kind string, spec map[string]
 
 func object(t *testing.T, namespace, kind string, spec map[string]any) *unstructured.Unstructured {
 	t.Helper()
-	return &unstructured.Unstructured{Object: map[string]any{
+	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "siskin.dev/v1", "kind": kind, "spec": spec,
-		"metadata": map[string]any{"namespace": namespace, "name": "finch"},
+		"metadata": map[string]any{"name": "finch"},
 	}}
+	if kind != "RouterDefinition" { // which has no namespace
+		u.SetNamespace(namespace)
+	}
+	return u
 }
 
 // merged parses a spec and merges a patch into it, where null deletes.
