@@ -117,14 +117,23 @@ spec:
 // are pushed meanwhile.
 func TestGitOps(t *testing.T) {
 	s := story(t, fixtures.App{Replicas: 2})
-	var mu sync.Mutex
 	canary := s.canary("    interval: 2s\n    threshold: 5\n    maxWeight: 50\n    stepWeight: 50")
-	git := func() string {
+	var mu sync.Mutex // one apply at a time: one that is late would take a push back
+	apply := func(ctx context.Context, version string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		return s.App.Deployment() + "---\n" + s.App.Service() + "---\n" + canary
+		if version != "" {
+			s.App.Version = version
+		}
+		return s.ApplyTo(ctx, s.NS, s.App.Deployment()+"---\n"+s.App.Service()+"---\n"+canary)
 	}
-	s.Apply(git())
+	push := func(version string) {
+		t.Helper()
+		if err := apply(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push("")
 	s.Phase(siskinv1.PhaseInitialized, time.Minute)
 	users := s.everybody()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -137,7 +146,7 @@ func TestGitOps(t *testing.T) {
 				tick.Stop()
 				return
 			case <-tick.C:
-				if err := s.ApplyTo(ctx, s.NS, git()); err != nil && ctx.Err() == nil {
+				if err := apply(ctx, ""); err != nil && ctx.Err() == nil {
 					t.Errorf("applying again: %v", err)
 				}
 			}
@@ -145,10 +154,7 @@ func TestGitOps(t *testing.T) {
 	}()
 	defer func() { cancel(); <-done }()
 	for i, version := range []string{"1.1.0", "1.2.0", "1.3.0"} {
-		mu.Lock()
-		s.App.Version = version
-		mu.Unlock()
-		s.Apply(git())
+		push(version)
 		s.ends(int64(i), siskinv1.PhaseSucceeded)
 		s.serves(version, s.App.Name+"-primary-")
 	}
